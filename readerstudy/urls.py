@@ -1,0 +1,8 @@
+"""Addresses. A reader's address carries a random token and nothing else."""
+
+from django.contrib import admin
+from django.urls import path
+
+urlpatterns = [
+    path("admin/", admin.site.urls),
+]

@@ -1,0 +1,75 @@
+"""Fixtures that the whole suite shares, and the rule for what may be skipped.
+
+Elsewhere a missing folder, database or browser skips the tests that need it, with the
+reason. In CI (`CI=true`) it fails them: a check that silently does not run is none.
+"""
+
+import os
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+from django.contrib.auth.models import User
+
+ROOT = Path(__file__).resolve().parent.parent
+SHARED = Path(os.environ.get("READERSTUDY_SHARED", ROOT.parent / "shared"))
+GOLDEN = ROOT / "tests" / "golden"
+
+
+def missing(what: str) -> NoReturn:
+    """Skip the test for want of `what`; in CI, fail it."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"{what} is missing, and in CI nothing may be skipped")
+    pytest.skip(f"{what} is missing")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        names = set(getattr(item, "fixturenames", ()))
+        if item.get_closest_marker("django_db") or names & {"db", "transactional_db"}:
+            item.add_marker("database")
+
+
+@pytest.fixture(autouse=True)
+def data_folder(tmp_path, settings):
+    """Every test writes under a folder of its own and hashes passwords quickly."""
+    settings.READERSTUDY_DATA = tmp_path / "data"
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+    return settings.READERSTUDY_DATA
+
+
+@pytest.fixture(scope="session")
+def shared_data():
+    """The folder of real images beside the project."""
+    folder = SHARED / "data"
+    if not folder.is_dir():
+        missing(f"the folder of real images ({folder.name} beside the project)")
+    return folder
+
+
+def _person(username: str, **fields: bool) -> User:
+    return User.objects.create_user(username, password=f"{username}-pass", **fields)
+
+
+@pytest.fixture
+def rhea(db):
+    """A reader."""
+    return _person("rhea")
+
+
+@pytest.fixture
+def omar(db):
+    """Another reader."""
+    return _person("omar")
+
+
+@pytest.fixture
+def ada(db):
+    """An administrator."""
+    return _person("ada", is_staff=True, is_superuser=True)
+
+
+@pytest.fixture
+def eve(db):
+    """An outsider: logged in, enrolled in nothing."""
+    return _person("eve")
