@@ -1,0 +1,118 @@
+"""Means, spreads and distributions of the ratings. Every rating counts here, also one
+whose neighbours are missing; only the tests want complete sets."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from readerstudy.analysis.ratings import ALL, Ratings
+
+Array = NDArray[np.float64]
+
+
+def table1_means(ratings: Ratings) -> list[dict[str, Any]]:
+    """The paper's Table 1: per reader (and ALL) and data set (and ALL).
+
+    `mean`, `sd` (n - 1, over ratings), `n`, `n_missing` and `text` ("m.mm ± s.ss") are
+    objects by variant. Rows of ALL readers also have `sd_image_means`, the spread of
+    the images' means over their readers, which disagreement between readers does not
+    widen so much. What cannot be computed is None, and `reason` says why.
+    """
+    rows = []
+    for reader, dataset, values, expected in _parts(ratings):
+        cells = {
+            variant: _cell(values[:, :, i], expected, pooled=reader == ALL)
+            for i, variant in enumerate(ratings.variants)
+        }
+        reasons = [
+            f"{variant}: {('no', 'only one')[cell['n']]} rating"
+            for variant, cell in cells.items()
+            if cell["n"] < 2
+        ]
+        row: dict[str, Any] = {"reader": reader, "dataset": dataset}
+        for name in next(iter(cells.values())):
+            row[name] = {variant: cell[name] for variant, cell in cells.items()}
+        rows.append(row | {"reason": "; ".join(reasons) or None})
+    return rows
+
+
+def score_distribution(ratings: Ratings) -> list[dict[str, Any]]:
+    """How often each score was given: per reader, data set, variant and score 0 to 5.
+
+    `percent` is of the ratings there are; the six sum to 100, or are None with a
+    `reason` where there are none.
+    """
+    rows = []
+    for reader, dataset, values, _ in _parts(ratings):
+        for i, variant in enumerate(ratings.variants):
+            rated = _rated(values[:, :, i])
+            for score in range(6):
+                count = int(np.count_nonzero(rated == score))
+                rows.append(
+                    {
+                        "reader": reader,
+                        "dataset": dataset,
+                        "variant": variant,
+                        "score": score,
+                        "count": count,
+                        "percent": 100 * count / rated.size if rated.size else None,
+                        "reason": None if rated.size else "no rating",
+                    }
+                )
+    return rows
+
+
+def _parts(ratings: Ratings) -> Iterator[tuple[str, str, Array, int]]:
+    """Reader, data set, values and the number of ratings due per variant.
+
+    A reader who has no row in a data set is not part of it.
+    """
+    for reader in (*ratings.readers, ALL):
+        for dataset in (*ratings.datasets, ALL):
+            values, assigned = ratings.part(reader, dataset)
+            if assigned.any():
+                yield reader, dataset, values, int(assigned.sum())
+
+
+def _cell(values: Array, expected: int, *, pooled: bool) -> dict[str, Any]:
+    """What Table 1 says of one variant; `values` is (readers, images)."""
+    rated = _rated(values)
+    mean, sd = _mean(rated), _sd(rated)
+    cell = {
+        "mean": mean,
+        "sd": sd,
+        "n": rated.size,
+        "n_missing": expected - rated.size,
+        "text": _text(mean, sd),
+    }
+    if pooled:
+        cell["sd_image_means"] = _sd(_image_means(values))
+    return cell
+
+
+def _rated(values: Array) -> Array:
+    return values[~np.isnan(values)]
+
+
+def _image_means(values: Array) -> Array:
+    """Mean over the readers who rated it, for each image (axis 1) that anyone rated."""
+    counts = np.count_nonzero(~np.isnan(values), axis=0)
+    sums: Array = np.nansum(values, axis=0)
+    means: Array = sums[counts > 0] / counts[counts > 0]
+    return means
+
+
+def _mean(values: Array) -> float | None:
+    return float(values.mean()) if values.size else None
+
+
+def _sd(values: Array) -> float | None:
+    return float(values.std(ddof=1)) if values.size > 1 else None
+
+
+def _text(mean: float | None, sd: float | None) -> str | None:
+    if mean is None:
+        return None
+    return f"{mean:.2f}" if sd is None else f"{mean:.2f} ± {sd:.2f}"

@@ -1,0 +1,282 @@
+"""Read a ratings table and check it: one row per rating, long form, as CSV."""
+
+import csv
+import io
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlcore.files import sha256_bytes
+
+REQUIRED = ("reader", "dataset", "image", "variant", "rating")
+
+# The codes by which a table may name the three variants. A table keeps to one list, and
+# the list's order is the order of variants and pairs in every result.
+CODES = (
+    ("standard", "single_bn", "dual_bn"),
+    ("SSM", "SSBN", "SDBN"),
+    ("X", "Y", "Z"),
+)
+
+# Stands for every reader or every data set in the results, so nothing may be named so.
+ALL = "all"
+
+# Looked up, not converted: int() would also take "+3" and digits of other scripts.
+_RATINGS = {"": None} | {str(rating): rating for rating in range(6)}
+
+
+class RatingsError(ValueError):
+    """What is wrong with a ratings table, or with where its analysis is to go."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the table. `rating` is None where the cell is empty."""
+
+    reader: str
+    dataset: str
+    image: str
+    variant: str
+    repeat: int
+    rating: int | None
+
+    @property
+    def key(self) -> tuple[str, str, str, str, int]:
+        return self.reader, self.dataset, self.image, self.variant, self.repeat
+
+
+@dataclass(frozen=True, eq=False)
+class Ratings:
+    """A checked table. The order of the file's rows leaves no trace in it.
+
+    values: (readers, images, variants), 0 to 5, NaN where a rating is missing.
+    assigned: (readers, images), whether the reader has any row in the image's data set.
+      Only there can a rating be missing: nobody need read every data set.
+    images: (dataset, image) pairs, as image names are unique only within a data set.
+    repeats: presentations shown once more. They are in no test and no description.
+    sha256: of the file's bytes.
+    """
+
+    readers: tuple[str, ...]
+    images: tuple[tuple[str, str], ...]
+    variants: tuple[str, ...]
+    values: NDArray[np.float64]
+    assigned: NDArray[np.bool_]
+    repeats: tuple[Row, ...]
+    sha256: str
+
+    @property
+    def datasets(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(dataset for dataset, _ in self.images))
+
+    def part(
+        self, reader: str, dataset: str
+    ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """`values` and `assigned` of one reader or ALL, in one data set or ALL."""
+        rows = [reader in (name, ALL) for name in self.readers]
+        columns = [dataset in (name, ALL) for name, _ in self.images]
+        return self.values[rows][:, columns], self.assigned[rows][:, columns]
+
+    def missing(self) -> list[dict[str, str]]:
+        """The cells without a rating: reader, dataset, image and variant of each."""
+        empty = np.isnan(self.values) & self.assigned[:, :, np.newaxis]
+        return [
+            {
+                "reader": self.readers[r],
+                "dataset": self.images[i][0],
+                "image": self.images[i][1],
+                "variant": self.variants[v],
+            }
+            for r, i, v in np.argwhere(empty)
+        ]
+
+
+def read_ratings(path: Path, variants: Sequence[str] | None = None) -> Ratings:
+    """Read the table in the file at `path`; see `parse_ratings`."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise RatingsError(f"cannot read {path}: {error.strerror}") from error
+    return parse_ratings(content, variants)
+
+
+def parse_ratings(content: bytes, variants: Sequence[str] | None = None) -> Ratings:
+    """Check a ratings table and lay it out as an array.
+
+    `content` is a CSV file: UTF-8 with or without a byte-order mark, any line ends, the
+    columns of REQUIRED and, if there were repeats, `repeat` (0, or empty, for the first
+    presentation). Other columns are left alone. `variants` names three codes that are
+    in none of CODES, or gives another order.
+
+    Raises RatingsError, one line with the number of the file's line, for a missing
+    column, a rating other than 0 to 5 or empty, a variant that is not one of the three,
+    a cell given twice, and for a table without all three variants.
+    """
+    codes = _named(variants)
+    rows: dict[tuple[str, str, str, str, int], Row] = {}
+    lines: dict[tuple[str, str, str, str, int], int] = {}
+    for line, cells in _records(_decode(content)):
+        row = _row(cells, line)
+        codes = codes or _codes_with(row.variant, line)
+        if row.variant not in codes:
+            raise RatingsError(
+                f"line {line}: variant {row.variant!r} is unknown here; the variants "
+                f"of this table are {', '.join(codes)}"
+            )
+        if row.key in rows:
+            raise RatingsError(
+                f"line {line}: reader {row.reader!r}, image {row.image!r} of "
+                f"{row.dataset!r}, variant {row.variant!r} and repeat {row.repeat} "
+                f"were given before, in line {lines[row.key]}"
+            )
+        rows[row.key], lines[row.key] = row, line
+    if not rows or codes is None:
+        raise RatingsError("the ratings table has no rows")
+    named = {row.variant for row in rows.values()}
+    if absent := [code for code in codes if code not in named]:
+        raise RatingsError(
+            f"the table has no row of {' and '.join(absent)}: all three of "
+            f"{', '.join(codes)} are needed"
+        )
+    return _laid_out(list(rows.values()), codes, sha256_bytes(content))
+
+
+def _decode(content: bytes) -> str:
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise RatingsError(
+            f"line {line}: the table is not UTF-8 text; save it as 'CSV UTF-8'"
+        ) from error
+
+
+def _records(text: str) -> Iterator[tuple[int, dict[str, str]]]:
+    """The number of its first line and the cells by column, for each record."""
+    # newline="": csv wants to see the line ends itself, whichever they are.
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    header: list[str] | None = None
+    line = 1
+    try:
+        for cells in reader:
+            cells = [cell.strip() for cell in cells]
+            if header is None:
+                header = _header(cells)
+            elif any(cells):  # spreadsheets leave empty rows at the end
+                if len(cells) != len(header):
+                    raise RatingsError(
+                        f"line {line}: {len(cells)} cells where the header has "
+                        f"{len(header)}"
+                    )
+                yield line, dict(zip(header, cells, strict=True))
+            line = reader.line_num + 1
+    except csv.Error as error:
+        raise RatingsError(f"line {reader.line_num}: not valid CSV: {error}") from error
+    if header is None:
+        raise RatingsError(
+            f"the ratings table is empty; its first line must be {','.join(REQUIRED)}"
+        )
+
+
+def _header(cells: list[str]) -> list[str]:
+    if absent := [name for name in REQUIRED if name not in cells]:
+        raise RatingsError(
+            f"line 1: no column {', '.join(absent)}; the header must name "
+            f"{','.join(REQUIRED)}, with commas between"
+        )
+    for name in (*REQUIRED, "repeat"):
+        if cells.count(name) > 1:
+            raise RatingsError(f"line 1: the column {name} is there twice")
+    return cells
+
+
+def _row(cells: dict[str, str], line: int) -> Row:
+    for name in ("reader", "dataset", "image", "variant"):
+        if not cells[name]:
+            raise RatingsError(f"line {line}: {name} is empty")
+    for name in ("reader", "dataset"):
+        if cells[name] == ALL:
+            raise RatingsError(
+                f"line {line}: a {name} cannot be named {ALL!r}, which stands for all "
+                "of them in the results"
+            )
+    if cells["rating"] not in _RATINGS:
+        raise RatingsError(
+            f"line {line}: rating {cells['rating']!r} is not a whole number from 0 to "
+            "5; leave it empty if there is none"
+        )
+    repeat = cells.get("repeat") or "0"
+    if not re.fullmatch("[0-9]{1,6}", repeat):
+        raise RatingsError(
+            f"line {line}: repeat {repeat!r} is not a whole number from 0; 0, or "
+            "empty, stands for the first presentation"
+        )
+    return Row(
+        reader=cells["reader"],
+        dataset=cells["dataset"],
+        image=cells["image"],
+        variant=cells["variant"],
+        repeat=int(repeat),
+        rating=_RATINGS[cells["rating"]],
+    )
+
+
+def _named(variants: Sequence[str] | None) -> tuple[str, ...] | None:
+    if variants is None:
+        return None
+    if len(set(variants)) != 3 or not all(variants):
+        raise RatingsError(
+            f"three different variants are needed, not {', '.join(variants)}"
+        )
+    return tuple(variants)
+
+
+def _codes_with(variant: str, line: int) -> tuple[str, ...]:
+    for codes in CODES:
+        if variant in codes:
+            return codes
+    known = "; ".join(", ".join(codes) for codes in CODES)
+    raise RatingsError(
+        f"line {line}: variant {variant!r} is unknown; use one of the lists {known}, "
+        "or name your own three with --variants"
+    )
+
+
+def _natural(name: str) -> tuple[list[str | int], str]:
+    """Sorts R2 before R10. The name itself decides between 1 and 01."""
+    parts = re.split(r"([0-9]+)", name)
+    return [int(p) if i % 2 else p for i, p in enumerate(parts)], name
+
+
+def _laid_out(rows: list[Row], variants: tuple[str, ...], sha256: str) -> Ratings:
+    readers = sorted({row.reader for row in rows}, key=_natural)
+    images = sorted(
+        {(row.dataset, row.image) for row in rows},
+        key=lambda image: (_natural(image[0]), _natural(image[1])),
+    )
+    reader_at = {name: i for i, name in enumerate(readers)}
+    image_at = {image: i for i, image in enumerate(images)}
+    values = np.full((len(readers), len(images), len(variants)), np.nan)
+    for row in rows:
+        if row.repeat == 0 and row.rating is not None:
+            image = image_at[row.dataset, row.image]
+            variant = variants.index(row.variant)
+            values[reader_at[row.reader], image, variant] = row.rating
+    reads = {(row.reader, row.dataset) for row in rows}
+    assigned = np.array(
+        [[(reader, dataset) in reads for dataset, _ in images] for reader in readers]
+    )
+    repeats = sorted((row for row in rows if row.repeat), key=lambda row: row.key)
+    return Ratings(
+        readers=tuple(readers),
+        images=tuple(images),
+        variants=variants,
+        values=values,
+        assigned=assigned,
+        repeats=tuple(repeats),
+        sha256=sha256,
+    )
