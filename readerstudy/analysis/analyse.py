@@ -49,24 +49,34 @@ def write_analysis(analysis: Analysis, folder: Path) -> None:
     """Write `analysis.json` and a CSV per table into `folder`, whole or not at all.
 
     An earlier analysis in `folder` is replaced. Raises RatingsError if `folder` is a
-    file or holds anything else, and OSError if it cannot be written.
+    file, holds anything else or cannot be written.
     """
-    files = {f"{name}.csv": name for name in TABLES}
+    try:
+        _check_replaceable(folder)
+        # Resolved: renaming "." or a link would not do what it says.
+        with atomic_folder(folder.resolve()) as new:
+            write_json(new / "analysis.json", analysis)
+            for name in TABLES:
+                with atomic_file(new / f"{name}.csv") as file:
+                    file.write(_csv(analysis[name]).encode())
+    except OSError as error:
+        raise RatingsError(
+            f"cannot write the results to {folder}: {error.strerror}"
+        ) from error
+
+
+def _check_replaceable(folder: Path) -> None:
+    # Whatever the folder holds is deleted when the new one takes its place.
+    ours = {"analysis.json", *(f"{name}.csv" for name in TABLES)}
     if folder.exists() and not folder.is_dir():
         raise RatingsError(f"{folder} is a file; name a folder for the results")
     if folder.is_dir():
-        others = {path.name for path in folder.iterdir()} - {*files, "analysis.json"}
+        others = sorted({path.name for path in folder.iterdir()} - ours)
         if others:
             raise RatingsError(
-                f"{folder} holds other files ({min(others)}); name a folder that is "
+                f"{folder} holds other files ({others[0]}); name a folder that is "
                 "empty, new or an earlier analysis"
             )
-    # Resolved: renaming "." or a link would not do what it says.
-    with atomic_folder(folder.resolve()) as new:
-        write_json(new / "analysis.json", analysis)
-        for file, name in files.items():
-            with atomic_file(new / file) as out:
-                out.write(_csv(analysis[name]).encode())
 
 
 def _tests(

@@ -98,7 +98,7 @@ def wilcoxon(differences: Array, divisor: int = 1) -> Wilcoxon:
     """Test whether the differences are symmetric about zero.
 
     `differences` is (n,), without NaN; it is rounded to 1e-9 first, because 7/6 - 5/6
-    and 3/6 - 1/6 differ in their last bit, which would break their tie and change p.
+    and 4/6 - 2/6 differ in their last bit, which would break their tie and change p.
     `divisor` brings mean_diff and hl_shift to the unit wanted: the number of readers
     where the differences are of sums over readers.
     """

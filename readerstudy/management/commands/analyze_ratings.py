@@ -1,0 +1,79 @@
+import shutil
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.utils import timezone
+
+from readerstudy.analysis.analyse import PROFILES, analyse, write_analysis
+from readerstudy.analysis.ratings import (
+    Ratings,
+    RatingsError,
+    parse_ratings,
+    read_ratings,
+)
+from readerstudy.analysis.report import summary
+from readerstudy.management.lookup import find_study
+from readerstudy.trial.exports import ratings_csv
+from readerstudy.trial.policies import Refusal
+
+
+class Command(BaseCommand):
+    help = "Test the ratings of a study or of a table, and write every result."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        source = parser.add_mutually_exclusive_group(required=True)
+        source.add_argument("name", nargs="?", help="of the study")
+        source.add_argument("--csv", type=Path, metavar="FILE", help="a ratings table")
+        parser.add_argument("--out", type=Path, metavar="DIR", help="for the results")
+        parser.add_argument(
+            "--profile",
+            choices=PROFILES,
+            default="paper",
+            help="what the summary leads with; the tables hold both",
+        )
+        parser.add_argument(
+            "--blinded",
+            action="store_true",
+            help="letters for the variants, also of an unblinded study",
+        )
+        parser.add_argument(
+            "--variants",
+            nargs=3,
+            metavar=("A", "B", "C"),
+            help="other variant codes, or another order of the pairs",
+        )
+
+    def handle(self, **options: Any) -> None:
+        read = _from_csv if options["csv"] else _from_study
+        try:
+            source, ratings, usual_out = read(options)
+            out: Path = options["out"] or usual_out
+            analysis = analyse(ratings, source=source, profile=options["profile"])
+            write_analysis(analysis, out)
+        except (RatingsError, Refusal) as error:
+            raise CommandError(str(error)) from error
+        terminal = self.stdout.isatty()
+        width = shutil.get_terminal_size().columns if terminal else 100
+        self.stdout.write(summary(analysis, width=width, terminal=terminal))
+        self.stdout.write(
+            f"\nAll results are in {out}: analysis.json, a CSV per table."
+        )
+
+
+def _from_csv(options: dict[str, Any]) -> tuple[str, Ratings, Path]:
+    """The name of the input, its ratings and the folder its results usually go to."""
+    path: Path = options["csv"]
+    if options["blinded"]:
+        raise CommandError("--blinded goes with a study; a file keeps its own codes.")
+    ratings = read_ratings(path, options["variants"])
+    return path.name, ratings, settings.READERSTUDY_DATA / "reports" / path.stem
+
+
+def _from_study(options: dict[str, Any]) -> tuple[str, Ratings, Path]:
+    study = find_study(options["name"])
+    table = ratings_csv(study, blinded=options["blinded"])
+    ratings = parse_ratings(table.encode(), options["variants"])
+    folder = settings.READERSTUDY_DATA / "studies" / str(study.uuid) / "analyses"
+    return study.name, ratings, folder / f"{timezone.now():%Y%m%dT%H%M%SZ}"

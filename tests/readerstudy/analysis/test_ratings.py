@@ -1,0 +1,230 @@
+"""What a ratings table may look like, and what is said of one that does not."""
+
+import numpy as np
+import pytest
+
+from readerstudy.analysis.ratings import ALL, RatingsError, parse_ratings, read_ratings
+from tests.readerstudy.analysis.tables import HEADER, csv_bytes, one_reader
+
+GOOD = csv_bytes(one_reader((0, 3, 5), (1, None, 2)))
+
+
+def with_line(line: str, header: str = HEADER) -> bytes:
+    """A table whose fifth line is `line`."""
+    good = "R1,xray,i0,SSM,0\nR1,xray,i0,SSBN,3\nR1,xray,i0,SDBN,5\n"
+    return f"{header}\n{good}{line}\n".encode()
+
+
+def test_it_lays_ratings_out_by_reader_image_and_variant():
+    ratings = parse_ratings(GOOD)
+
+    assert ratings.readers == ("R1",)
+    assert ratings.images == (("xray", "i0"), ("xray", "i1"))
+    assert ratings.datasets == ("xray",)
+    assert ratings.variants == ("SSM", "SSBN", "SDBN")
+    np.testing.assert_array_equal(ratings.values, [[[0, 3, 5], [1, np.nan, 2]]])
+
+
+@pytest.mark.parametrize(
+    "variation",
+    [
+        b"\xef\xbb\xbf" + GOOD,
+        GOOD.replace(b"\n", b"\r\n"),
+        b"\xef\xbb\xbf" + GOOD.replace(b"\n", b"\r\n"),
+        GOOD.replace(b"\n", b"\r"),
+        GOOD.rstrip(b"\n"),
+        GOOD + b"\n,,,,\n",
+        GOOD.replace(b"R1,", b'"R1",'),
+        GOOD.replace(b"i0", b" i0 "),
+    ],
+    ids=["bom", "crlf", "bom crlf", "cr", "no last end", "blank", "quotes", "spaces"],
+)
+def test_it_reads_what_spreadsheets_make_of_a_table(variation):
+    expected, ratings = parse_ratings(GOOD), parse_ratings(variation)
+
+    assert ratings.readers == expected.readers
+    assert ratings.images == expected.images
+    np.testing.assert_array_equal(ratings.values, expected.values)
+
+
+def test_line_numbers_are_those_of_the_file_with_windows_ends_and_quoted_breaks():
+    text = (
+        'reader,dataset,image,variant,rating,comment\r\nR1,x,i,X,1,"two\r\nlines"\r\n'
+    )
+    with pytest.raises(RatingsError, match=r"^line 4: rating '7'"):
+        parse_ratings((text + "R1,x,i,Y,7,\r\n").encode())
+
+
+def test_columns_come_in_any_order_and_others_are_left_alone():
+    ratings = parse_ratings(
+        b"rating,note,variant,image,dataset,reader\n"
+        b'4,"a, b",Z,i,x,R\n,,Y,i,x,R\n1,,X,i,x,R\n'
+    )
+
+    assert ratings.variants == ("X", "Y", "Z")
+    np.testing.assert_array_equal(ratings.values, [[[1, np.nan, 4]]])
+
+
+def test_names_are_sorted_as_people_count():
+    rows = [
+        (reader, dataset, image, code, 1)
+        for reader in ("R10", "R2")
+        for dataset, image in (("b", "i2"), ("b", "i10"), ("a", "i1"))
+        for code in ("SSM", "SSBN", "SDBN")
+    ]
+    ratings = parse_ratings(csv_bytes(rows))
+
+    assert ratings.readers == ("R2", "R10")
+    assert ratings.images == (("a", "i1"), ("b", "i2"), ("b", "i10"))
+
+
+def test_the_same_image_name_in_two_data_sets_is_two_images():
+    rows = one_reader((1, 2, 3))
+    rows += [("R1", "ct", *row[2:]) for row in rows]
+
+    assert parse_ratings(csv_bytes(rows)).images == (("ct", "i0"), ("xray", "i0"))
+
+
+def test_empty_and_absent_ratings_are_both_missing_and_are_listed():
+    rows = one_reader((0, None, 5), (1, 2, 3))[:-1]
+    ratings = parse_ratings(csv_bytes(rows))
+
+    names = {"reader": "R1", "dataset": "xray"}
+    assert ratings.missing() == [
+        names | {"image": "i0", "variant": "SSBN"},
+        names | {"image": "i1", "variant": "SDBN"},
+    ]
+
+
+def test_a_reader_is_missing_nothing_in_a_data_set_that_others_read():
+    rows = one_reader((0, 1, 2))
+    rows += [("R2", "ct", "c0", code, 1) for code in ("SSM", "SSBN", "SDBN")]
+    ratings = parse_ratings(csv_bytes(rows))
+
+    assert ratings.missing() == []
+    assert ratings.part("R2", "xray")[1].sum() == 0
+    assert ratings.part(ALL, "xray")[1].sum() == 1
+
+
+def test_repeats_are_kept_apart():
+    ratings = parse_ratings(
+        b"reader,dataset,image,variant,rating,repeat\n"
+        b"R,x,i,X,1,\nR,x,i,Y,2,0\nR,x,i,Z,3,0\nR,x,i,Z,5,1\n"
+    )
+
+    np.testing.assert_array_equal(ratings.values, [[[1, 2, 3]]])
+    assert [(row.variant, row.repeat, row.rating) for row in ratings.repeats] == [
+        ("Z", 1, 5)
+    ]
+
+
+@pytest.mark.parametrize(
+    "codes", [("standard", "single_bn", "dual_bn"), ("SSM", "SSBN", "SDBN"), "XYZ"]
+)
+def test_variants_keep_their_codes_in_the_order_of_the_list(codes):
+    rows = [("R", "x", "i", code, 1) for code in reversed(codes)]
+
+    assert parse_ratings(csv_bytes(rows)).variants == tuple(codes)
+
+
+def test_other_codes_can_be_named_and_the_order_chosen():
+    rows = [("R", "x", "i", code, 1) for code in ("new", "old", "noise")]
+
+    named = parse_ratings(csv_bytes(rows), ["old", "noise", "new"])
+    assert named.variants == ("old", "noise", "new")
+    reordered = parse_ratings(GOOD, ["SDBN", "SSM", "SSBN"])
+    np.testing.assert_array_equal(reordered.values[0, 0], [5, 0, 3])
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("R1,xray,i1,SSM,7", "line 5: rating '7' is not a whole number from 0 to 5"),
+        ("R1,xray,i1,SSM,-1", "line 5: rating '-1'"),
+        ("R1,xray,i1,SSM,3.0", r"line 5: rating '3\.0'"),
+        ("R1,xray,i1,SSM,NA", "line 5: rating 'NA'.*leave it empty"),
+        ("R1,xray,i1,SSM,٣", "line 5: rating '٣'"),
+        ("R1,xray,i1,ssm,3", "line 5: variant 'ssm' is unknown.* SSM, SSBN, SDBN"),
+        ("R1,xray,i1,standard,3", "line 5: variant 'standard' is unknown"),
+        ("R1,xray,i0,SSM,4", "line 5: .*'R1'.*'i0'.*'SSM'.* given before, in line 2"),
+        ("R1,xray,i0,SSM,", "line 5: .*given before, in line 2"),
+        ("R1,xray,,SSM,4", "line 5: image is empty"),
+        (",xray,i1,SSM,4", "line 5: reader is empty"),
+        ("all,xray,i1,SSM,4", "line 5: a reader cannot be named 'all'"),
+        ("R1,all,i1,SSM,4", "line 5: a dataset cannot be named 'all'"),
+        ("R1,xray,i1,SSM", "line 5: 4 cells where the header has 5"),
+        ("R1,xray,i1,SSM,4,", "line 5: 6 cells where the header has 5"),
+        ('R1,xray,i1,SSM,"4', "line 5: not valid CSV"),
+        ('R1,xray,i1,SSM,"4"x', "line 5: not valid CSV"),
+        ("R1,xray,i1,SSM," + "4" * 200_000, "line 5: not valid CSV"),
+    ],
+)
+def test_it_refuses_a_line_and_names_its_number(line, said):
+    with pytest.raises(RatingsError, match=f"^{said}") as error:
+        parse_ratings(with_line(line))
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("repeat", ["-1", "1.0", "x", "٣", "9" * 5000])
+def test_it_refuses_a_repeat_that_is_no_count(repeat):
+    header = f"{HEADER},repeat"
+    table = f"{header}\nR1,xray,i1,SSM,4,{repeat}\n".encode()
+    with pytest.raises(RatingsError, match=r"^line 2: repeat '"):
+        parse_ratings(table)
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        (b"", "the ratings table is empty; its first line must be reader,dataset,"),
+        (b"\xef\xbb\xbf", "the ratings table is empty"),
+        (f"{HEADER}\n".encode(), "the ratings table has no rows"),
+        (b"reader,dataset,image,rating\n", "line 1: no column variant;"),
+        (b"reader;dataset;image;variant;rating\n", "line 1: no column .*with commas"),
+        (f"{HEADER},rating\n".encode(), "line 1: the column rating is there twice"),
+        (with_line("Rén,xray,i1,SSM,1").decode().encode("latin-1"), "line 5: .*UTF-8"),
+        (GOOD.decode().encode("utf-16"), "line 1: .*not UTF-8 text"),
+        (GOOD.decode().encode("utf-16-le"), "line 1: no column"),
+        (csv_bytes([("R", "x", "i", "BN", 1)]), "line 2: variant 'BN' is unknown;"),
+    ],
+    ids=[
+        "empty",
+        "only a mark",
+        "only a header",
+        "column missing",
+        "semicolons",
+        "column twice",
+        "latin-1",
+        "utf-16",
+        "utf-16 unmarked",
+        "first variant unknown",
+    ],
+)
+def test_it_refuses_a_table_in_one_line(table, said):
+    with pytest.raises(RatingsError, match=f"^{said}") as error:
+        parse_ratings(table)
+    assert "\n" not in str(error.value)
+
+
+def test_it_refuses_fewer_than_three_variants():
+    rows = [row for row in one_reader((1, 2, 3), (1, 2, 3)) if row[3] != "SSBN"]
+    with pytest.raises(RatingsError, match=r"^the table has no row of SSBN: all three"):
+        parse_ratings(csv_bytes(rows))
+
+
+@pytest.mark.parametrize("variants", [["A", "A", "B"], ["A", "", "B"]])
+def test_it_refuses_variants_that_are_not_three(variants):
+    with pytest.raises(RatingsError, match=r"^three different variants are needed"):
+        parse_ratings(GOOD, variants)
+
+
+def test_it_refuses_a_variant_that_was_not_named():
+    with pytest.raises(RatingsError, match=r"^line 4: variant 'SDBN' is unknown here"):
+        parse_ratings(GOOD, ["SSM", "SSBN", "other"])
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path):
+    with pytest.raises(RatingsError, match=r"cannot read .*no\.csv: No such file"):
+        read_ratings(tmp_path / "no.csv")
+    with pytest.raises(RatingsError, match=r"cannot read .*: Is a directory"):
+        read_ratings(tmp_path)
