@@ -68,8 +68,9 @@ def write_analysis(analysis: Analysis, folder: Path) -> None:
 def _check_replaceable(folder: Path) -> None:
     # Whatever the folder holds is deleted when the new one takes its place.
     ours = {"analysis.json", *(f"{name}.csv" for name in TABLES)}
-    if folder.exists() and not folder.is_dir():
-        raise RatingsError(f"{folder} is a file; name a folder for the results")
+    for path in (folder, *folder.parents):
+        if path.exists() and not path.is_dir():
+            raise RatingsError(f"{path} is a file; name a folder for the results")
     if folder.is_dir():
         others = sorted({path.name for path in folder.iterdir()} - ours)
         if others:

@@ -27,9 +27,9 @@ def table1_means(ratings: Ratings) -> list[dict[str, Any]]:
             for i, variant in enumerate(ratings.variants)
         }
         reasons = [
-            f"{variant}: {('no', 'only one')[cell['n']]} rating"
+            f"{variant}: {reason}"
             for variant, cell in cells.items()
-            if cell["n"] < 2
+            if (reason := _too_few(cell))
         ]
         row: dict[str, Any] = {"reader": reader, "dataset": dataset}
         for name in next(iter(cells.values())):
@@ -90,6 +90,12 @@ def _cell(values: Array, expected: int, *, pooled: bool) -> dict[str, Any]:
     if pooled:
         cell["sd_image_means"] = _sd(_image_means(values))
     return cell
+
+
+def _too_few(cell: dict[str, Any]) -> str | None:
+    if cell["n"] < 2:
+        return "only one rating" if cell["n"] else "no rating"
+    return "only one image" if cell.get("sd_image_means", 0) is None else None
 
 
 def _rated(values: Array) -> Array:

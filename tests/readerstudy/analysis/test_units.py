@@ -1,0 +1,133 @@
+"""Which images, with which values, a test is made of."""
+
+from fractions import Fraction
+
+import numpy as np
+from hypothesis import given, settings
+
+from readerstudy.analysis.ratings import ALL
+from readerstudy.analysis.units import units
+from tests.readerstudy.analysis.tables import (
+    CODES,
+    one_reader,
+    ratings_of,
+    rows_of,
+    tables,
+)
+
+SETTINGS = settings(max_examples=50, deadline=None)
+
+
+def unit_of(rows, level, reader, dataset, pooling=None):
+    (unit,) = [
+        unit
+        for unit in units(ratings_of(rows))
+        if (unit.level, unit.reader) == (level, reader)
+        and (unit.dataset, unit.pooling) == (dataset, pooling)
+    ]
+    return unit
+
+
+def slow_blocks(rows, unit):
+    """The unit's blocks in rating points, as fractions, from the rows one by one."""
+    rated = {(r, (d, i), c): rating for r, d, i, c, rating in rows}
+    inside = [key for key in rated if unit.dataset in (key[1][0], ALL)]
+    readers = sorted({r for r, _, _ in inside if unit.reader in (r, ALL)})
+    if unit.pooling == "complete":
+        readers = [
+            r
+            for r in readers
+            if any(k[0] == r and rated[k] is not None for k in inside)
+        ]
+    blocks = []
+    for image in sorted({image for _, image, _ in inside}):
+        triples = [[rated[reader, image, c] for c in CODES] for reader in readers]
+        full = [triple for triple in triples if None not in triple]
+        if full and (unit.pooling != "complete" or len(full) == len(triples)):
+            blocks.append(
+                [Fraction(sum(c), len(full)) for c in zip(*full, strict=True)]
+            )
+    return blocks
+
+
+@SETTINGS
+@given(rows=tables())
+def test_blocks_agree_with_a_slow_count(rows):
+    for unit in units(ratings_of(rows)):
+        expected = slow_blocks(rows, unit)
+        images = {row[1:3] for row in rows if unit.dataset in (row[1], ALL)}
+        assert len(unit.blocks) == len(expected)
+        assert unit.dropped == len(images) - len(expected)
+        points = unit.blocks / unit.divisor
+        np.testing.assert_allclose(points, np.array(expected, float).reshape(-1, 3))
+
+
+@SETTINGS
+@given(rows=tables())
+def test_equal_means_are_equal_to_the_last_bit(rows):
+    for unit in units(ratings_of(rows)):
+        for block, exact in zip(unit.blocks, slow_blocks(rows, unit), strict=True):
+            for a in range(3):
+                for b in range(3):
+                    assert (block[a] == block[b]) == (exact[a] == exact[b])
+
+
+def test_units_are_every_reader_and_both_poolings_in_every_data_set_and_all():
+    rows = [
+        (reader, dataset, "i", code, 1)
+        for reader in ("R1", "R2")
+        for dataset in ("ct", "xray")
+        for code in CODES
+    ]
+    names = [
+        (unit.level, unit.reader, unit.dataset, unit.pooling)
+        for unit in units(ratings_of(rows))
+    ]
+    sets = ("ct", "xray", ALL)
+    assert names == [("reader", r, d, None) for r in ("R1", "R2") for d in sets] + [
+        ("pooled", ALL, d, p) for d in sets for p in ("complete", "available")
+    ]
+
+
+PARTLY = rows_of(
+    {
+        ("R1", "xray", "a"): (0, 1, 2),
+        ("R2", "xray", "a"): (1, 1, 5),
+        ("R1", "xray", "b"): (3, 4, 5),
+        ("R2", "xray", "b"): (3, None, 5),
+    }
+)
+
+
+def test_complete_images_are_summed_over_all_readers():
+    unit = unit_of(PARTLY, "pooled", ALL, "xray", "complete")
+
+    np.testing.assert_array_equal(unit.blocks, [[1, 2, 7]])
+    assert (unit.divisor, unit.dropped) == (2, 1)
+
+
+def test_available_images_are_averaged_over_readers_with_a_complete_triple():
+    unit = unit_of(PARTLY, "pooled", ALL, "xray", "available")
+
+    np.testing.assert_array_equal(unit.blocks, [[0.5, 1, 3.5], [3, 4, 5]])
+    assert (unit.divisor, unit.dropped) == (1, 0)
+
+
+def test_no_image_waits_for_a_reader_who_rated_nothing():
+    rows = PARTLY + rows_of({("R3", "xray", "a"): (None, None, None)})
+    unit = unit_of(rows, "pooled", ALL, "xray", "complete")
+
+    np.testing.assert_array_equal(unit.blocks, [[1, 2, 7]])
+    assert unit.divisor == 2
+
+
+def test_sums_never_mix_numbers_of_readers():
+    """R2 reads ct only: over all data sets, images of xray lack a reader."""
+    rows = one_reader((1, 2, 3)) + rows_of(
+        {("R1", "ct", "c"): (0, 1, 1), ("R2", "ct", "c"): (2, 1, 1)}
+    )
+
+    assert unit_of(rows, "pooled", ALL, "xray", "complete").divisor == 1
+    unit = unit_of(rows, "pooled", ALL, ALL, "complete")
+    np.testing.assert_array_equal(unit.blocks, [[2, 2, 2]])
+    assert (unit.divisor, unit.dropped) == (2, 1)

@@ -1,0 +1,233 @@
+"""`analyze_ratings` from outside: R's results through the command, studies, bad input."""
+
+import io
+import json
+import re
+
+import pytest
+from django.core.management import call_command
+from django.core.management.base import CommandError
+
+from tests.conftest import GOLDEN
+from tests.readerstudy.analysis.tables import HEADER, csv_bytes, one_reader, row_of
+
+STATISTICS = GOLDEN / "statistics"
+TABLE = STATISTICS / "inputs" / "reader_study.csv"
+ALL_NAMES = {"all_readers": "all", "all_datasets": "all"}
+CODES = ("SSM", "SSBN", "SDBN")
+PAIRS = ("SSM-SSBN", "SSM-SDBN", "SSBN-SDBN")
+POOLINGS = {
+    "image_sum_complete_18": "complete",
+    "image_mean_available_triples": "available",
+}
+
+
+def expected(name):
+    return json.loads(
+        (STATISTICS / "expected" / f"reader_study_{name}.json").read_text()
+    )
+
+
+def close(value):
+    return pytest.approx(value, rel=1e-9, abs=0)
+
+
+def analyze(*args, **options):
+    """What the command prints."""
+    out = io.StringIO()
+    call_command("analyze_ratings", *args, stdout=out, **options)
+    return out.getvalue()
+
+
+@pytest.fixture(scope="module")
+def golden(tmp_path_factory):
+    """The analysis of the golden study, once, through the command."""
+    folder = tmp_path_factory.mktemp("golden") / "out"
+    analyze("--csv", str(TABLE), "--out", str(folder))
+    return json.loads((folder / "analysis.json").read_text())
+
+
+def assert_friedman(row, theirs):
+    assert (row["n"], row["df"]) == (theirs["n"], theirs["df"])
+    assert row["all_tied"] == theirs["all_tied_blocks"]
+    assert row["mean_rank"] == close(theirs["mean_rank"])
+    assert row["chi2"] == close(theirs["statistic"])
+    assert row["p_chi2"] == close(theirs["p"])
+    assert row["W"] == close(theirs["kendall_w"])
+
+
+def assert_wilcoxon(row, theirs, readers):
+    """`readers`: by how much their effects are larger, being sums over readers."""
+    for name in ("n", "n_zero", "n_pos", "n_neg"):
+        assert row[name] == theirs[name]
+    assert row["mean_diff"] == close(theirs["mean_difference"] / readers)
+    assert row["hl_shift"] == close(theirs["hodges_lehmann_walsh_median"] / readers)
+    for name, their_name in {
+        "W_plus": "V_plus",
+        "W_minus": "V_minus",
+        "z": "wilcox_z",
+        "p": "wilcox_p",
+        "p_pratt_asymptotic": "pratt_p",
+        "p_holm": "holm_of_wilcox_p",
+        "rbc": "rank_biserial",
+        # Exact P of means were not computed in R.
+        "p_exact": "wilcox_p_exact_conditional",
+        "p_pratt": "pratt_p_exact_conditional",
+    }.items():
+        if their_name in theirs or not name.startswith(("p_exact", "p_pratt")):
+            assert row[name] == close(theirs[their_name]), name
+
+
+@pytest.mark.parametrize("dataset", ["xray", "mri", "ct", "all_datasets"])
+@pytest.mark.parametrize("reader", ["R1", "R2", "R3", "R4", "R5", "R6"])
+def test_each_reader_agrees_with_r(golden, dataset, reader):
+    theirs = expected("per_reader")[dataset][reader]
+    names = {
+        "level": "reader",
+        "reader": reader,
+        "dataset": ALL_NAMES.get(dataset, dataset),
+    }
+
+    assert_friedman(row_of(golden["friedman"], **names), theirs["friedman"])
+    for pair in PAIRS:
+        row = row_of(golden["wilcoxon"], pair=pair, **names)
+        assert_wilcoxon(row, theirs["wilcoxon"][pair], readers=1)
+
+
+@pytest.mark.parametrize("dataset", ["xray", "mri", "ct", "all_datasets"])
+@pytest.mark.parametrize("pooling", POOLINGS)
+def test_pooled_readers_agree_with_r(golden, pooling, dataset):
+    theirs = expected("pooled")[pooling][dataset]
+    names = {
+        "level": "pooled",
+        "reader": "all",
+        "dataset": ALL_NAMES.get(dataset, dataset),
+        "pooling": POOLINGS[pooling],
+    }
+
+    assert_friedman(row_of(golden["friedman"], **names), theirs["friedman"])
+    for pair in PAIRS:
+        row = row_of(golden["wilcoxon"], pair=pair, **names)
+        readers = 6 if names["pooling"] == "complete" else 1
+        assert_wilcoxon(row, theirs["wilcoxon"][pair], readers)
+
+
+def test_descriptives_agree_with_r(golden):
+    for dataset, readers in expected("descriptives").items():
+        for reader, variants in readers.items():
+            names = {
+                "reader": ALL_NAMES.get(reader, reader),
+                "dataset": ALL_NAMES.get(dataset, dataset),
+            }
+            row = row_of(golden["table1_means"], **names)
+            for code, theirs in variants.items():
+                for name in ("n", "n_missing", "mean", "sd"):
+                    assert row[name][code] == close(theirs[name])
+                scores = [
+                    row_of(
+                        golden["score_distribution"], variant=code, score=score, **names
+                    )["count"]
+                    for score in range(6)
+                ]
+                assert scores == theirs["counts_0_to_5"]
+
+
+def test_every_unit_has_its_rows(golden):
+    assert len(golden["table1_means"]) == 7 * 4
+    assert len(golden["score_distribution"]) == 7 * 4 * 3 * 6
+    assert len(golden["friedman"]) == 6 * 4 + 4 * 2
+    assert len(golden["wilcoxon"]) == 3 * len(golden["friedman"])
+    assert len(golden["run"]["missing"]) == golden["run"]["n_missing"] == 9
+
+
+def test_a_pair_below_alpha_stays_untested_behind_a_closed_gate(golden):
+    names = {"level": "reader", "reader": "R6", "dataset": "mri"}
+    row = row_of(golden["wilcoxon"], pair="SSM-SDBN", **names)
+
+    assert row["significant_001"]
+    assert not row["tested"]
+    assert row_of(golden["friedman"], **names)["p_chi2"] > 0.001
+
+
+def test_it_prints_the_answer_and_where_the_rest_is(tmp_path):
+    (tmp_path / "mine.csv").write_bytes(csv_bytes(one_reader(*[(0, 1, 5)] * 15)))
+    printed = analyze("--csv", str(tmp_path / "mine.csv"), out=tmp_path / "out")
+
+    assert printed.startswith("mine.csv: 1 reader, 15 images in 1 data set")
+    assert re.search(r"xray +15 +1\.00 +2\.00 +3\.00 +30\.00 +1\.00 +< \.001", printed)
+    assert "speaks for such images as read by this one reader" in " ".join(
+        printed.split()
+    )
+    assert printed.endswith(
+        f"All results are in {tmp_path / 'out'}: analysis.json, a CSV per table.\n"
+    )
+
+
+def test_results_of_a_file_go_to_the_reports_of_the_data_folder(tmp_path, data_folder):
+    (tmp_path / "mine.csv").write_bytes(csv_bytes(one_reader((0, 1, 5))))
+    analyze("--csv", str(tmp_path / "mine.csv"), profile="robust")
+
+    run = json.loads((data_folder / "reports/mine/analysis.json").read_text())["run"]
+    assert run["input"]["name"] == "mine.csv"
+    assert run["options"]["profile"] == "robust"
+
+
+def test_variants_can_be_named_and_ordered(tmp_path):
+    table = csv_bytes(one_reader((0, 1, 5))).replace(b"SDBN", b"noise")
+    (tmp_path / "mine.csv").write_bytes(table)
+    args = ("--csv", str(tmp_path / "mine.csv"), "--out", str(tmp_path / "out"))
+    analyze(*args, "--variants", "noise", "SSM", "SSBN")
+
+    rows = json.loads((tmp_path / "out" / "analysis.json").read_text())["wilcoxon"]
+    assert [row["pair"] for row in rows[:3]] == ["noise-SSM", "noise-SSBN", "SSM-SSBN"]
+    assert rows[0]["mean_diff"] == 5
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        (b"", "the ratings table is empty"),
+        (b"reader,image\n", "line 1: no column dataset, variant, rating"),
+        (f"{HEADER}\nR,x,i,X,7\n".encode(), "line 2: rating '7' is not a whole number"),
+        (f"{HEADER}\nR,x,i,X,1\nR,x,i,X,1\n".encode(), "line 3: .* in line 2"),
+        (f"{HEADER}\nR,x,i,Q,1\n".encode(), "line 2: variant 'Q' is unknown"),
+        (f"{HEADER}\nR,x,i,X,1\n".encode(), "the table has no row of Y and Z"),
+        (f"{HEADER}\nR,é,i,X,1\n".encode("latin-1"), "line 2: the table is not UTF-8"),
+    ],
+    ids=["empty", "columns", "rating", "twice", "variant", "fewer", "encoding"],
+)
+def test_a_bad_table_is_one_line_and_writes_nothing(tmp_path, data_folder, table, said):
+    (tmp_path / "bad.csv").write_bytes(table)
+    with pytest.raises(CommandError, match=f"^{said}") as error:
+        analyze("--csv", str(tmp_path / "bad.csv"))
+
+    assert "\n" not in str(error.value)
+    assert not data_folder.exists()
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["--csv", "no.csv"], "cannot read no.csv: No such file"),
+        (["--csv", str(TABLE), "--blinded"], "--blinded goes with a study"),
+        (
+            ["--csv", str(TABLE), "--variants", "A", "A", "B"],
+            "three different variants",
+        ),
+        (["--csv", str(TABLE), "pilot"], "not allowed with"),
+        (["--csv", str(TABLE), "--profile", "other"], "invalid choice"),
+        ([], "one of the arguments name --csv is required"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_one_line(args, said):
+    with pytest.raises(CommandError, match=said) as error:
+        analyze(*args)
+    assert "\n" not in str(error.value)
+
+
+def test_a_folder_with_other_files_is_not_replaced(tmp_path):
+    (tmp_path / "mine.csv").write_bytes(csv_bytes(one_reader((0, 1, 5))))
+    with pytest.raises(CommandError, match=r"holds other files \(mine\.csv\)"):
+        analyze("--csv", str(tmp_path / "mine.csv"), "--out", str(tmp_path))
+
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.csv"]
