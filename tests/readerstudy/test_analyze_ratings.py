@@ -1,4 +1,4 @@
-"""`analyze_ratings` from outside: R's results through the command, studies, bad input."""
+"""`analyze_ratings` from outside: R's results, studies and bad input."""
 
 import io
 import json
@@ -8,8 +8,11 @@ import pytest
 from django.core.management import call_command
 from django.core.management.base import CommandError
 
+from readerstudy.trial.exports import ratings_csv
+from readerstudy.trial.study import lock_study, unblind_study
 from tests.conftest import GOLDEN
 from tests.readerstudy.analysis.tables import HEADER, csv_bytes, one_reader, row_of
+from tests.readerstudy.factories import coordinator, make_study, rate_all
 
 STATISTICS = GOLDEN / "statistics"
 TABLE = STATISTICS / "inputs" / "reader_study.csv"
@@ -231,3 +234,101 @@ def test_a_folder_with_other_files_is_not_replaced(tmp_path):
         analyze("--csv", str(tmp_path / "mine.csv"), "--out", str(tmp_path))
 
     assert [path.name for path in tmp_path.iterdir()] == ["mine.csv"]
+
+
+@pytest.fixture
+def study(tmp_path, rhea, omar):
+    """Two readers have rated everything; it is open still."""
+    study = make_study(tmp_path / "bundle", readers=[rhea, omar], name="Chest maps")
+    for enrolment in study.enrolments.all():
+        rate_all(enrolment)
+    return study
+
+
+def lock(study):
+    lock_study(study=study, by=coordinator(), reason="all rated")
+
+
+def unblind(study):
+    unblind_study(study=study, by=coordinator(), reason="analysed blind")
+
+
+def analysis_of(study, *args, out):
+    analyze("Chest maps", *args, "--out", str(out))
+    return json.loads((out / "analysis.json").read_text())
+
+
+def test_a_study_that_is_open_is_refused(study, data_folder):
+    with pytest.raises(CommandError, match="open; ratings leave it once it is locked"):
+        analyze("Chest maps")
+
+    assert not (data_folder / "studies" / str(study.uuid) / "analyses").exists()
+
+
+def test_a_draft_is_refused(tmp_path, rhea):
+    make_study(tmp_path / "bundle", readers=[rhea], name="Chest maps", opened=False)
+    with pytest.raises(CommandError, match="draft; ratings leave it once it is locked"):
+        analyze("Chest maps")
+
+
+def test_an_unknown_study_is_named(db):
+    with pytest.raises(CommandError, match="No study is called 'Chest maps'"):
+        analyze("Chest maps")
+
+
+def test_a_locked_study_is_analysed_by_letters(study, tmp_path):
+    lock(study)
+    run = analysis_of(study, out=tmp_path / "out")["run"]
+
+    assert run["variants"] == ["X", "Y", "Z"]
+    assert run["input"]["name"] == "Chest maps"
+    assert (run["readers"], run["n_missing"]) == (["omar", "rhea"], 0)
+
+
+def test_an_unblinded_study_is_analysed_by_names_or_blinded_by_letters(study, tmp_path):
+    lock(study)
+    locked = analysis_of(study, out=tmp_path / "locked")
+    unblind(study)
+    named = analysis_of(study, out=tmp_path / "named")
+
+    assert named["run"]["variants"] == ["standard", "single_bn", "dual_bn"]
+    assert {row["pair"] for row in named["wilcoxon"]} == {
+        "standard-single_bn",
+        "standard-dual_bn",
+        "single_bn-dual_bn",
+    }
+    assert analysis_of(study, "--blinded", out=tmp_path / "blinded") == locked
+
+
+def test_results_of_a_study_go_beside_it_under_the_time(
+    study, data_folder, time_machine
+):
+    lock(study)
+    time_machine.move_to("2026-11-22 14:30:05Z", tick=False)
+    analyze("Chest maps")
+
+    folder = data_folder / "studies" / str(study.uuid) / "analyses"
+    assert [path.name for path in folder.iterdir()] == ["20261122T143005Z"]
+    assert (folder / "20261122T143005Z" / "analysis.json").exists()
+
+
+def test_a_study_and_its_exported_table_have_the_same_results(study, tmp_path):
+    lock(study)
+    table = tmp_path / "ratings.csv"
+    table.write_text(ratings_csv(study, blinded=False))
+    analyze("--csv", str(table), "--out", str(tmp_path / "from_csv"))
+    from_csv = json.loads((tmp_path / "from_csv" / "analysis.json").read_text())
+    from_study = analysis_of(study, out=tmp_path / "from_study")
+
+    assert from_csv["run"]["input"]["sha256"] == from_study["run"]["input"]["sha256"]
+    assert from_csv | {"run": None} == from_study | {"run": None}
+
+
+def test_a_study_locked_with_gaps_says_what_is_missing(tmp_path, rhea, omar):
+    study = make_study(tmp_path / "bundle", readers=[rhea, omar], name="Chest maps")
+    rate_all(study.enrolments.get(reader=rhea))
+    lock_study(study=study, by=coordinator(), reason="time is up", unfinished=True)
+    printed = analyze("Chest maps")
+
+    assert "12 of 24 ratings are missing (50.0%)" in printed
+    assert "Without a single rating, and so in no test: omar." in printed
