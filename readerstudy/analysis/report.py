@@ -2,6 +2,7 @@
 one sentence on whom it speaks for."""
 
 import io
+import textwrap
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,9 @@ from readerstudy.analysis.ratings import ALL
 # Above this share of missing ratings the reader is warned.
 MANY_MISSING = 0.05
 
+# Characters; wider than any table.
+NATURAL = 1000
+
 
 @dataclass(frozen=True)
 class Section:
@@ -27,31 +31,37 @@ class Section:
 
 
 def summary(analysis: Analysis, *, width: int, terminal: bool) -> str:
-    """The analysis as text of `width` columns, for a terminal with colour and rules."""
+    """The analysis as text, its prose in lines of `width`; for a terminal with rules.
+
+    Tables keep their natural width: a number cut short would be another number.
+    """
     out = io.StringIO()
-    # Names come from the table: markup in them stays text.
+    # Names come from the ratings table, and markup in them stays text.
     console = Console(
         file=out,
-        width=width,
+        width=NATURAL,
         force_terminal=terminal,
         markup=False,
         emoji=False,
         highlight=False,
     )
     for line in overview(analysis):
-        console.print(line)
+        console.print(textwrap.fill(line, width))
     for section in sections(analysis):
         table = Table(
-            box=box.SIMPLE_HEAD if terminal else None, pad_edge=False, padding=(0, 1)
+            box=box.SIMPLE_HEAD if terminal else None,
+            show_edge=False,
+            pad_edge=False,
+            padding=(0, 1, 0, 0) if terminal else (0, 1),
         )
         for i, name in enumerate(section.header):
-            table.add_column(name, justify="left" if i == 0 else "right", no_wrap=i < 2)
+            table.add_column(name, justify="left" if i == 0 else "right")
         for row in section.rows:
             table.add_row(*row)
         console.print()
-        console.print(section.title, style="bold")
+        console.print(textwrap.fill(section.title, width), style="bold")
         console.print(table)
-        console.print(section.note)
+        console.print(textwrap.fill(section.note, width))
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines())
 
 
@@ -120,10 +130,12 @@ def _omnibus(analysis: Analysis) -> Section:
         cells += [_decimal(row["mean_rank"][v]) for v in variants]
         cells += [_decimal(row["chi2"]), _decimal(row["W"]), _p_cell(row, "p_chi2")]
         rows.append((*cells, p_text(row["p_exact"])) if robust else tuple(cells))
-    header = ["data set", "images", *(f"rank {v}" for v in variants), "chi2 (2 df)"]
-    header += ["Kendall's W", "P", "exact P"] if robust else ["Kendall's W", "P"]
+    header = ["data set", "images", *(f"rank {v}" for v in variants), "chi2", "W", "P"]
+    if robust:
+        header.append("exact P")
     return Section(
-        "Friedman's test by image, ratings summed over the readers",
+        "Friedman's test by image, ratings summed over the readers: mean ranks, chi2 "
+        "(2 df), Kendall's W",
         tuple(header),
         rows,
         "An image counts once, if every reader rated it under all variants. P speaks "
@@ -137,25 +149,25 @@ def _pairs(analysis: Analysis) -> Section:
     alpha = p_text(analysis["run"]["options"]["alpha"]).lstrip("= ")
     rows = []
     for row in _primary(analysis, "wilcoxon"):
-        cells = [row["dataset"], row["pair"], str(row["n"]), str(row["n_zero"])]
+        cells = [row["dataset"], row["pair"], str(row["n_zero"])]
         cells += [_decimal(row["mean_diff"]), _decimal(row["hl_shift"])]
         if robust:
             names = ("p_exact", "p_pratt", "p_holm")
             cells += [_p_cell(row, "p"), *(p_text(row[name]) for name in names)]
-            cells.append("yes" if row["tested"] else "no")
+            cells.append("open" if row["tested"] else "closed")
         else:
             cells.append(_p_cell(row, "p") if row["tested"] else "not tested")
         rows.append(tuple(cells))
-    header = ["data set", "pair A-B", "images", "ties", "mean A-B", "shift A-B", "P"]
+    header = ["data set", "pair A-B", "ties", "mean", "shift", "P"]
     if robust:
-        header += ["exact P", "Pratt P", "Holm P", "gate open"]
+        header += ["exact P", "Pratt P", "Holm P", "gate"]
     return Section(
-        "Wilcoxon's signed-rank test of the pairs, by image",
+        "Wilcoxon's signed-rank test of the same images: ties, mean and "
+        "Hodges-Lehmann shift of A - B in rating points",
         tuple(header),
         rows,
-        f"A pair is tested where Friedman's P is below {alpha}; differences are in "
-        "rating points. P speaks for such images as read by "
-        f"{_these_readers(analysis)}, not for readers in general.",
+        f"A pair is tested where Friedman's P is below {alpha}. P speaks for such "
+        f"images as read by {_these_readers(analysis)}, not for readers in general.",
     )
 
 
