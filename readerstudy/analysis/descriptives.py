@@ -17,8 +17,8 @@ def table1_means(ratings: Ratings) -> list[dict[str, Any]]:
 
     `mean`, `sd` (n - 1, over ratings), `n`, `n_missing` and `text` ("m.mm ± s.ss") are
     objects by variant. Rows of ALL readers also have `sd_image_means`, the spread of
-    the images' means over their readers, which disagreement between readers does not
-    widen so much. What cannot be computed is None, and `reason` says why.
+    the images' means over the readers who rated them. What cannot be computed is None,
+    and `reason` says why.
     """
     rows = []
     for reader, dataset, values, expected in _parts(ratings):

@@ -109,18 +109,7 @@ def wilcoxon(differences: Array, divisor: int = 1) -> Wilcoxon:
     if n == 0:
         return Wilcoxon(*counts, reason="no complete block")
     if nonzero.size == 0:
-        return Wilcoxon(
-            *counts,
-            W_plus=0.0,
-            W_minus=0.0,
-            p=1.0,
-            p_exact=1.0,
-            p_pratt=1.0,
-            p_pratt_asymptotic=1.0,
-            mean_diff=0.0,
-            hl_shift=0.0,
-            reason="all differences are zero",
-        )
+        return _all_zero(n)
     ranks = stats.rankdata(np.abs(nonzero))
     plus, minus = float(ranks[nonzero > 0].sum()), float(ranks[nonzero < 0].sum())
     z, p = _normal(d, "wilcox")
@@ -139,6 +128,24 @@ def wilcoxon(differences: Array, divisor: int = 1) -> Wilcoxon:
         hl_shift=_walsh_median(d) / divisor,
         rbc=(plus - minus) / (plus + minus),
         reason=_beyond(n, WILCOXON_EXACT),
+    )
+
+
+def _all_zero(n: int) -> Wilcoxon:
+    return Wilcoxon(
+        n=n,
+        n_zero=n,
+        n_pos=0,
+        n_neg=0,
+        W_plus=0.0,
+        W_minus=0.0,
+        p=1.0,
+        p_exact=1.0,
+        p_pratt=1.0,
+        p_pratt_asymptotic=1.0,
+        mean_diff=0.0,
+        hl_shift=0.0,
+        reason="all differences are zero",
     )
 
 
