@@ -54,7 +54,7 @@ def branch(model: nn.Module, name: Literal["std", "adv", "both"]) -> Iterator[No
     """
     layers = [m for m in model.modules() if isinstance(m, DualBatchNorm2d)]
     if not layers and name != "std":
-        raise EngineError(f"this network has no branch '{name}', only 'std'")
+        raise EngineError(f'This network has no branch "{name}", only "std".')
     found = [layer.branch for layer in layers]
     try:
         for layer in layers:

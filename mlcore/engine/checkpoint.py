@@ -46,12 +46,12 @@ def load_state(
         try:
             state = torch.load(path, map_location="cpu", weights_only=True)
         except (OSError, RuntimeError, EOFError, pickle.UnpicklingError):
-            problems.append(f"{path} is damaged and was passed over")
+            problems.append(f"{path} is damaged and was passed over.")
             continue
         if not isinstance(state, dict) or state.get("format") != FORMAT:
-            problems.append(f"{path} is no checkpoint of ours and was passed over")
+            problems.append(f"{path} is no checkpoint of ours and was passed over.")
         elif state.get("config") != config:
-            problems.append(f"{path} belongs to another run and was passed over")
+            problems.append(f"{path} belongs to another run and was passed over.")
         else:
             return state, problems
     return None, problems
@@ -79,6 +79,6 @@ def load_weights(path: Path, model: nn.Module) -> None:
     try:
         model.load_state_dict(load_file(path))
     except (OSError, SafetensorError) as error:
-        raise EngineError(f"{path} cannot be read: {error}") from error
+        raise EngineError(f"{path} cannot be read: {error}.") from error
     except RuntimeError as error:
-        raise EngineError(f"{path} holds the weights of another network") from error
+        raise EngineError(f"{path} holds the weights of another network.") from error

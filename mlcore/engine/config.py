@@ -41,7 +41,9 @@ class NetworkConfig:
 
     def __post_init__(self) -> None:
         for momentum in (self.batchnorm_momentum, self.dual_batchnorm_momentum):
-            _require(0 < momentum <= 1, "network: a momentum lies above 0, at most 1")
+            _require(
+                0 < momentum <= 1, "network: a momentum lies above 0 and is at most 1."
+            )
 
 
 @dataclass(frozen=True)
@@ -54,14 +56,14 @@ class AttackConfig:
     random_start: bool = False
 
     def __post_init__(self) -> None:
-        _require(0 <= self.eps <= 1, "attack.eps lies between 0 and 1")
-        _require(self.alpha >= 0, "attack.alpha is not negative")
-        _require(self.steps >= 0, "attack.steps is not negative")
+        _require(0 <= self.eps <= 1, "attack.eps lies between 0 and 1.")
+        _require(self.alpha >= 0, "attack.alpha must not be negative.")
+        _require(self.steps >= 0, "attack.steps must not be negative.")
 
 
 @dataclass(frozen=True)
 class OptimiserConfig:
-    """Adam. `milestones`: times 0.1 at each epoch listed; `onecycle`: lr at its peak."""
+    """Adam. `milestones`: lr times 0.1 at each epoch listed; `onecycle`: lr at most."""
 
     lr: float = 0.01
     beta1: float = 0.9
@@ -71,10 +73,10 @@ class OptimiserConfig:
     milestones: tuple[int, ...] = (100,)
 
     def __post_init__(self) -> None:
-        _require(self.lr > 0, "optimiser.lr is positive")
+        _require(self.lr > 0, "optimiser.lr must be positive.")
         for beta in (self.beta1, self.beta2):
-            _require(0 <= beta < 1, "optimiser: a beta is at least 0 and below 1")
-        _require(self.eps > 0, "optimiser.eps is positive")
+            _require(0 <= beta < 1, "optimiser: a beta is at least 0 and below 1.")
+        _require(self.eps > 0, "optimiser.eps must be positive.")
 
 
 @dataclass(frozen=True)
@@ -97,17 +99,17 @@ class AugmentConfig:
     contrast: float = 0.0
 
     def __post_init__(self) -> None:
-        _require(0 <= self.flip <= 1, "augment.flip is a probability")
+        _require(0 <= self.flip <= 1, "augment.flip lies between 0 and 1.")
         _require(
             0 < self.scale_min <= self.scale_max,
-            "augment.scale_min is positive and not above augment.scale_max",
+            "augment.scale_min must be positive and not above augment.scale_max.",
         )
-        _require(0 <= self.shear < 90, "augment.shear is at least 0 and below 90")
+        _require(0 <= self.shear < 90, "augment.shear is at least 0 and below 90.")
         for name in ("rotate", "translate", "pad"):
-            _require(getattr(self, name) >= 0, f"augment.{name} is not negative")
+            _require(getattr(self, name) >= 0, f"augment.{name} must not be negative.")
         for name in ("brightness", "contrast"):
             _require(
-                0 <= getattr(self, name) <= 1, f"augment.{name} lies between 0 and 1"
+                0 <= getattr(self, name) <= 1, f"augment.{name} lies between 0 and 1."
             )
 
 
@@ -137,9 +139,9 @@ class TrainConfig:
     robust_dev_every: int = 5
 
     def __post_init__(self) -> None:
-        _require(self.batch_size >= 4, "batch_size is at least 4")
-        _require(self.epochs >= 1, "epochs is at least 1")
-        _require(self.robust_dev_every >= 0, "robust_dev_every is not negative")
+        _require(self.batch_size >= 4, "batch_size must be at least 4.")
+        _require(self.epochs >= 1, "epochs must be at least 1.")
+        _require(self.robust_dev_every >= 0, "robust_dev_every must not be negative.")
 
 
 # The augmentation of the authors' code but for the flip; 24 pixels of 256.
@@ -187,7 +189,7 @@ def preset(name: str) -> TrainConfig:
         EngineError: there is none.
     """
     if name not in PRESETS:
-        raise EngineError(f"unknown preset '{name}': known are {', '.join(PRESETS)}")
+        raise EngineError(f'Unknown preset "{name}"; known: {", ".join(PRESETS)}.')
     return PRESETS[name]
 
 
@@ -202,7 +204,7 @@ def with_overrides(config: TrainConfig, assignments: Sequence[str]) -> TrainConf
     kinds = _kinds(TrainConfig)
     for assignment in assignments:
         key, equals, text = assignment.partition("=")
-        _require(bool(equals), f"'{assignment}' is not of the form KEY=VALUE")
+        _require(bool(equals), f'"{assignment}" is not of the form KEY=VALUE.')
         if key not in kinds:
             raise EngineError(_unknown_key(key, kinds))
         values[key] = _parsed(key, text.strip(), kinds[key])
@@ -245,8 +247,10 @@ class RunConfig:
     train: TrainConfig
 
     def __post_init__(self) -> None:
-        _require(0 < self.fraction <= 1, "the fraction lies above 0, at most 1")
-        _require(0 <= self.seed < 2**63, "the seed is an integer from 0 to 2^63 - 1")
+        _require(0 < self.fraction <= 1, "The fraction lies above 0 and is at most 1.")
+        _require(
+            0 <= self.seed < 2**63, "The seed is a whole number from 0 to 2^63 - 1."
+        )
 
     @property
     def run_id(self) -> str:
@@ -282,7 +286,7 @@ def from_dict(cls: type[Config], content: Mapping[str, Any]) -> Config:
         if key not in kinds:
             raise EngineError(_unknown_key(key, kinds))
     for key in kinds:
-        _require(key in content, f"the configuration lacks '{key}'")
+        _require(key in content, f'The configuration lacks "{key}".')
     return cls(**{key: _checked(key, content[key], kinds[key]) for key in kinds})
 
 
@@ -321,7 +325,7 @@ def _nested(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _unknown_key(key: str, known: Mapping[str, Any]) -> str:
     nearest = difflib.get_close_matches(key, known, n=1, cutoff=0.0)
-    return f"unknown setting '{key}'; the nearest known one is '{nearest[0]}'"
+    return f'Unknown setting "{key}"; the nearest known one is "{nearest[0]}".'
 
 
 def _parsed(key: str, text: str, kind: Any) -> Any:
@@ -331,12 +335,13 @@ def _parsed(key: str, text: str, kind: Any) -> Any:
         return [_parsed(key, part.strip(), get_args(kind)[0]) for part in parts]
     if kind is bool and text.lower() in ("true", "false"):
         return text.lower() == "true"
+    value: Any = text
     if kind in (int, float):
         try:
-            return kind(text)
+            value = kind(text)
         except ValueError:
             raise EngineError(_wrong_value(key, text, kind)) from None
-    return _checked(key, text, kind)
+    return _checked(key, value, kind)
 
 
 def _checked(key: str, value: Any, kind: Any) -> Any:
@@ -357,9 +362,9 @@ def _checked(key: str, value: Any, kind: Any) -> Any:
 
 
 def _wrong_value(key: str, value: Any, kind: Any) -> str:
-    names = {float: "a finite number", int: "an integer", bool: "true or false"}
+    names = {float: "a finite number", int: "a whole number", bool: "true or false"}
     if get_origin(kind) is Literal:
         wanted = "one of " + ", ".join(get_args(kind))
     else:
         wanted = names.get(kind, getattr(kind, "__name__", str(kind)))
-    return f"{key} is {wanted}, not '{value}'"
+    return f'{key} must be {wanted}, not "{value}".'

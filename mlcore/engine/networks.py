@@ -126,7 +126,7 @@ def find_device(name: str | None) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     known = ["cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
     if name not in known and not (name == "cuda" and len(known) > 1):
-        raise EngineError(f"unknown device '{name}': here are {', '.join(known)}")
+        raise EngineError(f'Unknown device "{name}"; here: {", ".join(known)}.')
     return torch.device(name)
 
 

@@ -120,7 +120,5 @@ def find_objective(name: str) -> Objective:
         EngineError: there is none.
     """
     if name not in OBJECTIVES:
-        raise EngineError(
-            f"unknown variant '{name}': known are {', '.join(OBJECTIVES)}"
-        )
+        raise EngineError(f'Unknown variant "{name}"; known: {", ".join(OBJECTIVES)}.')
     return OBJECTIVES[name]

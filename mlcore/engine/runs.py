@@ -92,6 +92,20 @@ def configure(
     )
 
 
+def check_startable(folder: Path, config: RunConfig, *, resume: bool) -> None:
+    """Refuse to begin an unfinished run anew, without being told to resume it.
+
+    Raises:
+        EngineError: the run was begun and is not finished, and `resume` is not set.
+    """
+    begun = (folder / "config.json").exists()
+    if begun and not resume and not (folder / "result.json").exists():
+        raise EngineError(
+            f"{config.name} was begun and is not finished. Add --resume to go on, "
+            f"or remove {folder} to start anew."
+        )
+
+
 def open_run(folder: Path) -> FinishedRun:
     """The finished run in `folder`.
 
@@ -99,9 +113,9 @@ def open_run(folder: Path) -> FinishedRun:
         EngineError: there is no finished run, or it cannot be read.
     """
     if not (folder / "config.json").is_file():
-        raise EngineError(f"{folder} is no run: it has no config.json")
+        raise EngineError(f"{folder} is no run: it has no config.json.")
     if not (folder / "result.json").is_file():
-        raise EngineError(f"{folder} is not finished: train_models --resume goes on")
+        raise EngineError(f"{folder} is not finished; train_models --resume goes on.")
     config = from_dict(RunConfig, read_json(folder / "config.json"))
     return FinishedRun(folder, config, read_json(folder / "result.json"))
 
@@ -142,7 +156,7 @@ def choose_runs(root: Path) -> list[FinishedRun]:
     for name in OBJECTIVES:
         if name not in finished:
             raise EngineError(
-                f"no finished run of {name} under {root}: train_models makes one"
+                f"No finished run of {name} lies under {root}; train_models makes one."
             )
     runs = [finished[name] for name in OBJECTIVES]
     for run in runs[1:]:
@@ -161,10 +175,10 @@ def check_runs(runs: Sequence[FinishedRun], table: ImageTable) -> None:
         if run.config.dataset_sha256 != table.sha256:
             raise EngineError(
                 f"{run.folder} was trained on another state of {run.config.dataset} "
-                f"than the table in {table.folder}"
+                f"than the table in {table.folder}."
             )
         if variants.count(run.variant) > 1:
-            raise EngineError(f"two of the runs are of the variant {run.variant}")
+            raise EngineError(f"Two of the runs are of the variant {run.variant}.")
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -176,9 +190,9 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise EngineError(f"{path} cannot be read: {error}") from error
+        raise EngineError(f"{path} cannot be read: {error}.") from error
     if not isinstance(content, dict):
-        raise EngineError(f"{path} holds no JSON object")
+        raise EngineError(f"{path} holds no JSON object.")
     return content
 
 
@@ -192,5 +206,5 @@ def _check_alike(one: FinishedRun, other: FinishedRun) -> None:
         if ours != theirs:
             raise EngineError(
                 f"{one.config.name} and {other.config.name} differ in {name} "
-                f"({ours} and {theirs}): train them alike or name --runs"
+                f"({ours} and {theirs}). Train them alike, or name --runs."
             )

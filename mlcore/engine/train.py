@@ -44,7 +44,7 @@ from mlcore.engine.networks import (
 )
 from mlcore.engine.objectives import Objective, find_objective
 from mlcore.engine.predict import attacker, auc_per_class, loss_of, predict
-from mlcore.engine.runs import read_json
+from mlcore.engine.runs import check_startable, read_json
 from mlcore.files import atomic_file, write_json
 
 Event = dict[str, Any]
@@ -97,8 +97,8 @@ def train(
         run_folder: gets `config.json`, `events.jsonl` (a line per epoch), `last.pt` and
             `previous.pt` (to resume from), `best.safetensors` (lowest clean development
             loss), `best_robust.safetensors` (lowest under attack) and `result.json`.
-        on_event: called with every epoch's row, with the step at most once a second,
-            and with warnings.
+        on_event: called with every epoch's row, with the step about once a second,
+            with warnings, and with the result.
         resume: go on with an unfinished run.
 
     Returns:
@@ -110,8 +110,9 @@ def train(
     """
     if (run_folder / "result.json").exists():
         return read_json(run_folder / "result.json")
+    check_startable(run_folder, config, resume=resume)
     training = _set_up(table, config, device, on_event)
-    progress = _begin(run_folder, training, resume)
+    progress = _begin(run_folder, training)
     try:
         # `benchmark`: the fastest convolution is measured once per shape.
         with torch.backends.cudnn.flags(enabled=True, benchmark=True):
@@ -128,7 +129,7 @@ def train(
     except torch.OutOfMemoryError as error:
         smaller = max(4, config.train.batch_size // 2)
         raise EngineError(
-            f"the GPU's memory does not suffice: try --set batch_size={smaller}"
+            f"The GPU's memory does not suffice. Try --set batch_size={smaller}."
         ) from error
     return _finish(run_folder, training, progress)
 
@@ -278,6 +279,7 @@ def _finish(folder: Path, training: _Training, progress: Progress) -> dict[str, 
         "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     write_json(folder / "result.json", result)
+    training.on_event({"event": "finished", "result": result})
     return result
 
 
@@ -316,7 +318,9 @@ def _rows(
 ) -> dict[str, NDArray[np.int64]]:
     """The rows to train on and to select by; warns of findings that never occur."""
     if table.sha256 != config.dataset_sha256:
-        raise EngineError(f"{table.folder} is not the table that the run was set up on")
+        raise EngineError(
+            f"{table.folder} is not the table that the run was set up on."
+        )
     rows = {split: table.split_indices(split) for split in ("train", "dev")}
     rows["train"] = nested_subset(
         table.patient_ids, rows["train"], config.fraction, config.seed
@@ -324,28 +328,23 @@ def _rows(
     for split, least in (("train", 2), ("dev", 1)):
         if len(rows[split]) < least:
             raise EngineError(
-                f"{table.name} has {len(rows[split])} images in '{split}'; "
-                f"training needs at least {least}"
+                f"{table.name} has {len(rows[split])} images in {split}; "
+                f"training needs at least {least}."
             )
         positives = np.nansum(table.labels[rows[split]], axis=0)
         for finding, count in zip(table.classes, positives, strict=True):
             if count == 0:
-                message = f"no image in '{split}' shows {finding}"
+                message = f"no image in {split} shows {finding}."
                 on_event({"event": "warning", "message": message})
     return rows
 
 
-def _begin(folder: Path, training: _Training, resume: bool) -> Progress:
+def _begin(folder: Path, training: _Training) -> Progress:
     """A new run's folder, or the state of an unfinished run brought back."""
     config = training.config
     if not (folder / "config.json").exists():
         write_json(folder / "config.json", to_dict(config))
         return Progress()
-    if not resume:
-        raise EngineError(
-            f"{config.name} was begun and is not finished: add --resume to go on, "
-            f"or remove {folder} to start anew"
-        )
     state, problems = load_state(folder, to_dict(config))
     for message in problems:
         training.on_event({"event": "warning", "message": message})
@@ -375,8 +374,8 @@ def _check_finite(which: str, loss: float, config: RunConfig, epoch: int) -> Non
     if not math.isfinite(loss):
         smaller = config.train.optimiser.lr / 10
         raise EngineError(
-            f"the {which} loss of {config.name} is {loss} in epoch {epoch}; the "
-            f"checkpoint before it is kept. Try --set optimiser.lr={smaller:g}"
+            f"The {which} loss of {config.name} is {loss} in epoch {epoch}; the "
+            f"checkpoint before it is kept. Try --set optimiser.lr={smaller:g}."
         )
 
 
