@@ -98,6 +98,15 @@ def write_table(
     return open_table(folder)
 
 
+def same_import(folder: Path, source_digest: str) -> ImageTable | None:
+    """The table in `folder` if it was written from this very source, else None."""
+    try:
+        table = open_table(folder)
+    except TableError:
+        return None
+    return table if table.source_digest == source_digest else None
+
+
 def _check_description(description: TableDescription) -> None:
     if description.image_size < 1:
         raise TableError("The image size must be at least one pixel.")
@@ -130,7 +139,7 @@ def _write_images(
             )
         }
         for image in images:
-            ledger.add(image.record)
+            ledger.add(image)
             _append(arrays, rows, image)
     return ledger.counts()
 
@@ -182,7 +191,8 @@ class _Ledger:
         self._positive = np.zeros(shape, dtype=np.int64)
         self._unknown = np.zeros(shape, dtype=np.int64)
 
-    def add(self, record: ImageRecord) -> None:
+    def add(self, image: TableImage) -> None:
+        record = image.record
         if record.split not in SPLITS:
             raise TableError(
                 f'{record.image_id}: unknown split "{record.split}"; known: '
@@ -206,7 +216,7 @@ class _Ledger:
                 f"{record.image_id}: needs {len(self._classes)} labels of 1, 0 or NaN, "
                 f"not {record.labels}."
             )
-        for finding in (*record.masks, *(box.finding for box in record.boxes)):
+        for finding in (*image.masks, *(box.finding for box in record.boxes)):
             if finding not in self._classes:
                 raise TableError(f'{record.image_id}: "{finding}" is not a class.')
         row = SPLITS.index(record.split)

@@ -1,0 +1,137 @@
+"""What every importer shares: its result, and careful reading of what people send."""
+
+import csv
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from mlcore.datasets.table import ImageRecord, TableError
+from mlcore.files import canonical_json, sha256_bytes, sha256_file
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """What an importer found: all that the table needs, images not yet decoded.
+
+    Attributes:
+        format: name of the importer.
+        root: folder that the records' `source_path` starts from; None if there is none.
+        modality, classes, label_policy, notes: see `TableDescription`.
+        records: the images, in the table's order; read once.
+        count: number of records.
+        digest: stands for the source's content and the options of the import.
+    """
+
+    format: str
+    root: Path | None
+    modality: str
+    classes: tuple[str, ...]
+    label_policy: str
+    records: Iterable[ImageRecord]
+    count: int
+    digest: str
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class CsvRow:
+    """A row of a CSV file with the line that it ends on, for messages."""
+
+    line: int
+    values: tuple[str, ...]
+
+
+def read_csv(path: Path) -> tuple[tuple[str, ...], tuple[CsvRow, ...]]:
+    """Header and rows of a CSV file in UTF-8, stripped of surrounding spaces.
+
+    A byte-order mark and Windows line ends are accepted, empty lines are skipped.
+
+    Raises:
+        TableError: the file is missing, is not UTF-8, is no CSV, or has no row.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.reader(file, strict=True)
+            rows = [
+                CsvRow(reader.line_num, tuple(value.strip() for value in row))
+                for row in reader
+                if any(row)
+            ]
+    except FileNotFoundError:
+        raise TableError(f"{path} is missing.") from None
+    except UnicodeDecodeError:
+        raise TableError(f"{path} is not in UTF-8; save it as UTF-8.") from None
+    except (OSError, csv.Error) as error:
+        raise TableError(f"{path} cannot be read: {error}") from error
+    if len(rows) < 2:
+        raise TableError(f"{path} has no rows below its header.")
+    return rows[0].values, tuple(rows[1:])
+
+
+def require_columns(path: Path, header: Sequence[str], names: Iterable[str]) -> None:
+    """Raise TableError for the first of `names` that `header` lacks."""
+    for name in names:
+        if name not in header:
+            found = ", ".join(header)
+            raise TableError(f'{path} has no column "{name}" (found: {found}).')
+
+
+def relative_path(root: Path, text: str) -> str:
+    """`text` as a normalised path below `root`, with forward slashes.
+
+    Raises:
+        TableError: it is empty, absolute, or leaves `root`, be it by a link.
+    """
+    path = PurePosixPath(text.replace("\\", "/"))
+    outside = path.is_absolute() or ".." in path.parts or ":" in text[:2]
+    if not path.parts or outside or not _inside(root, path):
+        raise TableError(f'The path "{text}" leaves the folder {root}.')
+    return str(path)
+
+
+def _inside(root: Path, path: PurePosixPath) -> bool:
+    return (root / path).resolve().is_relative_to(root.resolve())
+
+
+def source_digest(
+    options: Mapping[str, Any], lists: Iterable[Path], root: Path, files: Iterable[str]
+) -> str:
+    """Digest of an import: its options, its lists' content, its images' state.
+
+    Images count by path, size and time of change; reading them all would take about
+    as long as importing them.
+    """
+    return sha256_bytes(
+        canonical_json(
+            {
+                "options": options,
+                "lists": {path.name: sha256_file(path) for path in lists},
+                "files": list(_states(root, files)),
+            }
+        )
+    )
+
+
+def _states(root: Path, files: Iterable[str]) -> Iterator[tuple[str, int, int]]:
+    for name in files:
+        state = (root / name).stat()
+        yield name, state.st_size, state.st_mtime_ns
+
+
+def chosen_classes(
+    known: Sequence[str], wanted: Sequence[str] | None
+) -> tuple[str, ...]:
+    """`wanted` in its own order, or all that are `known`.
+
+    Raises:
+        TableError: a wanted class is not known, or is named twice.
+    """
+    if wanted is None:
+        return tuple(known)
+    for name in wanted:
+        if name not in known:
+            raise TableError(f'Unknown class "{name}"; known: {", ".join(known)}.')
+    if len(set(wanted)) != len(wanted):
+        raise TableError("--classes names a class twice.")
+    return tuple(wanted)
