@@ -45,7 +45,9 @@ def write_toy_table(
             labels=tuple(labels),
             pixels=lambda pixels=pixels: pixels,
         )
-        records.append(TableImage(record=record, pixels=pixels, width=SIZE, height=SIZE))
+        records.append(
+            TableImage(record=record, pixels=pixels, width=SIZE, height=SIZE)
+        )
     about = TableDescription(
         name=name, modality="xray", classes=CLASSES, image_size=SIZE
     )

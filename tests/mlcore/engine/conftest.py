@@ -35,9 +35,7 @@ def trained_like():
     """Make a network whose running statistics are not those of a fresh one."""
 
     def make(*, dual: bool):
-        network = build_network(
-            NetworkConfig(name="resnet10"), 2, dual=dual, seed=3
-        )
+        network = build_network(NetworkConfig(name="resnet10"), 2, dual=dual, seed=3)
         generator = torch.Generator().manual_seed(5)
         for name, buffer in network.named_buffers():
             if name.endswith("running_mean"):

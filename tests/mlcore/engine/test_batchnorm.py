@@ -8,7 +8,10 @@ from mlcore.engine.config import EngineError
 
 def dual_network():
     return nn.Sequential(
-        nn.Conv2d(1, 3, 3, bias=False), DualBatchNorm2d(3), nn.ReLU(), DualBatchNorm2d(3)
+        nn.Conv2d(1, 3, 3, bias=False),
+        DualBatchNorm2d(3),
+        nn.ReLU(),
+        DualBatchNorm2d(3),
     )
 
 
@@ -18,7 +21,9 @@ def state(module):
 
 def changed(module, before):
     return {
-        name for name, value in module.state_dict().items() if not value.equal(before[name])
+        name
+        for name, value in module.state_dict().items()
+        if not value.equal(before[name])
     }
 
 
