@@ -226,8 +226,8 @@ def _split(
 ) -> dict[str, str]:
     """Split by file name; images that the official lists leave out are not in it."""
     if not (root / TEST_LIST).exists():
-        forced = {entry.patient_id for entry in entries if entry.file in boxes}
-        return _drawn(entries, rng, SHARES, forced)
+        with_boxes = {entry.patient_id for entry in entries if entry.file in boxes}
+        return _drawn(entries, rng, SHARES, with_boxes)
     test = _read_list(root / TEST_LIST)
     rest = [entry for entry in entries if entry.file not in test]
     if (root / TRAIN_VAL_LIST).exists():
@@ -244,11 +244,11 @@ def _drawn(
     entries: Sequence[_Entry],
     rng: np.random.Generator,
     shares: Mapping[str, float],
-    forced: Collection[str],
+    in_test: Collection[str],
 ) -> dict[str, str]:
     labels = np.array([_labels(entry, CLASSES) for entry in entries], dtype=np.float32)
     patients = [entry.patient_id for entry in entries]
-    splits = assign_splits(patients, labels, rng=rng, shares=shares, forced=forced)
+    splits = assign_splits(patients, labels, rng=rng, shares=shares, in_test=in_test)
     return {entry.file: split for entry, split in zip(entries, splits, strict=True)}
 
 
@@ -297,12 +297,8 @@ def _notes(
         for box in boxes.get(entry.file, ())
     )
     counts = {
-        "of {listed} listed images are not there": len(listed) - len(held),
-        "images are in neither official list and left out": len(held) - len(kept),
-        "boxes show a finding that the entry list does not give; kept": unlabelled,
+        "listed images that are not there": len(listed) - len(held),
+        "images in neither official list, left out": len(held) - len(kept),
+        "boxes of a finding that the entry list does not give, kept": unlabelled,
     }
-    return tuple(
-        f"{count} {text.format(listed=len(listed))}"
-        for text, count in counts.items()
-        if count
-    )
+    return tuple(f"{text}: {count}" for text, count in counts.items() if count)

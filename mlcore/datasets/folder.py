@@ -208,8 +208,8 @@ def _check_files(root: Path, rows: Sequence[_Row], lines: Sequence[CsvRow]) -> N
         names = (row.file, *row.masks.values())
         missing += [name for name in names if not (root / name).is_file()]
     if missing:
-        others = f" and {len(missing) - 1} other files" if len(missing) > 1 else ""
-        raise TableError(f"{root / missing[0]}{others} of {LABELS} not found.")
+        others = f" ({len(missing)} files in all)" if len(missing) > 1 else ""
+        raise TableError(f"{root / missing[0]} of {LABELS} is missing{others}.")
 
 
 def _splits(

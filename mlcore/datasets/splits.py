@@ -14,8 +14,7 @@ def assign_splits(
     *,
     rng: np.random.Generator,
     shares: Mapping[str, float] = SHARES,
-    forced: Collection[str] = (),
-    forced_split: str = "test",
+    in_test: Collection[str] = (),
 ) -> tuple[str, ...]:
     """Give every image the split of its patient.
 
@@ -28,11 +27,11 @@ def assign_splits(
         patient_ids: of each image.
         labels: float32 (N, C): 1 counts as positive, 0 and NaN do not.
         shares: of the images, by split; they add up to 1.
-        forced: patients who belong to `forced_split`, whatever its share.
+        in_test: patients who belong to `test`, even beyond its share.
 
     Returns:
         One split per image. No patient is in two. No split is empty as long as there
-        are enough patients who are not forced.
+        are enough patients who are free.
     """
     names, row_of = np.unique(np.asarray(patient_ids, dtype=str), return_inverse=True)
     # One row a patient: positives of each finding, and in the last column the images.
@@ -40,14 +39,16 @@ def assign_splits(
     np.add.at(load, row_of, np.column_stack([labels == 1, np.ones(len(labels))]))
     wanted = np.outer(list(shares.values()), load.sum(axis=0))
     split = np.full(len(names), -1)
+    order = list(shares)
 
-    pinned = np.isin(names, list(forced))
-    split[pinned] = list(shares).index(forced_split)
-    wanted[list(shares).index(forced_split)] -= load[pinned].sum(axis=0)
+    pinned = np.isin(names, list(in_test))
+    if pinned.any():
+        split[pinned] = order.index("test")
+        wanted[order.index("test")] -= load[pinned].sum(axis=0)
 
     _stratify(load, wanted, split, rng)
     _fill_empty(load, split, movable=~pinned, count=len(shares))
-    return tuple(list(shares)[number] for number in split[row_of])
+    return tuple(order[number] for number in split[row_of])
 
 
 def _stratify(

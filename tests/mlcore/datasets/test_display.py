@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlcore.datasets.decode import to_uint8
@@ -78,6 +78,7 @@ def test_8_bits_are_shown_from_0_to_255():
     np.testing.assert_allclose(shown(values, window), values / 255)
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 65535), min_size=1, max_size=50))
 def test_16_bits_are_shown_from_their_darkest_to_their_brightest(values):
     pixels = np.array([values], np.uint16)

@@ -1,5 +1,5 @@
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlcore.datasets.splits import SHARES, assign_splits
@@ -19,9 +19,10 @@ def cohorts(draw):
 
 def split(patients, labels, forced, seed):
     rng = np.random.default_rng(seed)
-    return assign_splits(patients, labels, rng=rng, forced=forced)
+    return assign_splits(patients, labels, rng=rng, in_test=forced)
 
 
+@settings(deadline=None)
 @given(cohorts())
 def test_every_image_has_one_split_and_no_patient_two(cohort):
     patients, labels, forced, seed = cohort
@@ -32,6 +33,7 @@ def test_every_image_has_one_split_and_no_patient_two(cohort):
     assert len(set(zip(patients, splits, strict=True))) == len(set(patients))
 
 
+@settings(deadline=None)
 @given(cohorts())
 def test_forced_patients_are_in_test(cohort):
     patients, labels, forced, seed = cohort
@@ -41,6 +43,7 @@ def test_forced_patients_are_in_test(cohort):
     assert of_forced <= {"test"}
 
 
+@settings(deadline=None)
 @given(cohorts())
 def test_no_split_is_empty_where_there_are_patients_enough(cohort):
     patients, labels, forced, seed = cohort
@@ -51,6 +54,7 @@ def test_no_split_is_empty_where_there_are_patients_enough(cohort):
         assert set(splits) == set(SHARES)
 
 
+@settings(deadline=None)
 @given(cohorts(), st.randoms(use_true_random=False))
 def test_the_order_of_the_images_does_not_matter(cohort, random):
     patients, labels, forced, seed = cohort

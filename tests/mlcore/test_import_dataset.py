@@ -1,0 +1,304 @@
+import io
+import json
+import resource
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+from django.core.management import call_command
+from django.core.management.base import CommandError
+from django.db import OperationalError
+from django.db.models import QuerySet
+from django.urls import reverse
+
+from mlcore.datasets import decode
+from mlcore.datasets.table import verify_table
+from mlcore.management.locate import table_folder, tables_root
+from mlcore.models import Dataset
+from tests.mlcore.datasets.making import contents, grey, save
+
+pytestmark = pytest.mark.django_db
+
+
+def run(*arguments, **options):
+    """The command's lines; two threads, so that the order is put to the test."""
+    out = io.StringIO()
+    options = {"workers": 2, "stdout": out} | options
+    call_command("import_dataset", *map(str, arguments), **options)
+    return out.getvalue().splitlines()
+
+
+@pytest.fixture
+def scans(tmp_path):
+    """Ten labelled images of five patients."""
+    root = tmp_path / "scans"
+    lines = ["file,patient_id,Nodule"]
+    for number in range(10):
+        save(root / f"{number}.png", grey(number, 24))
+        lines.append(f"{number}.png,p{number // 2},{number % 2}")
+    (root / "labels.csv").write_text("\n".join(lines))
+    return root
+
+
+def test_a_folder_becomes_a_data_set_by_name(scans):
+    lines = run("folder", scans, name="scans", image_size=16, modality="ct")
+
+    table = verify_table(table_folder("scans"))
+    assert (table.name, table.modality, table.image_size) == ("scans", "ct", 16)
+    assert table.source_file(3) == scans / "3.png"
+    expected = [decode.to_uint8(grey(number, 24), 16) for number in range(10)]
+    np.testing.assert_array_equal(table.images, expected)
+    counts = {split: table.splits.count(split) for split in ("train", "dev", "test")}
+    told = ", ".join(f"{count} {split}" for split, count in counts.items())
+    assert lines[-1] == f"scans imported: 10 images ({told})."
+    assert lines[0] == "1 of 10 images"
+
+
+def test_the_admin_shows_the_data_set_and_changes_nothing(scans, client, ada):
+    run("folder", scans, name="scans", image_size=16)
+    row = Dataset.objects.get()
+    client.force_login(ada)
+
+    assert row.sha256 == verify_table(table_folder("scans")).sha256
+    assert row.classes == ["Nodule"]
+    assert row.counts["train"]["images"] + row.counts["dev"]["images"] <= 10
+    listed = client.get(reverse("admin:mlcore_dataset_changelist"))
+    assert "scans" in listed.content.decode()
+    page = reverse("admin:mlcore_dataset_change", args=[row.pk])
+    assert client.get(page).status_code == 200
+    assert client.post(page, {"name": "other"}).status_code == 403
+    assert client.get(reverse("admin:mlcore_dataset_add")).status_code == 403
+
+
+def test_the_same_import_again_changes_nothing_and_says_so(scans, monkeypatch):
+    run("folder", scans, name="scans", image_size=16)
+    before = contents(tables_root())
+
+    def never(*_):
+        raise AssertionError("an image was decoded")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(decode, "prepare", never)
+        (line,) = run("folder", scans, name="scans", image_size=16)
+
+    assert "has not changed" in line
+    assert contents(tables_root()) == before
+
+
+@pytest.mark.parametrize("change", ["image", "size", "seed", "labels"])
+def test_an_import_of_something_else_replaces_the_table(scans, change):
+    options = {"name": "scans", "image_size": 16}
+    run("folder", scans, **options)
+    first = verify_table(table_folder("scans")).sha256
+
+    if change == "image":
+        save(scans / "0.png", grey(77, 23))
+    elif change == "labels":
+        text = (scans / "labels.csv").read_text()
+        (scans / "labels.csv").write_text(text.replace("0.png,p0,0", "0.png,p0,1"))
+    else:
+        options |= {"size": {"image_size": 12}, "seed": {"seed": 3}}[change]
+    run("folder", scans, **options)
+
+    assert verify_table(table_folder("scans")).sha256 != first
+    assert Dataset.objects.get().sha256 != first
+
+
+def remove(name):
+    return lambda scans: (scans / name).unlink()
+
+
+def truncate(scans):
+    path = scans / "7.png"
+    path.write_bytes(path.read_bytes()[:200])
+
+
+def label(old, new):
+    def change(scans):
+        text = (scans / "labels.csv").read_text()
+        assert old in text
+        (scans / "labels.csv").write_text(text.replace(old, new))
+
+    return change
+
+
+BAD_SOURCES = {
+    "a truncated image": (truncate, "7.png does not decode"),
+    "no image": (lambda scans: (scans / "7.png").write_text("-"), "7.png is no PNG"),
+    "a missing image": (remove("7.png"), "7.png of labels.csv is missing"),
+    "a missing list": (remove("labels.csv"), "labels.csv is missing"),
+    "a missing column": (label("patient_id", "patient"), 'no column "patient_id"'),
+    "text for a label": (label("1.png,p0,1", "1.png,p0,yes"), '"yes" is not 1, 0'),
+    "a way out": (label("1.png", "../scans/1.png"), "leaves the folder"),
+    "a file twice": (label("1.png", "0.png"), "is already in line 2"),
+}
+
+
+@pytest.mark.parametrize("what", BAD_SOURCES)
+def test_a_bad_source_gets_one_line_and_the_old_table_stays(scans, what):
+    damage, message = BAD_SOURCES[what]
+    run("folder", scans, name="scans", image_size=16)
+    before = contents(tables_root())
+    damage(scans)
+
+    with pytest.raises(CommandError) as error:
+        run("folder", scans, name="scans", image_size=16)
+
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+    assert error.value.returncode == 1
+    assert contents(tables_root()) == before
+
+
+def test_a_patient_in_two_given_splits_is_refused(scans):
+    lines = (scans / "labels.csv").read_text().splitlines()
+    splits = ["split", *["train", "dev"] * 5]
+    torn = [f"{line},{split}" for line, split in zip(lines, splits, strict=True)]
+    (scans / "labels.csv").write_text("\n".join(torn))
+
+    with pytest.raises(CommandError, match='Patient "p0" is in two splits'):
+        run("folder", scans, name="scans")
+    assert not tables_root().exists()
+
+
+@contextmanager
+def files_up_to(size):
+    """No file may grow beyond `size` bytes, as on a disk that fills up."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+def test_a_disk_that_fills_up_gets_one_line_and_the_old_table_stays(scans):
+    run("folder", scans, name="scans", image_size=16)
+    before = contents(tables_root())
+
+    with files_up_to(20_000), pytest.raises(CommandError, match="The import failed: "):
+        run("folder", scans, name="scans", image_size=256)
+
+    assert contents(tables_root()) == before
+
+
+def test_an_interrupted_import_leaves_the_old_table(scans, monkeypatch):
+    run("folder", scans, name="scans", image_size=16)
+    before = contents(tables_root())
+
+    def interrupted(record, size):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(decode, "prepare", interrupted)
+    with pytest.raises(CommandError, match="Interrupted; scans is as it was"):
+        run("folder", scans, name="scans", image_size=12)
+    assert contents(tables_root()) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["chexray", "--name", "x"], "choose from '?chestxray14'?, '?folder'?"),
+        (["folder", "--name", "x"], "folder needs SOURCE"),
+        (["phantom", "here", "--name", "x"], "phantom does not take SOURCE"),
+        (["phantom", "--name", "x", "--classes", "A"], "does not take --classes"),
+        (["phantom", "--name", "x", "--images", "0"], "whole number from 1 on"),
+        (["phantom", "--name", "x", "--image-size", "big"], "whole number from 8 on"),
+        (["phantom", "--name", "../x"], "cannot name a data set"),
+        (["phantom"], "required: --name"),
+        (["folder", "/nowhere", "--name", "x"], r"/nowhere/labels\.csv is missing"),
+        (["chestxray14", "/nowhere", "--name", "x"], "no Data_Entry_2017"),
+    ],
+)
+def test_wrong_arguments_are_named_in_one_line(arguments, message):
+    with pytest.raises(CommandError, match=message) as error:
+        run(*arguments)
+
+    assert "\n" not in str(error.value)
+    assert not tables_root().exists()
+
+
+def test_what_the_importer_noticed_is_told_and_kept(scans):
+    lines = (scans / "labels.csv").read_text().splitlines()
+    wider = [lines[0] + ",edge", *(line + ",1" for line in lines[1:])]
+    (scans / "labels.csv").write_text("\n".join(wider))
+
+    told = run("folder", scans, name="scans", image_size=16, ignore_columns=["edge"])
+
+    assert told[0] == "Note: columns not used: edge."
+    info = json.loads((table_folder("scans") / "dataset.json").read_text())
+    assert info["notes"] == ["columns not used: edge"]
+    assert (info["source_format"], info["source_root"]) == ("folder", str(scans))
+
+
+def test_a_terminal_is_shown_a_bar(scans, capsys):
+    out = io.StringIO()
+    out.isatty = lambda: True
+
+    run("folder", scans, name="scans", image_size=16, stdout=out)
+
+    assert "Decoding" in capsys.readouterr().out
+    assert out.getvalue().startswith("scans imported: 10 images")
+
+
+def test_verifying_finds_a_changed_pixel(scans):
+    run("folder", scans, name="scans", image_size=16)
+    (line,) = run("folder", "--name", "scans", "--verify")
+    assert line.startswith("scans is as it was written: 10 images")
+
+    path = table_folder("scans") / "images.npy"
+    pixels = np.load(path)
+    pixels[5, 5, 5] ^= 1
+    np.save(path, pixels)
+    with pytest.raises(CommandError, match=r"images\.npy is not the file"):
+        run("folder", "--name", "scans", "--verify")
+    with pytest.raises(CommandError, match="Known data sets: scans"):
+        run("folder", "--name", "scan", "--verify")
+
+
+def test_a_database_that_is_not_ready_is_told_before_the_work(scans, monkeypatch):
+    def unready(_):
+        raise OperationalError("no such table")
+
+    monkeypatch.setattr(QuerySet, "exists", unready)
+    with pytest.raises(CommandError, match=r"manage\.py migrate"):
+        run("folder", scans, name="scans", image_size=16)
+    assert not tables_root().exists()
+
+
+def test_phantoms_are_drawn_and_redrawn_alike():
+    run("phantom", "--name", "first", "--images", "12", "--image-size", "32")
+    run("phantom", "--name", "second", "--images", "12", "--image-size", "32")
+    (line,) = run("phantom", "--name", "first", "--images", "12", "--image-size", "32")
+
+    first = verify_table(table_folder("first"))
+    assert len(first) == 12
+    assert first.source_file(0) is None
+    assert first.masks() is not None
+    assert verify_table(table_folder("second")).sha256 == first.sha256
+    assert "has not changed" in line
+
+
+def test_the_real_radiographs_become_a_table(shared_data):
+    source = shared_data / "chestxray14"
+    lines = run("chestxray14", source, name="nih", image_size=32, classes=["Pneumonia"])
+
+    table = verify_table(table_folder("nih"))
+    assert table.images.shape == (788, 32, 32)
+    assert table.labels.sum() == 398
+    # Five of them have the official size, the others a quarter of it.
+    assert table.columns["width"].count("1024") == 5
+    boxes = [box for boxes in table.boxes().values() for box in boxes]
+    assert {box.finding for box in boxes} == {"Pneumonia"}
+    assert lines[-1].startswith("nih imported: 788 images (")
+
+
+def test_the_real_nodules_become_a_table_with_masks(shared_data):
+    run("folder", shared_data / "lidc_nodules", name="lidc", image_size=32)
+
+    table = verify_table(table_folder("lidc"))
+    masks = table.masks()
+    assert masks.pixels.shape == (80, 32, 32)
+    assert masks.pixels.any(axis=(1, 2)).all()
+    for image_id, label in zip(table.image_ids, table.labels[:, 0], strict=True):
+        assert (masks.get(image_id, "Nodule") is not None) == (label == 1)
