@@ -1,0 +1,84 @@
+"""The state of a training on disk: whole or not there, and never only one copy."""
+
+import json
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import nn
+
+from mlcore.engine.config import EngineError
+from mlcore.files import atomic_file
+
+FORMAT = 1
+
+
+def save_state(folder: Path, state: Mapping[str, Any]) -> None:
+    """Write `last.pt`; the one that was there becomes `previous.pt`.
+
+    `state` holds what `torch.load(weights_only=True)` reads back: tensors, numbers,
+    strings, lists and dictionaries.
+    """
+    last = folder / "last.pt"
+    with atomic_file(last) as file:
+        torch.save({**state, "format": FORMAT}, file)
+        if last.exists():
+            last.replace(folder / "previous.pt")
+
+
+def load_state(
+    folder: Path, config: Mapping[str, Any]
+) -> tuple[dict[str, Any] | None, list[str]]:
+    """The newest readable state of the run with that configuration.
+
+    Returns:
+        The state, None if there is none, and what had to be passed over, in words.
+    """
+    problems = []
+    for name in ("last.pt", "previous.pt"):
+        path = folder / name
+        if not path.exists():
+            continue
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+        except (OSError, RuntimeError, EOFError, pickle.UnpicklingError):
+            problems.append(f"{path} is damaged and was passed over.")
+            continue
+        if not isinstance(state, dict) or state.get("format") != FORMAT:
+            problems.append(f"{path} is no checkpoint of ours and was passed over.")
+        elif state.get("config") != config:
+            problems.append(f"{path} belongs to another run and was passed over.")
+        else:
+            return state, problems
+    return None, problems
+
+
+def save_weights(path: Path, model: nn.Module, about: Mapping[str, Any]) -> None:
+    """Write the network's parameters and buffers as safetensors, atomically.
+
+    `about` goes into the file's header as JSON.
+    """
+    tensors = {
+        name: tensor.detach().cpu().contiguous()
+        for name, tensor in model.state_dict().items()
+    }
+    with atomic_file(path) as file:
+        file.write(save(tensors, metadata={"about": json.dumps(about)}))
+
+
+def load_weights(path: Path, model: nn.Module) -> None:
+    """Read weights that `save_weights` wrote into a network of the same form.
+
+    Raises:
+        EngineError: the file is missing, damaged, or of another network.
+    """
+    try:
+        model.load_state_dict(load_file(path))
+    except (OSError, SafetensorError) as error:
+        raise EngineError(f"{path} cannot be read: {error}.") from error
+    except RuntimeError as error:
+        raise EngineError(f"{path} holds the weights of another network.") from error

@@ -1,0 +1,210 @@
+"""Run folders: setting one up, reading it back, choosing among finished ones."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mlcore.datasets.table import ImageTable
+from mlcore.engine.checkpoint import load_weights
+from mlcore.engine.config import (
+    EngineError,
+    RunConfig,
+    differences,
+    from_dict,
+    preset,
+    with_overrides,
+)
+from mlcore.engine.networks import GreyResNet, build_network, wants_bfloat16
+from mlcore.engine.objectives import OBJECTIVES, Objective, find_objective
+from mlcore.files import sha256_file
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """A run folder that holds a result."""
+
+    folder: Path
+    config: RunConfig
+    result: dict[str, Any]
+
+    @property
+    def variant(self) -> str:
+        return self.config.objective
+
+    @property
+    def weights(self) -> Path:
+        """The weights with the lowest clean development loss."""
+        return self.folder / "best.safetensors"
+
+
+@dataclass(frozen=True)
+class LoadedRun:
+    """A finished run's network on its device, in eval mode, ready to be asked.
+
+    Attributes:
+        run: the folder and its configuration.
+        objective: its variant; `objective.robust_branch` gives saliency.
+        network: with the weights of `run.weights`.
+        checkpoint_sha256: of that file.
+    """
+
+    run: FinishedRun
+    objective: Objective
+    network: GreyResNet
+    checkpoint_sha256: str
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.run.config.classes
+
+
+def configure(
+    table: ImageTable,
+    variant: str,
+    preset_name: str,
+    assignments: Sequence[str] = (),
+    *,
+    fraction: float = 1.0,
+    seed: int = 0,
+) -> RunConfig:
+    """The configuration of one training on `table`.
+
+    Raises:
+        EngineError: an unknown variant or preset, or an assignment that
+            `with_overrides` refuses.
+    """
+    base = preset(preset_name)
+    settings = with_overrides(base, assignments)
+    return RunConfig(
+        objective=find_objective(variant).name,
+        dataset=table.name,
+        dataset_sha256=table.sha256,
+        classes=table.classes,
+        preset=preset_name,
+        overrides=differences(base, settings),
+        fraction=fraction,
+        seed=seed,
+        train=settings,
+    )
+
+
+def check_startable(folder: Path, config: RunConfig, *, resume: bool) -> None:
+    """Refuse to begin an unfinished run anew, without being told to resume it.
+
+    Raises:
+        EngineError: the run was begun and is not finished, and `resume` is not set.
+    """
+    begun = (folder / "config.json").exists()
+    if begun and not resume and not (folder / "result.json").exists():
+        raise EngineError(
+            f"{config.name} was begun and is not finished. Add --resume to go on, "
+            f"or remove {folder} to start anew."
+        )
+
+
+def open_run(folder: Path) -> FinishedRun:
+    """The finished run in `folder`.
+
+    Raises:
+        EngineError: there is no finished run, or it cannot be read.
+    """
+    if not (folder / "config.json").is_file():
+        raise EngineError(f"{folder} is no run: it has no config.json.")
+    if not (folder / "result.json").is_file():
+        raise EngineError(f"{folder} is not finished; train_models --resume goes on.")
+    config = from_dict(RunConfig, read_json(folder / "config.json"))
+    return FinishedRun(folder, config, read_json(folder / "result.json"))
+
+
+def load_run(folder: Path, device: torch.device) -> LoadedRun:
+    """Open a finished run and bring its best network (clean loss) to the device.
+
+    Raises:
+        EngineError: there is no finished run, or its files cannot be read.
+    """
+    run = open_run(folder)
+    objective = find_objective(run.variant)
+    network = build_network(
+        run.config.train.network,
+        len(run.config.classes),
+        dual=objective.dual,
+        seed=run.config.seed,
+        mixed_precision=wants_bfloat16(run.config.train.precision, device),
+    )
+    load_weights(run.weights, network)
+    network = network.to(device).eval()
+    return LoadedRun(run, objective, network, sha256_file(run.weights))
+
+
+def choose_runs(root: Path) -> list[FinishedRun]:
+    """Each variant's newest finished run under `root` that used all training images.
+
+    Raises:
+        EngineError: a variant has none, or they differ in data set, preset, overrides
+            or seed, so that comparing them would compare more than the variants.
+    """
+    finished: dict[str, FinishedRun] = {}
+    for path in root.glob("*/result.json"):
+        run = open_run(path.parent)
+        newest = finished.get(run.variant)
+        if run.config.fraction == 1 and (newest is None or _age(newest) < _age(run)):
+            finished[run.variant] = run
+    for name in OBJECTIVES:
+        if name not in finished:
+            raise EngineError(
+                f"No finished run of {name} lies under {root}; train_models makes one."
+            )
+    runs = [finished[name] for name in OBJECTIVES]
+    for run in runs[1:]:
+        _check_alike(runs[0], run)
+    return runs
+
+
+def check_runs(runs: Sequence[FinishedRun], table: ImageTable) -> None:
+    """Refuse runs that were trained on other data or that repeat a variant.
+
+    Raises:
+        EngineError: which run, and why.
+    """
+    variants = [run.variant for run in runs]
+    for run in runs:
+        if run.config.dataset_sha256 != table.sha256:
+            raise EngineError(
+                f"{run.folder} was trained on another state of {run.config.dataset} "
+                f"than the table in {table.folder}."
+            )
+        if variants.count(run.variant) > 1:
+            raise EngineError(f"Two of the runs are of the variant {run.variant}.")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object of a run folder.
+
+    Raises:
+        EngineError: it cannot be read.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise EngineError(f"{path} cannot be read: {error}.") from error
+    if not isinstance(content, dict):
+        raise EngineError(f"{path} holds no JSON object.")
+    return content
+
+
+def _age(run: FinishedRun) -> str:
+    return str(run.result["finished_at"])
+
+
+def _check_alike(one: FinishedRun, other: FinishedRun) -> None:
+    for name in ("dataset_sha256", "preset", "overrides", "seed", "train"):
+        ours, theirs = getattr(one.config, name), getattr(other.config, name)
+        if ours != theirs:
+            raise EngineError(
+                f"{one.config.name} and {other.config.name} differ in {name} "
+                f"({ours} and {theirs}). Train them alike, or name --runs."
+            )

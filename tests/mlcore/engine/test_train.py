@@ -1,0 +1,306 @@
+import dataclasses
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+from torch.optim.lr_scheduler import MultiStepLR, OneCycleLR
+
+from mlcore.engine import train as engine
+from mlcore.engine.batches import load_images
+from mlcore.engine.config import EngineError, OptimiserConfig, to_dict
+from mlcore.engine.objectives import OBJECTIVES
+from mlcore.engine.predict import loss_of, predict
+from mlcore.engine.runs import configure, load_run
+from mlcore.engine.train import learning_rate, train
+from tests.mlcore.toy import QUICK, write_toy_table
+
+
+def quick(table, variant="standard", *more, **options):
+    return configure(table, variant, "demo", [*QUICK, *more], **options)
+
+
+def weights(folder, name="best.safetensors"):
+    with safe_open(folder / name, framework="pt") as file:
+        return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+
+
+def same(one, other):
+    return one.keys() == other.keys() and all(
+        torch.equal(value, other[key]) for key, value in one.items()
+    )
+
+
+def network_of(folder):
+    return torch.load(folder / "last.pt", weights_only=True)["network"]
+
+
+def epochs_of(folder):
+    return [
+        json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()
+    ]
+
+
+class Stopped(Exception):
+    pass
+
+
+def stop_after(epoch):
+    def listen(event):
+        if event["event"] == "epoch" and event["epoch"] == epoch:
+            raise Stopped
+
+    return listen
+
+
+@pytest.fixture(scope="module", params=OBJECTIVES)
+def finished(request, table, tmp_path_factory):
+    """A run of each variant, with the events that it told."""
+    config, events = quick(table, request.param), []
+    folder = tmp_path_factory.mktemp("runs") / config.name
+    result = train(
+        table, folder, config, device=torch.device("cpu"), on_event=events.append
+    )
+    return folder, config, result, events
+
+
+def test_a_run_leaves_the_folder_that_the_contract_names(finished):
+    folder, config, result, _ = finished
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "best.safetensors",
+        "best_robust.safetensors",
+        "config.json",
+        "events.jsonl",
+        "last.pt",
+        "previous.pt",
+        "result.json",
+    ]
+    assert json.loads((folder / "config.json").read_text()) == to_dict(config)
+    assert json.loads((folder / "result.json").read_text()) == result
+    state = torch.load(folder / "last.pt", weights_only=True)
+    assert state["config"] == to_dict(config)
+
+
+def test_events_tell_every_epoch_once(finished):
+    folder, config, result, events = finished
+    rows = epochs_of(folder)
+    assert [row["epoch"] for row in rows] == [1, 2]
+    assert [event for event in events if event["event"] == "epoch"] == rows
+    assert events[-1] == {"event": "finished", "result": result}
+    for row in rows:
+        assert math.isfinite(row["loss"])
+        assert row["images_per_second"] > 0
+
+
+def test_the_weights_with_the_lowest_clean_loss_are_kept(finished, table, cpu):
+    folder, config, result, events = finished
+    rows = [event for event in events if event["event"] == "epoch"]
+    best = min(rows, key=lambda row: row["dev_loss"])
+    robust = min(rows, key=lambda row: row["robust_dev_loss"])
+    assert result["best_epoch"] == best["epoch"]
+    assert result["best_robust_epoch"] == robust["epoch"]
+    loaded = load_run(folder, cpu)
+    images = load_images(table, table.split_indices("dev"), cpu)
+    loss = loss_of(predict(loaded.network, images, branch="std"), images)
+    assert loss == pytest.approx(best["dev_loss"], rel=1e-5)
+    assert result["dev"]["loss"] == pytest.approx(loss, rel=1e-5)
+    assert set(result["dev"]["auc"]) == {"Nodule", "Heart"}
+    assert result["dev"]["robust_loss"] >= result["dev"]["loss"]
+
+
+def test_a_finished_run_is_not_repeated(finished, table, cpu):
+    folder, config, result, _ = finished
+    before = (folder / "best.safetensors").stat().st_mtime_ns
+    events = []
+    again = train(table, folder, config, device=cpu, on_event=events.append)
+    assert again == result
+    assert events == []
+    assert (folder / "best.safetensors").stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize("variant", OBJECTIVES)
+def test_the_same_seed_gives_the_same_weights_and_another_seed_others(
+    table, tmp_path, cpu, variant
+):
+    more = ("epochs=1", "attack.random_start=true", "augment.rotate=10")
+    for name, seed in (("one", 1), ("same", 1), ("other", 2)):
+        config = quick(table, variant, *more, seed=seed)
+        train(table, tmp_path / name, config, device=cpu)
+    assert same(network_of(tmp_path / "one"), network_of(tmp_path / "same"))
+    assert not same(network_of(tmp_path / "one"), network_of(tmp_path / "other"))
+
+
+def test_a_resumed_run_ends_with_the_weights_of_a_straight_one(table, tmp_path, cpu):
+    more = ("epochs=3", "attack.random_start=true", "augment.rotate=10")
+    config = quick(table, "dual_bn", *more)
+    straight, resumed = tmp_path / "straight", tmp_path / "resumed"
+    train(table, straight, config, device=cpu)
+    for epoch in (1, 2):
+        with pytest.raises(Stopped):
+            train(
+                table,
+                resumed,
+                config,
+                device=cpu,
+                on_event=stop_after(epoch),
+                resume=epoch > 1,
+            )
+    with pytest.raises(EngineError, match="not finished. Add --resume"):
+        train(table, resumed, config, device=cpu)
+    result = train(table, resumed, config, device=cpu, resume=True)
+    assert same(network_of(straight), network_of(resumed))
+    for name in ("best.safetensors", "best_robust.safetensors"):
+        assert same(weights(straight, name), weights(resumed, name))
+    twin = json.loads((straight / "result.json").read_text())
+    assert result["dev"] == twin["dev"]
+    assert [row["epoch"] for row in epochs_of(resumed)] == [1, 2, 3]
+
+
+def test_a_truncated_checkpoint_is_told_and_the_one_before_used(table, tmp_path, cpu):
+    config = quick(table, "standard", "epochs=3", "robust_dev_every=0")
+    straight, resumed = tmp_path / "straight", tmp_path / "resumed"
+    train(table, straight, config, device=cpu)
+    with pytest.raises(Stopped):
+        train(table, resumed, config, device=cpu, on_event=stop_after(2))
+    last = resumed / "last.pt"
+    last.write_bytes(last.read_bytes()[:1000])
+    events = []
+    train(table, resumed, config, device=cpu, on_event=events.append, resume=True)
+    warnings = [event["message"] for event in events if event["event"] == "warning"]
+    assert warnings == [f"{last} is damaged and was passed over."]
+    assert [e["epoch"] for e in events if e["event"] == "epoch"] == [2, 3]
+    assert same(network_of(straight), network_of(resumed))
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_the_checkpoint(
+    table, tmp_path, cpu, monkeypatch
+):
+    config = quick(table, "standard", "epochs=3")
+    real = dataclasses.replace(OBJECTIVES["standard"])
+    calls = []
+
+    class Diverging(type(real)):
+        def loss(self, *arguments):
+            calls.append(1)
+            value = super().loss(*arguments)
+            return value * math.nan if len(calls) > 3 else value
+
+    monkeypatch.setattr(engine, "find_objective", lambda _: Diverging())
+    with pytest.raises(
+        EngineError, match=r"training loss of .* is nan in epoch 2"
+    ) as e:
+        train(table, tmp_path / "run", config, device=cpu)
+    assert "--set optimiser.lr=0.0002" in str(e.value)
+    state = torch.load(tmp_path / "run" / "last.pt", weights_only=True)
+    assert state["progress"]["epoch"] == 1
+    assert not (tmp_path / "run" / "result.json").exists()
+
+
+def test_a_full_gpu_is_told_with_what_to_change(table, tmp_path, cpu, monkeypatch):
+    def exhausted(*_):
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(engine, "_train_epoch", exhausted)
+    with pytest.raises(EngineError, match="Try --set batch_size=4"):
+        train(table, tmp_path / "run", quick(table), device=cpu)
+
+
+@pytest.mark.parametrize(("every", "expected"), [(0, []), (1, [1, 2, 3]), (2, [2, 3])])
+def test_the_loss_under_attack_is_taken_as_often_as_configured(
+    table, tmp_path, cpu, every, expected
+):
+    config = quick(table, "standard", "epochs=3", f"robust_dev_every={every}")
+    events = []
+    result = train(table, tmp_path / "run", config, device=cpu, on_event=events.append)
+    rows = [event for event in events if event["event"] == "epoch"]
+    assert [r["epoch"] for r in rows if r["robust_dev_loss"] is not None] == expected
+    assert (tmp_path / "run" / "best_robust.safetensors").exists() is bool(expected)
+    assert result["best_robust_epoch"] in (expected or [None])
+
+
+def test_a_fraction_trains_on_fewer_patients(table, tmp_path, cpu):
+    config = quick(table, "standard", "epochs=1", fraction=0.5)
+    result = train(table, tmp_path / "run", config, device=cpu)
+    assert result["images"] == {"train": 12, "dev": 8}
+
+
+def test_a_long_epoch_reports_on_the_way(table, tmp_path, cpu, monkeypatch):
+    monkeypatch.setattr(engine, "SECONDS_BETWEEN_STEP_EVENTS", 0.0)
+    events = []
+    config = quick(table, "standard", "epochs=1")
+    train(table, tmp_path / "run", config, device=cpu, on_event=events.append)
+    steps = [event for event in events if event["event"] == "step"]
+    assert [event["step"] for event in steps] == [1, 2, 3]
+    assert {event["steps"] for event in steps} == {3}
+    assert [row["event"] for row in epochs_of(tmp_path / "run")] == ["epoch"]
+
+
+def without(table, split):
+    """The table as it would be if nothing were in that split."""
+    splits = tuple("test" if each == split else each for each in table.splits)
+    return dataclasses.replace(table, columns={**table.columns, "split": splits})
+
+
+@pytest.mark.parametrize("split", ["train", "dev"])
+def test_an_empty_split_is_refused(table, tmp_path, cpu, split):
+    with pytest.raises(EngineError, match=f"toy has 0 images in {split}"):
+        train(without(table, split), tmp_path / "run", quick(table), device=cpu)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_finding_that_never_occurs_is_told_and_has_no_area(table, tmp_path, cpu):
+    labels = table.labels.copy()
+    labels[:, 0] = 0
+    events = []
+    bare = dataclasses.replace(table, labels=labels)
+    config = quick(table, "standard", "epochs=1")
+    result = train(bare, tmp_path / "run", config, device=cpu, on_event=events.append)
+    assert [event["message"] for event in events if event["event"] == "warning"] == [
+        "no image in train shows Nodule.",
+        "no image in dev shows Nodule.",
+    ]
+    assert result["dev"]["auc"]["Nodule"] is None
+
+
+def test_another_table_than_the_configured_one_is_refused(table, tmp_path, cpu):
+    other = write_toy_table(tmp_path / "other", seed=1)
+    with pytest.raises(EngineError, match="not the table that the run was set up on"):
+        train(other, tmp_path / "run", quick(table), device=cpu)
+
+
+def test_it_learns_what_can_be_learnt(tmp_path, cpu):
+    table = write_toy_table(tmp_path / "toy", train=96)
+    config = quick(table, "standard", "epochs=4")
+    result = train(table, tmp_path / "run", config, device=cpu)
+    assert result["dev"]["auc"]["Heart"] == 1.0
+    losses = [row["loss"] for row in epochs_of(tmp_path / "run")]
+    assert losses[-1] < losses[0] / 2
+
+
+def rates(make, steps, epochs=1):
+    optimiser = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.01)
+    scheduler, values = make(optimiser), []
+    for _ in range(steps):
+        values.append(optimiser.param_groups[0]["lr"])
+        optimiser.step()
+        scheduler.step()
+    return values
+
+
+def test_milestones_are_pytorchs_multi_step_rate():
+    config = OptimiserConfig(lr=0.01, milestones=(3, 6))
+    expected = rates(lambda o: MultiStepLR(o, [3, 6], 0.1), 8)
+    ours = [learning_rate(config, epoch, 0.0) for epoch in range(8)]
+    np.testing.assert_allclose(ours, expected)
+
+
+def test_one_cycle_is_pytorchs_but_for_where_the_steps_fall():
+    config = OptimiserConfig(lr=0.01, schedule="onecycle", milestones=())
+    steps = 5000
+    expected = rates(lambda o: OneCycleLR(o, 0.01, steps, cycle_momentum=False), steps)
+    ours = [learning_rate(config, 0, step / steps) for step in range(steps)]
+    np.testing.assert_allclose(ours, expected, atol=1e-5)
+    assert max(ours) == pytest.approx(0.01)
+    assert learning_rate(config, 0, 1.0) == pytest.approx(0.01 / 25e4)
