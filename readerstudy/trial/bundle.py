@@ -178,8 +178,8 @@ class _Fields:
 
     def text(self, key: str, longest: int = 200) -> str:
         value: str = self.take(key, str)
-        if not 0 < len(value) <= longest:
-            self.fail(f"'{key}' has to have 1 to {longest} characters")
+        if not _is_name(value, longest):
+            self.fail(f"'{key}' has to have 1 to {longest} printable characters")
         return value
 
     def number(self, key: str) -> float:
@@ -200,6 +200,11 @@ class _Fields:
             self.fail(f"'{key}' is empty")
         for number, item in enumerate(items, start=1):
             yield _Fields(item, f"{self.where}: {key} {number}")
+
+
+def _is_name(text: str, longest: int) -> bool:
+    """Fit to be shown to a reader and to stand in one line of a table."""
+    return 0 < len(text) <= longest and text.isprintable()
 
 
 def _refuse_constant(name: str) -> NoReturn:
@@ -228,7 +233,7 @@ def _read_case(fields: _Fields, folder: Path, variants: tuple[str, ...]) -> Bund
     if set(overlays.value) != set(variants):
         overlays.fail(f"one each of {', '.join(variants)} is needed")
     findings = fields.take("findings", list)
-    if not all(type(finding) is str and finding for finding in findings):
+    if not all(type(name) is str and _is_name(name, 100) for name in findings):
         fields.fail("'findings' has to be a list of names")
     slope = fields.number("rescale_slope")
     if slope == 0:

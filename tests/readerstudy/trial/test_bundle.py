@@ -157,8 +157,14 @@ def test_it_refuses_a_manifest_without(bundle, path):
 @pytest.mark.parametrize(
     ("path", "value", "problem"),
     [
-        (("dataset",), "", "'dataset' has to have 1 to 100 characters"),
-        (("dataset",), "x" * 101, "'dataset' has to have 1 to 100 characters"),
+        (("dataset",), "", "'dataset' has to have 1 to 100 printable"),
+        (
+            ("dataset",),
+            "x" * 101,
+            "'dataset' has to have 1 to 100 printable",
+        ),
+        (("dataset",), "xray\r=1", "'dataset' has to have 1 to 100 printable"),
+        (("cases", 0, "case_id"), "a\nb", "'case_id' has to have 1 to 200 printable"),
         (("dataset",), 3, "'dataset' has to be str"),
         (("sampling", "allow_no_finding"), 0, "'allow_no_finding' has to be bool"),
         (("cases",), [], "'cases' is empty"),
@@ -166,6 +172,7 @@ def test_it_refuses_a_manifest_without(bundle, path):
         (("cases", 1), "case", "cases 2: an object is needed"),
         (("cases", 1, "case_id"), "phantom-0001", "'phantom-0001' stands for two"),
         (("cases", 0, "findings"), "Nodule", "'findings' has to be list"),
+        (("cases", 0, "findings"), ["a\tb"], "'findings' has to be a list of names"),
         (("cases", 0, "findings"), [""], "'findings' has to be a list of names"),
         (("cases", 0, "findings"), [], "'phantom-0001' has no finding"),
         (("cases", 0, "rescale_slope"), 0, "'rescale_slope' is 0"),
