@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import os
 import pickle
 import shutil
 from pathlib import Path
@@ -177,6 +178,8 @@ def test_it_refuses_a_manifest_without(bundle, path):
         (("cases", 0, "findings"), [], "'phantom-0001' has no finding"),
         (("cases", 0, "rescale_slope"), 0, "'rescale_slope' is 0"),
         (("cases", 0, "rescale_slope"), True, "'rescale_slope' has to be int or float"),
+        (("cases", 0, "rescale_slope"), 10**400, "'rescale_slope' is too large"),
+        (("cases", 0, "padding_value"), 2**31, "'padding_value' is too large"),
         (("cases", 0, "inverted"), 1, "'inverted' has to be bool"),
         (("cases", 0, "padding_value"), 0.5, "'padding_value' has to be int or null"),
         (("cases", 0, "windows"), [], "'windows' is empty"),
@@ -192,6 +195,15 @@ def test_it_refuses_a_manifest_without(bundle, path):
 def test_it_refuses_a_value(bundle, path, value, problem):
     change(bundle, path, value)
     assert problem in refusal_of(bundle)
+
+
+@pytest.mark.parametrize("number", ["1e999", "-1e999"])
+def test_it_refuses_a_number_that_reads_as_infinity(bundle, number):
+    manifest = (bundle / "manifest.json").read_text()
+    (bundle / "manifest.json").write_text(
+        manifest.replace('"rescale_intercept": 0.0', f'"rescale_intercept": {number}')
+    )
+    assert "'rescale_intercept' is too large" in refusal_of(bundle)
 
 
 def test_it_takes_cases_without_a_finding_where_the_sampling_says_so(bundle):
@@ -249,6 +261,12 @@ def test_it_refuses_a_link_out_of_the_folder(bundle):
     assert "images/0001.npy leads out of the bundle" in refusal_of(bundle)
 
 
+def test_it_refuses_links_that_lead_to_each_other(bundle):
+    (bundle / "images/0001.npy").unlink()
+    (bundle / "images/0001.npy").symlink_to("0001.npy")
+    assert "images/0001.npy: " in refusal_of(bundle)
+
+
 def test_it_refuses_one_file_for_two(bundle):
     overlay = read_manifest(bundle)["cases"][1]["overlays"]["standard"]
     change(bundle, OVERLAY, overlay)
@@ -267,7 +285,13 @@ def test_it_refuses_a_missing_file(bundle):
 def test_it_refuses_a_folder_in_place_of_a_file(bundle):
     (bundle / "images/0001.npy").unlink()
     (bundle / "images/0001.npy").mkdir()
-    assert "images/0001.npy: " in refusal_of(bundle)
+    assert "images/0001.npy: not a file" in refusal_of(bundle)
+
+
+def test_it_does_not_wait_for_a_pipe(bundle):
+    (bundle / "images/0001.npy").unlink()
+    os.mkfifo(bundle / "images/0001.npy")
+    assert "images/0001.npy: not a file" in refusal_of(bundle)
 
 
 @pytest.mark.parametrize("name", ["images/0002.npy", "overlays/0001-dual_bn.npy"])

@@ -48,8 +48,9 @@ def test_it_finds_nothing_for_anybody_else(presentation, person, request):
     assert find_presentation(user=user, token=presentation.token) is None
 
 
-def test_it_finds_nothing_for_an_unknown_token(presentation, rhea):
-    assert find_presentation(user=rhea, token="unknown") is None
+@pytest.mark.parametrize("token", ["", "unknown", "a\0b", "ü" * 5000])
+def test_it_finds_nothing_for_an_unknown_token(presentation, rhea, token):
+    assert find_presentation(user=rhea, token=token) is None
 
 
 @pytest.mark.parametrize("state", ["draft", "locked", "unblinded"])
