@@ -3,16 +3,15 @@
 from pathlib import Path
 from typing import Any
 
-import torch
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from mlcore.datasets.display import DisplayImage, display_image
-from mlcore.datasets.table import ImageTable, TableError, open_table
+from mlcore.datasets.table import TableError, open_table
 from mlcore.engine.bundle import draw_cases, write_bundle
 from mlcore.engine.config import EngineError
 from mlcore.engine.networks import find_device
-from mlcore.engine.runs import LoadedRun, check_runs, choose_runs, load_run, open_run
-from mlcore.management.locate import runs_root, table_folder
+from mlcore.management.choice import chosen_runs
+from mlcore.management.locate import table_folder
 
 
 class Command(BaseCommand):
@@ -72,20 +71,9 @@ class Command(BaseCommand):
             options["seed"],
             allow_no_finding=options["allow_no_finding"],
         )
-        runs = _runs(table, options["runs"], device)
+        runs = chosen_runs(table, options["runs"], device)
         manifest = write_bundle(out, table, draw, runs, display=display, device=device)
         gone = sum(case["image"]["source"] == "table" for case in manifest["cases"])
         variants = ", ".join(manifest["variants"])
         note = f" ({gone} shown as in the table, without a source file)" if gone else ""
         return f"{out}: {len(draw.indices)} cases with maps of {variants}{note}."
-
-
-def _runs(
-    table: ImageTable, folders: list[Path] | None, device: torch.device
-) -> list[LoadedRun]:
-    if folders is None:
-        runs = choose_runs(runs_root(table.name))
-    else:
-        runs = [open_run(folder) for folder in folders]
-    check_runs(runs, table)
-    return [load_run(run.folder, device) for run in runs]
