@@ -1,0 +1,60 @@
+"""Why a draft cannot open yet, line by line."""
+
+from collections import Counter
+
+from django.db.models import Count
+
+from readerstudy.models import Overlay, Study
+from readerstudy.trial import policies, stimuli
+from readerstudy.trial.bundle import VARIANTS
+
+
+def readiness(study: Study) -> list[str]:
+    """Why a draft cannot open yet, line by line; empty when it can.
+
+    Reads every file of the study to compare its hash.
+    """
+    return [*missing_rows(study), *damaged_files(study)]
+
+
+def missing_rows(study: Study) -> list[str]:
+    """What the study lacks, as far as its rows tell."""
+    return [*_readers(study), *_maps(study), *_map_sizes(study)]
+
+
+def damaged_files(study: Study) -> list[str]:
+    """The files that are not as they were imported."""
+    return [
+        f"File {name} of the study is missing or not as it was imported."
+        for name in stimuli.damaged_files(study)
+    ]
+
+
+def _readers(study: Study) -> list[str]:
+    enrolments = list(study.enrolments.select_related("reader").order_by("pk"))
+    if not enrolments:
+        return ["No reader is enrolled."]
+    problems = [policies.reader_problem(enrolment.reader) for enrolment in enrolments]
+    return [problem for problem in problems if problem]
+
+
+def _maps(study: Study) -> list[str]:
+    cases = study.cases.annotate(maps=Count("overlays")).order_by("pk")
+    if not cases:
+        return ["There are no cases."]
+    return [
+        f"Case {case.case_id} of {case.dataset} has {case.maps} maps, not {VARIANTS}."
+        for case in cases
+        if case.maps != VARIANTS
+    ]
+
+
+def _map_sizes(study: Study) -> list[str]:
+    overlays = Overlay.objects.filter(case__study=study)
+    sizes = set(overlays.values_list("case__dataset", "height", "width"))
+    sizes_of = Counter(dataset for dataset, _, _ in sizes)
+    return [
+        f"The maps of {dataset} have {number} sizes."
+        for dataset, number in sorted(sizes_of.items())
+        if number > 1
+    ]

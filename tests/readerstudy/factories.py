@@ -1,0 +1,159 @@
+"""Bundles on disk and studies in the database, made as the application makes them."""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from django.contrib.auth.models import User
+
+from readerstudy.models import Enrolment, RatingEvent, Study
+from readerstudy.trial.rating import record_rating, record_shown
+from readerstudy.trial.study import create_study, open_study
+
+VARIANTS = ("standard", "single_bn", "dual_bn")
+
+
+def make_bundle(
+    folder: Path,
+    *,
+    dataset: str = "phantom",
+    cases: int = 4,
+    height: int = 16,
+    width: int = 12,
+    overlay: tuple[int, int] = (6, 5),
+    dtype: str = "uint8",
+    variants: Iterable[str] = VARIANTS,
+) -> Path:
+    """Write a case bundle whose every file is what its manifest says.
+
+    The same arguments give the same bytes. Runs are called `run-of-<variant>`.
+    """
+    rng = np.random.default_rng([cases, height, width])
+    folder.mkdir(parents=True)
+    manifest = {
+        "schema_version": 1,
+        "dataset": dataset,
+        "modality": "xray",
+        "classes": ["Cardiomegaly", "Nodule"],
+        "sampling": {
+            "seed": 1,
+            "eligible": 300,
+            "drawn": cases,
+            "allow_no_finding": False,
+        },
+        "saliency": {"target": "loss", "labels": "all", "dtype": "int8", "scale": 127},
+        "variants": {
+            variant: {
+                "run": f"run-of-{variant}",
+                "branch": "adv" if variant == "dual_bn" else "std",
+                "checkpoint_sha256": hashlib.sha256(variant.encode()).hexdigest(),
+            }
+            for variant in variants
+        },
+        "cases": [],
+    }
+    for number in range(1, cases + 1):
+        top = np.iinfo(dtype).max
+        image = rng.integers(0, top, (height, width), dtype, endpoint=True)
+        maps = {
+            variant: rng.integers(-127, 127, overlay, np.int8, endpoint=True)
+            for variant in variants
+        }
+        manifest["cases"].append(
+            {
+                "case_id": f"{dataset}-{number:04}",
+                "findings": ["Nodule"] if number % 2 else ["Cardiomegaly", "Nodule"],
+                "image": write_pixels(folder, f"images/{number:04}.npy", image),
+                "rescale_slope": 1.0,
+                "rescale_intercept": 0.0,
+                "inverted": False,
+                "padding_value": None,
+                "windows": [
+                    {"label": "full range", "center": (top + 1) / 2, "width": top + 1}
+                ],
+                "pixel_spacing_mm": None,
+                "overlays": {
+                    variant: write_pixels(
+                        folder, f"overlays/{number:04}-{variant}.npy", pixels
+                    )
+                    for variant, pixels in maps.items()
+                },
+            }
+        )
+    write_manifest(folder, manifest)
+    return folder
+
+
+def write_pixels(folder: Path, name: str, pixels: np.ndarray) -> dict[str, Any]:
+    """Write an array into the bundle; returns its entry in the manifest."""
+    path = folder / name
+    path.parent.mkdir(exist_ok=True)
+    np.save(path, pixels, allow_pickle=False)
+    return {
+        "file": name,
+        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "dtype": str(pixels.dtype),
+        "height": pixels.shape[0],
+        "width": pixels.shape[1],
+        "source": "original",
+    }
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "manifest.json").read_text())
+
+
+def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
+    (folder / "manifest.json").write_text(json.dumps(manifest, indent=2))
+
+
+def make_study(
+    folder: Path,
+    *,
+    readers: Iterable[User],
+    name: str = "Chest maps",
+    opened: bool = True,
+    protocol: dict[str, Any] | None = None,
+    **bundle: Any,
+) -> Study:
+    """A study over one bundle, by a coordinator of its own.
+
+    Args:
+        folder: where the bundle is written; must not be there yet.
+        readers: enrolled.
+        opened: or left as a draft.
+        bundle: as for `make_bundle`.
+    """
+    study = create_study(
+        name=name,
+        bundles=[make_bundle(folder, **bundle)],
+        readers=list(readers),
+        by=coordinator(),
+        protocol=protocol,
+    )
+    if opened:
+        open_study(study=study, by=coordinator(), reason="ready")
+    return study
+
+
+def coordinator() -> User:
+    """Somebody who conducts studies and reads in none."""
+    return User.objects.get_or_create(username="coordinator")[0]
+
+
+def rate_all(enrolment: Enrolment, rating: int | None = None) -> list[RatingEvent]:
+    """Rate every presentation in order: always `rating`, or 0 to 5 in turn."""
+    events = []
+    for presentation in enrolment.presentations.order_by("position"):
+        record_shown(presentation=presentation, user=enrolment.reader)
+        events.append(
+            record_rating(
+                presentation=presentation,
+                user=enrolment.reader,
+                rating=presentation.position % 6 if rating is None else rating,
+            )
+        )
+    return events

@@ -1,0 +1,219 @@
+"""A rating is written once, by its reader, while the study is open."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from django.db import connection
+
+from readerstudy.models import RatingEvent, Study
+from readerstudy.trial.policies import Refusal
+from readerstudy.trial.rating import (
+    InvalidRating,
+    RatingConflict,
+    find_presentation,
+    next_presentation,
+    record_rating,
+    record_shown,
+)
+from readerstudy.trial.study import lock_study
+from tests.readerstudy.factories import coordinator, make_study, rate_all
+
+
+@pytest.fixture
+def study(tmp_path, rhea, omar):
+    return make_study(tmp_path / "bundle", readers=[rhea, omar], cases=2)
+
+
+@pytest.fixture
+def presentation(study, rhea):
+    """Rhea's first, shown to her."""
+    presentation = next_presentation(study.enrolments.get(reader=rhea))
+    record_shown(presentation=presentation, user=rhea)
+    return presentation
+
+
+def ratings():
+    return RatingEvent.objects.filter(kind="rate")
+
+
+def test_it_finds_the_readers_own_presentation(presentation, rhea):
+    assert find_presentation(user=rhea, token=presentation.token) == presentation
+
+
+@pytest.mark.parametrize("person", ["omar", "ada", "eve"])
+def test_it_finds_nothing_for_anybody_else(presentation, person, request):
+    user = request.getfixturevalue(person)
+    assert find_presentation(user=user, token=presentation.token) is None
+
+
+def test_it_finds_nothing_for_an_unknown_token(presentation, rhea):
+    assert find_presentation(user=rhea, token="unknown") is None
+
+
+@pytest.mark.parametrize("state", ["draft", "locked", "unblinded"])
+def test_it_finds_nothing_in_a_study_that_is_not_open(study, presentation, rhea, state):
+    Study.objects.update(state=state)
+    assert find_presentation(user=rhea, token=presentation.token) is None
+
+
+def test_it_finds_all_a_page_needs_in_one_query_and_not_the_arm(
+    presentation, rhea, django_assert_num_queries
+):
+    with django_assert_num_queries(1):
+        found = find_presentation(user=rhea, token=presentation.token)
+        assert found.enrolment.study.question
+        assert found.overlay.case.findings
+    assert "arm_id" in found.overlay.get_deferred_fields()
+
+
+def test_it_gives_the_first_unrated_in_order(study, rhea):
+    enrolment = study.enrolments.get(reader=rhea)
+    seen = []
+    while presentation := next_presentation(enrolment):
+        seen.append(presentation.position)
+        record_shown(presentation=presentation, user=rhea)
+        record_rating(presentation=presentation, user=rhea, rating=3)
+    assert seen == [1, 2, 3, 4, 5, 6]
+
+
+def test_one_readers_ratings_leave_the_others_list_alone(study, rhea, omar):
+    rate_all(study.enrolments.get(reader=rhea))
+    assert next_presentation(study.enrolments.get(reader=omar)).position == 1
+
+
+def test_it_records_once_that_a_presentation_was_shown(presentation, rhea):
+    first = presentation.events.get(kind="shown")
+    record_shown(presentation=presentation, user=rhea)
+    assert presentation.events.get(kind="shown") == first
+
+
+def test_showing_again_takes_no_transaction(
+    presentation, rhea, django_assert_num_queries
+):
+    with django_assert_num_queries(1):
+        record_shown(presentation=presentation, user=rhea)
+
+
+def test_nothing_is_shown_to_another_reader(study, rhea, omar):
+    presentation = next_presentation(study.enrolments.get(reader=rhea))
+    with pytest.raises(Refusal, match="another reader's"):
+        record_shown(presentation=presentation, user=omar)
+    assert not RatingEvent.objects.exists()
+
+
+@pytest.mark.parametrize("rating", range(6))
+def test_it_records_a_rating(presentation, rhea, rating):
+    event = record_rating(presentation=presentation, user=rhea, rating=rating)
+    event.refresh_from_db()
+    assert (event.presentation, event.user) == (presentation, rhea)
+    assert (event.kind, event.rating) == ("rate", rating)
+    assert event.at >= presentation.events.get(kind="shown").at
+
+
+@pytest.mark.parametrize("rating", [-1, 6, 7, 2.0, "3", None, True])
+def test_it_refuses_what_is_no_rating(presentation, rhea, rating):
+    with pytest.raises(InvalidRating, match="an integer from 0 to 5"):
+        record_rating(presentation=presentation, user=rhea, rating=rating)
+    assert not ratings().exists()
+
+
+def test_the_same_rating_again_returns_the_first_event(presentation, rhea):
+    first = record_rating(presentation=presentation, user=rhea, rating=4)
+    again = record_rating(presentation=presentation, user=rhea, rating=4)
+    assert again == first
+    assert ratings().get() == first
+
+
+def test_another_rating_is_a_conflict_that_carries_the_first(presentation, rhea):
+    first = record_rating(presentation=presentation, user=rhea, rating=4)
+    with pytest.raises(RatingConflict) as caught:
+        record_rating(presentation=presentation, user=rhea, rating=0)
+    assert caught.value.event == first
+    assert ratings().get().rating == 4
+
+
+def test_it_refuses_another_readers_presentation(presentation, omar):
+    with pytest.raises(Refusal, match="another reader's"):
+        record_rating(presentation=presentation, user=omar, rating=4)
+    assert not ratings().exists()
+
+
+def test_it_refuses_a_presentation_that_was_not_shown(study, rhea):
+    presentation = next_presentation(study.enrolments.get(reader=rhea))
+    with pytest.raises(Refusal, match="after it was shown"):
+        record_rating(presentation=presentation, user=rhea, rating=4)
+    assert not RatingEvent.objects.exists()
+
+
+def test_it_refuses_once_the_study_is_locked_meanwhile(study, presentation, rhea):
+    """The page was found while the study was open; the answer comes too late."""
+    found = find_presentation(user=rhea, token=presentation.token)
+    lock_study(study=study, by=coordinator(), reason="over", unfinished=True)
+    with pytest.raises(Refusal, match="is locked"):
+        record_rating(presentation=found, user=rhea, rating=4)
+    assert not ratings().exists()
+
+
+def at_once(*acts):
+    """Run the acts in threads that start together; returns results and exceptions."""
+    barrier = threading.Barrier(len(acts))
+
+    def run(act):
+        try:
+            barrier.wait()
+            return act()
+        except Refusal as refusal:
+            return refusal
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(len(acts)) as pool:
+        return list(pool.map(run, acts))
+
+
+@pytest.mark.django_db(transaction=True)
+def test_one_rating_posted_eight_times_at_once_is_one_rating(presentation, rhea):
+    def post():
+        return record_rating(presentation=presentation, user=rhea, rating=2)
+
+    assert at_once(*[post] * 8) == [ratings().get()] * 8
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_different_ratings_at_once_one_stands_and_the_others_conflict(
+    presentation, rhea
+):
+    def post(rating):
+        return lambda: record_rating(
+            presentation=presentation, user=rhea, rating=rating
+        )
+
+    results = at_once(*[post(rating) for rating in range(6)])
+    standing = ratings().get()
+    conflicts = [result for result in results if isinstance(result, RatingConflict)]
+    assert results.count(standing) == 1
+    assert [conflict.event for conflict in conflicts] == [standing] * 5
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_page_loaded_in_two_tabs_is_shown_once(study, rhea):
+    presentation = next_presentation(study.enrolments.get(reader=rhea))
+    shown = [lambda: record_shown(presentation=presentation, user=rhea)] * 4
+    assert at_once(*shown) == [None] * 4
+    assert presentation.events.count() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_no_rating_slips_in_behind_the_lock(study, presentation, rhea):
+    """Whatever comes first, the lock's count of unrated presentations is the truth."""
+
+    def lock():
+        return lock_study(study=study, by=coordinator(), reason="over", unfinished=True)
+
+    def post():
+        return record_rating(presentation=presentation, user=rhea, rating=2)
+
+    unrated, posted = at_once(lock, post)
+    assert unrated == 12 - ratings().count()
+    assert isinstance(posted, Refusal) == (unrated == 12)
