@@ -26,4 +26,4 @@ class RatingForm(forms.Form):
 
     def problem(self) -> str:
         """What is wrong with the form, in one line; empty when nothing is."""
-        return next((errors[0] for errors in self.errors.values()), "")
+        return next((str(errors[0]) for errors in self.errors.values()), "")

@@ -23,48 +23,36 @@ class Window:
         preset = case.windows[0]
         slope = case.rescale_slope
         below = preset["center"] - 0.5 - case.rescale_intercept
-        return cls(
-            center=below / slope + 0.5, width=(preset["width"] - 1) / slope + 1
-        )
-
-
-@dataclass(frozen=True)
-class Saved:
-    """The rating that was written last."""
-
-    position: int
-    rating: int
+        return cls(center=below / slope + 0.5, width=(preset["width"] - 1) / slope + 1)
 
 
 @dataclass(frozen=True)
 class Panel:
     """A presentation with its place in the reader's order.
 
-    `done` of `total` are rated; `notice` is why an answer was not taken, in one line.
+    `done` of `total` are rated, `saved` last; `notice` is why an answer was not taken,
+    in one line.
     """
 
     presentation: Presentation
     total: int
-    saved: Saved | None
+    saved: RatingEvent | None
     notice: str
 
     @classmethod
     def of(cls, presentation: Presentation, notice: str = "") -> Self:
-        siblings = Presentation.objects.filter(enrolment=presentation.enrolment_id)
-        before = (
-            RatingEvent.objects.filter(
-                presentation__enrolment=presentation.enrolment_id,
-                presentation__position__lt=presentation.position,
-                kind=RatingEvent.Kind.RATE,
-            )
-            .order_by("-presentation__position")
-            .values_list("presentation__position", "rating")
-            .first()
+        enrolment = presentation.enrolment
+        ratings = RatingEvent.objects.filter(
+            presentation__enrolment=enrolment,
+            presentation__position__lt=presentation.position,
+            kind=RatingEvent.Kind.RATE,
         )
         return cls(
             presentation=presentation,
-            total=siblings.count(),
-            saved=Saved(*before) if before else None,
+            total=enrolment.presentations.count(),
+            saved=ratings.select_related("presentation")
+            .order_by("-presentation__position")
+            .first(),
             notice=notice,
         )
 

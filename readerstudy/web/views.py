@@ -4,7 +4,7 @@ from uuid import UUID
 
 from django.contrib.auth.decorators import login_not_required
 from django.db import DatabaseError, connection
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.cache import never_cache
@@ -98,8 +98,8 @@ def _go_on(
     """To what the reader has to rate now; after the last one, to the study's page."""
     following = rating.next_presentation(enrolment)
     if following is None:
-        address = reverse("readerstudy:study", args=[enrolment.study.uuid])
-        return HttpResponseClientRedirect(address) if request.htmx else redirect(address)
+        go_to = HttpResponseClientRedirect if request.htmx else HttpResponseRedirect
+        return go_to(reverse("readerstudy:study", args=[enrolment.study.uuid]))
     address = reverse("readerstudy:read", args=[following.token])
     if request.htmx:
         return replace_url(_show(request, following, notice, status), address)
@@ -125,14 +125,14 @@ def _show(
 
 @require_http_methods(["GET"])
 def image(request: HtmxHttpRequest, token: str) -> HttpResponse:
-    case = _get_presentation(request, token).overlay.case
-    return _pixels(stimuli.image_buffer(case))
+    shown = _get_presentation(request, token).overlay.case
+    return _pixels(stimuli.image_buffer(shown))
 
 
 @require_http_methods(["GET"])
 def overlay(request: HtmxHttpRequest, token: str) -> HttpResponse:
-    overlay = _get_presentation(request, token).overlay
-    return _pixels(stimuli.overlay_buffer(overlay))
+    shown = _get_presentation(request, token).overlay
+    return _pixels(stimuli.overlay_buffer(shown))
 
 
 def _pixels(content: bytes) -> HttpResponse:
@@ -149,7 +149,7 @@ def _pixels(content: bytes) -> HttpResponse:
 
 @login_not_required
 @require_http_methods(["GET"])
-def healthz(request: HttpRequest) -> HttpResponse:
+def healthz(_request: HttpRequest) -> HttpResponse:
     try:
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1")

@@ -28,9 +28,14 @@ const isReady = () => isDrawn() && performance.now() - drawnAt >= GUARD_MS;
 // --- Image and map --------------------------------------------------------------
 
 async function fetchPixels(address, dtype, width, height, signal) {
-  const response = await fetch(address, { signal, cache: "no-store" });
-  // A redirect leads to the login page: the session has ended.
-  if (response.redirected) window.location.reload();
+  const response = await fetch(address, { signal, cache: "no-store" }).catch((error) => {
+    throw signal.aborted ? error : new Error("the server cannot be reached");
+  });
+  if (response.redirected) {
+    // To the login page, which the whole window has to see.
+    window.location.reload();
+    throw new Error("the session has ended");
+  }
   if (!response.ok) throw new Error(`the server answered ${response.status}`);
   return pixelsOf(await response.arrayBuffer(), dtype, width, height);
 }
