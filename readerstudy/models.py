@@ -149,6 +149,10 @@ class Enrolment(models.Model):
     )
     enrolled_at = models.DateTimeField(auto_now_add=True)
 
+    # Set by `with_progress()`.
+    total: int
+    rated: int
+
     objects = EnrolmentQuerySet.as_manager()
 
     class Meta:

@@ -42,7 +42,7 @@ def find_presentation(*, user: User, token: str) -> Presentation | None:
             enrolment__reader=user,
             enrolment__study__state=Study.State.OPEN,
         )
-        .select_related("enrolment__study", "overlay__case")
+        .select_related("enrolment__study", "overlay__case__study")
         .defer("overlay__arm")
         .first()
     )

@@ -19,7 +19,7 @@ from readerstudy.trial.bundle import (
     BundleCase,
     PixelFile,
     checked_content,
-    parse_pixels,
+    raw_pixels,
 )
 
 
@@ -76,18 +76,14 @@ def write_rows(
 
 def image_buffer(case: Case) -> bytes:
     """The pixels of a case: little-endian, row by row, height x width x item size."""
-    path = study_folder(case.study) / case.file
-    return parse_pixels(
-        path.read_bytes(), case.dtype, case.height, case.width
-    ).tobytes()
+    content = (study_folder(case.study) / case.file).read_bytes()
+    return raw_pixels(content, case.dtype, case.height, case.width)
 
 
 def overlay_buffer(overlay: Overlay) -> bytes:
     """The values of a map as int8, row by row, height x width bytes."""
-    path = study_folder(overlay.case.study) / overlay.file
-    return parse_pixels(
-        path.read_bytes(), OVERLAY_DTYPE, overlay.height, overlay.width
-    ).tobytes()
+    content = (study_folder(overlay.case.study) / overlay.file).read_bytes()
+    return raw_pixels(content, OVERLAY_DTYPE, overlay.height, overlay.width)
 
 
 def damaged_files(study: Study) -> list[str]:

@@ -1,10 +1,6 @@
 """A rating is written once, by its reader, while the study is open."""
 
-import threading
-from concurrent.futures import ThreadPoolExecutor
-
 import pytest
-from django.db import connection
 
 from readerstudy.models import RatingEvent, Study
 from readerstudy.trial.policies import Refusal
@@ -18,6 +14,7 @@ from readerstudy.trial.rating import (
 )
 from readerstudy.trial.study import lock_study
 from tests.readerstudy.factories import coordinator, make_study, rate_all
+from tests.readerstudy.trial.at_once import at_once
 
 
 @pytest.fixture
@@ -153,23 +150,6 @@ def test_it_refuses_once_the_study_is_locked_meanwhile(study, presentation, rhea
     with pytest.raises(Refusal, match="is locked"):
         record_rating(presentation=found, user=rhea, rating=4)
     assert not ratings().exists()
-
-
-def at_once(*acts):
-    """Run the acts in threads that start together; returns results and exceptions."""
-    barrier = threading.Barrier(len(acts))
-
-    def run(act):
-        try:
-            barrier.wait()
-            return act()
-        except Refusal as refusal:
-            return refusal
-        finally:
-            connection.close()
-
-    with ThreadPoolExecutor(len(acts)) as pool:
-        return list(pool.map(run, acts))
 
 
 @pytest.mark.django_db(transaction=True)

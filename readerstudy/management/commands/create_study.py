@@ -1,0 +1,63 @@
+import json
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from readerstudy.management.lookup import find_user
+from readerstudy.trial.policies import Refusal
+from readerstudy.trial.study import create_study
+
+
+class Command(BaseCommand):
+    help = "Make a draft study of the cases in one or more bundles."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("name", help="of the study; readers see it")
+        parser.add_argument(
+            "--bundle",
+            nargs="+",
+            required=True,
+            type=Path,
+            help="folders that generate_saliency wrote",
+        )
+        parser.add_argument(
+            "--readers", nargs="+", required=True, metavar="USER", help="who will rate"
+        )
+        parser.add_argument(
+            "--protocol",
+            type=Path,
+            metavar="FILE.json",
+            help="question, anchors (six texts), instructions, opacity; all optional",
+        )
+
+    def handle(self, **options: Any) -> str:
+        readers = [find_user(username) for username in options["readers"]]
+        try:
+            study = create_study(
+                name=options["name"],
+                bundles=options["bundle"],
+                readers=readers,
+                by=None,
+                protocol=_read_protocol(options["protocol"]),
+            )
+        except Refusal as refusal:
+            raise CommandError(str(refusal)) from refusal
+        return (
+            f"Study '{study}' is a draft: {study.cases.count()} cases, "
+            f"{len(readers)} readers. `manage.py open_study` opens it."
+        )
+
+
+def _read_protocol(path: Path | None) -> dict[str, Any]:
+    if path is None:
+        return {}
+    try:
+        protocol = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise CommandError(f"{path}: {error.strerror or error}.") from error
+    except ValueError as error:
+        raise CommandError(f"{path}: not valid JSON ({error}).") from error
+    if not isinstance(protocol, dict):
+        raise CommandError(f"{path}: an object is needed, with keys such as question.")
+    return protocol

@@ -1,0 +1,38 @@
+"""Finds the study and the people whom a command line names."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from django.contrib.auth.models import User
+from django.core.management.base import CommandError
+
+from readerstudy.models import Study
+
+
+def find_study(name: str) -> Study:
+    """The study called `name`; otherwise a `CommandError` that lists the studies."""
+    try:
+        return Study.objects.get(name=name)
+    except Study.DoesNotExist:
+        names = Study.objects.order_by("name").values_list("name", flat=True)
+        there = _listed(names) or "none yet; `manage.py create_study` makes one"
+        raise CommandError(f"No study is called '{name}'. There is {there}.") from None
+
+
+def find_user(username: str) -> User:
+    """The user called `username`; otherwise a `CommandError` that lists the users."""
+    try:
+        return User.objects.get(username=username)
+    except User.DoesNotExist:
+        names = User.objects.order_by("username").values_list("username", flat=True)
+        there = f"There is {_listed(names)}; add" if names else "Add"
+        raise CommandError(
+            f"No user is called '{username}'. {there} people in the admin under Users, "
+            "the first one with `manage.py createsuperuser`."
+        ) from None
+
+
+def _listed(names: Iterable[Any], most: int = 10) -> str:
+    every = [str(name) for name in names]
+    more = f" and {len(every) - most} more" if len(every) > most else ""
+    return ", ".join(every[:most]) + more

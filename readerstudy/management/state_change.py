@@ -1,0 +1,35 @@
+"""What the commands that change a study's state have in common."""
+
+from typing import Any
+
+from django.contrib.auth.models import User
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from readerstudy.management.lookup import find_study, find_user
+from readerstudy.models import Study
+from readerstudy.trial.policies import Refusal
+
+
+class StateChangeCommand(BaseCommand):
+    """NAME --by USER --reason TEXT, then `change()`."""
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("name", help="of the study")
+        parser.add_argument(
+            "--by", required=True, metavar="USER", help="who decided it"
+        )
+        parser.add_argument(
+            "--reason", required=True, metavar="TEXT", help="kept in the record"
+        )
+
+    def handle(self, **options: Any) -> str:
+        study = find_study(options["name"])
+        by = find_user(options["by"])
+        try:
+            return self.change(study, by, options)
+        except Refusal as refusal:
+            raise CommandError(str(refusal)) from refusal
+
+    def change(self, study: Study, by: User, options: dict[str, Any]) -> str:
+        """Change the state; returns the sentence that says what was done."""
+        raise NotImplementedError
