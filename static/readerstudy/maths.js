@@ -45,12 +45,19 @@ export function windowLut({ levels, center, width, inverted = false, padding = n
   return lut;
 }
 
-/** Opaque grey RGBA bytes of stored `pixels`, looked up in `lut`, four at a time. */
-export function greyPixels(pixels, lut) {
-  const rgba = new Uint8ClampedArray(4 * pixels.length);
+/** Grey levels 0..255 of stored `pixels`. */
+export function greyLevels(pixels, lut) {
+  const levels = new Uint8Array(pixels.length);
+  for (let i = 0; i < pixels.length; i += 1) levels[i] = lut[pixels[i]];
+  return levels;
+}
+
+/** Opaque RGBA bytes of grey levels 0..255, written four at a time. */
+export function greyPixels(levels) {
+  const rgba = new Uint8ClampedArray(4 * levels.length);
   const words = new Uint32Array(rgba.buffer);
-  for (let i = 0; i < pixels.length; i += 1) {
-    words[i] = 0xff000000 | (lut[pixels[i]] * 0x010101);
+  for (let i = 0; i < levels.length; i += 1) {
+    words[i] = 0xff000000 | (Math.round(levels[i]) * 0x010101);
   }
   return rgba;
 }
@@ -71,10 +78,10 @@ function neighbours(from, to) {
 }
 
 /**
- * A map of height x width values, bilinearly brought to toHeight x toWidth.
+ * An array of height x width values, bilinearly brought to toHeight x toWidth.
  *
- * The values are interpolated, not the colours: between a negative and a positive
- * neighbour the map passes through zero, that is, through full transparency.
+ * Of a map the values are interpolated, not the colours: between a negative and a
+ * positive neighbour it passes through zero, that is, through full transparency.
  */
 export function resample(values, width, height, toWidth, toHeight) {
   const columns = neighbours(width, toWidth);

@@ -1,22 +1,46 @@
 // One image with its map on a 2-D canvas that fills its frame.
 
-import { fit, greyPixels, mapPixels, resample, windowLut } from "./maths.js";
+import { fit, greyLevels, greyPixels, mapPixels, resample, windowLut } from "./maths.js";
 
 const LEVELS = { 1: 256, 2: 65536 };
 
-function painted(rgba, width, height) {
+function sized(width, height) {
   const canvas = document.createElement("canvas");
   canvas.width = width;
   canvas.height = height;
+  return canvas;
+}
+
+function painted(rgba, width, height) {
+  const canvas = sized(width, height);
   canvas.getContext("2d").putImageData(new ImageData(rgba, width, height), 0, 0);
   return canvas;
 }
 
-function grey(image) {
-  const levels = LEVELS[image.pixels.BYTES_PER_ELEMENT];
-  const { inverted, padding } = image;
-  const lut = windowLut({ levels, ...image.window, inverted, padding });
-  return painted(greyPixels(image.pixels, lut), image.width, image.height);
+function windowed({ pixels, window, inverted, padding }) {
+  const levels = LEVELS[pixels.BYTES_PER_ELEMENT];
+  return greyLevels(pixels, windowLut({ levels, ...window, inverted, padding }));
+}
+
+// The image as grey levels, at the size of `place`.
+function scaledImage(levels, width, height, place) {
+  if (place.width >= width) {
+    // Browsers enlarge with weights of a few bits only, which draws steps.
+    const enlarged = resample(levels, width, height, place.width, place.height);
+    return painted(greyPixels(enlarged), place.width, place.height);
+  }
+  // Reducing they do well, and average, so that no thin line is lost.
+  const canvas = sized(place.width, place.height);
+  const context = canvas.getContext("2d");
+  context.imageSmoothingQuality = "high";
+  const original = painted(greyPixels(levels), width, height);
+  context.drawImage(original, 0, 0, place.width, place.height);
+  return canvas;
+}
+
+function scaledMap({ values, width, height }, place) {
+  const scaled = resample(values, width, height, place.width, place.height);
+  return painted(mapPixels(scaled), place.width, place.height);
 }
 
 /**
@@ -31,37 +55,36 @@ function grey(image) {
 export function createViewer(frame) {
   const canvas = frame.querySelector("canvas");
   const context = canvas.getContext("2d", { alpha: false });
-  let shown = null;
-  let map = null; // the overlay in colour, at the size it was last drawn
+  let shown = null; // levels, width, height, overlay
+  let scaled = null; // both layers at the size they were last drawn: place, image, map
   let opacity = 1;
   let overlayVisible = true;
 
-  function drawMap({ x, y, width, height }) {
-    if (!map || map.width !== width || map.height !== height) {
-      const { values, width: columns, height: rows } = shown.overlay;
-      map = painted(mapPixels(resample(values, columns, rows, width, height)), width, height);
-    }
-    context.globalAlpha = opacity;
-    context.drawImage(map, x, y);
-    context.globalAlpha = 1;
+  function scale() {
+    const { levels, width, height, overlay } = shown;
+    const place = fit(width, height, canvas.width, canvas.height);
+    const image = scaledImage(levels, width, height, place);
+    return { place, image, map: scaledMap(overlay, place) };
   }
 
   function draw() {
     context.fillStyle = "#000";
     context.fillRect(0, 0, canvas.width, canvas.height);
     if (!shown || !canvas.width || !canvas.height) return;
-    const place = fit(shown.image.width, shown.image.height, canvas.width, canvas.height);
-    // Plain bilinear when enlarging, so that no value is shown that the image has not
-    // between two of its pixels; averaging when reducing, so that no line is lost.
-    context.imageSmoothingQuality = place.width > shown.image.width ? "low" : "high";
-    context.drawImage(shown.image, place.x, place.y, place.width, place.height);
-    if (overlayVisible) drawMap(place);
+    scaled ??= scale();
+    const { place, image, map } = scaled;
+    context.drawImage(image, place.x, place.y);
+    if (!overlayVisible) return;
+    context.globalAlpha = opacity;
+    context.drawImage(map, place.x, place.y);
+    context.globalAlpha = 1;
   }
 
   function resize(width, height) {
     if (canvas.width === width && canvas.height === height) return;
     canvas.width = width;
     canvas.height = height;
+    scaled = null;
     draw();
   }
 
@@ -83,11 +106,16 @@ export function createViewer(frame) {
   }
   measure();
 
+  function replace(stimulus) {
+    shown = stimulus;
+    scaled = null;
+    draw();
+  }
+
   return {
     show({ image, overlay }) {
-      shown = { image: grey(image), overlay };
-      map = null;
-      draw();
+      const { width, height } = image;
+      replace({ levels: windowed(image), width, height, overlay });
     },
     setOpacity(value) {
       opacity = value;
@@ -98,9 +126,7 @@ export function createViewer(frame) {
       draw();
     },
     clear() {
-      shown = null;
-      map = null;
-      draw();
+      replace(null);
     },
   };
 }

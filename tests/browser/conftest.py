@@ -61,21 +61,25 @@ class Complaints:
             self.heard.append(f"request to {url}")
 
     def unexpected(self) -> list[str]:
-        return [
-            text for text in self.heard if not any(part in text for part in self.expected)
-        ]
+        def is_expected(text):
+            return any(part in text for part in self.expected)
+
+        return [text for text in self.heard if not is_expected(text)]
 
 
 @pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    path = chromium_path()
-    if path is None:
-        missing("Chromium")
+def chromium() -> str:
+    """Where the browser is."""
+    return chromium_path() or missing("Chromium")
+
+
+@pytest.fixture(scope="session")
+def browser(chromium) -> Iterator[Browser]:
     # Playwright keeps an event loop in this thread, in which Django would refuse to
     # touch the database. Nothing here is asynchronous.
     os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+        browser = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
         yield browser
         browser.close()
     del os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"]

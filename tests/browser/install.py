@@ -1,8 +1,9 @@
-"""Finds a Chromium for the browser tests, or gets one: `python -m tests.browser.install`.
+"""Finds a Chromium for the browser tests, or gets one.
 
-`make test` runs it first. The system's browser is preferred, then Playwright's own, then
-Playwright's download, then, for root on a Debian system, the package. Exit status 1 only
-in CI (`CI=true`): elsewhere the tests that need a browser are skipped.
+`make test` runs `python -m tests.browser.install` first. The system's browser is
+preferred, then Playwright's own, then Playwright's download, then, for root on a Debian
+system, the package. Exit status 1 only in CI (`CI=true`): elsewhere the tests that need
+a browser are skipped.
 """
 
 import os

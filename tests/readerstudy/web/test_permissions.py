@@ -18,6 +18,9 @@ GET = {
     "accounts/login/": (200, 200, 200, 200, 200),
     "accounts/logout/": (302, 405, 405, 405, 405),
     "admin/": (302, 302, 302, 302, 200),
+    "api/v1/studies/": (403, 200, 200, 200, 200),
+    "api/v1/studies/<uuid:uuid>/": (403, 404, 200, 200, 404),
+    "api/schema/": (403, 200, 200, 200, 200),
 }
 POST = {
     "": (302, 405, 405, 405, 405),
@@ -29,6 +32,9 @@ POST = {
     "accounts/login/": (200, 200, 200, 200, 200),
     "accounts/logout/": (302, 302, 302, 302, 302),
     "admin/": (302, 302, 302, 302, 200),
+    "api/v1/studies/": (403, 405, 405, 405, 405),
+    "api/v1/studies/<uuid:uuid>/": (403, 405, 405, 405, 405),
+    "api/schema/": (403, 405, 405, 405, 405),
 }
 
 
@@ -57,9 +63,12 @@ def test_everybody_gets_what_the_table_says(
         for route in GET:
             path = route.replace("<uuid:uuid>", str(study.uuid))
             path = path.replace("<str:token>", presentation.token)
-            yield route, tuple(
-                getattr(logged_in(user), method)(f"/{path}", data).status_code
-                for user in people.values()
+            yield (
+                route,
+                tuple(
+                    getattr(logged_in(user), method)(f"/{path}", data).status_code
+                    for user in people.values()
+                ),
             )
 
     assert dict(answers("get", {})) == GET

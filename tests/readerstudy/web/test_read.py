@@ -78,9 +78,7 @@ def test_an_htmx_post_is_answered_with_the_next_panel_and_its_address(
     assert following.events.filter(kind="shown").exists()
 
 
-def test_the_last_post_leads_to_the_studys_page_which_says_so(
-    reader, study, enrolment
-):
+def test_the_last_post_leads_to_the_studys_page_which_says_so(reader, study, enrolment):
     rate_all(enrolment)
     last = enrolment.presentations.last()
     data = {"rating": last.position % 6, "drawn": "1"}
@@ -101,9 +99,7 @@ def test_the_same_post_again_is_answered_as_the_first_time_and_writes_nothing(
     first = rate(reader, presentation, 4, **options)
     events = RatingEvent.objects.count()
 
-    second = reader.post(
-        address(presentation), {"rating": 4, "drawn": "1"}, **options
-    )
+    second = reader.post(address(presentation), {"rating": 4, "drawn": "1"}, **options)
 
     assert second.status_code == first.status_code
     assert second.headers.get("Location") == first.headers.get("Location")
@@ -198,7 +194,11 @@ def test_unknown_foreign_and_closed_are_one_and_the_same_404(
     reader, logged_in, omar, study, presentation
 ):
     def answers(client, token):
-        for path in (f"/read/{token}/", f"/read/{token}/image", f"/read/{token}/overlay"):
+        for path in (
+            f"/read/{token}/",
+            f"/read/{token}/image",
+            f"/read/{token}/overlay",
+        ):
             yield client.get(path)
         yield client.post(f"/read/{token}/", {"rating": 3, "drawn": "1"})
         yield client.post(f"/read/{token}/", {"rating": 3, "drawn": "1"}, **HTMX)
@@ -256,9 +256,7 @@ def test_other_methods_are_not_allowed(reader, presentation, method):
     assert getattr(reader, method)(address(presentation)).status_code == 405
 
 
-def test_looking_takes_few_queries(
-    reader, presentation, django_assert_num_queries
-):
+def test_looking_takes_few_queries(reader, presentation, django_assert_num_queries):
     reader.get(address(presentation))
 
     # Session, person, presentation, next one, "shown before?", number, last rating.

@@ -67,9 +67,7 @@ def test_a_reader_sees_nothing_of_another_readers_progress(
 
 
 def test_a_draft_is_not_there(tmp_path, reader, rhea):
-    draft = make_study(
-        tmp_path / "draft", readers=[rhea], name="Not yet", opened=False
-    )
+    draft = make_study(tmp_path / "draft", readers=[rhea], name="Not yet", opened=False)
 
     assert reader.get(f"/studies/{draft.uuid}/").status_code == 404
     assert "Not yet" not in page_of(reader, "/")
