@@ -8,7 +8,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_http_methods
+from django.views.decorators.http import require_http_methods, require_safe
 from django.views.decorators.vary import vary_on_headers
 from django_htmx.http import HttpResponseClientRedirect, replace_url
 
@@ -72,14 +72,14 @@ def read(request: HtmxHttpRequest, token: str) -> HttpResponse:
             return _go_on(request, presentation.enrolment)
         return _show(request, presentation)
     except policies.Refusal as refusal:
-        # The study was closed between the look above and the write.
+        # The study was closed since the look above, or the case was never shown.
         raise Http404 from refusal
 
 
 def _rate(request: HtmxHttpRequest, presentation: Presentation) -> HttpResponse:
     form = RatingForm(request.POST)
     if not form.is_valid():
-        return _show(request, presentation, form.problem(), status=422)
+        return _go_on(request, presentation.enrolment, form.problem(), status=422)
     value = form.cleaned_data["rating"]
     try:
         rating.record_rating(presentation=presentation, user=request.user, rating=value)
@@ -148,7 +148,7 @@ def _pixels(content: bytes) -> HttpResponse:
 
 
 @login_not_required
-@require_http_methods(["GET"])
+@require_safe
 def healthz(_request: HttpRequest) -> HttpResponse:
     try:
         with connection.cursor() as cursor:

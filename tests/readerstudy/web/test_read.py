@@ -154,6 +154,17 @@ def test_it_refuses_what_is_no_rating_of_a_drawn_case(
     assert ratings() == []
 
 
+def test_a_rated_case_is_not_shown_again_by_a_post_without_a_rating(
+    reader, enrolment, presentation
+):
+    rate(reader, presentation, 3)
+
+    page = reader.post(address(presentation), {}).content.decode()
+
+    assert f'action="{address(next_presentation(enrolment))}"' in page
+    assert presentation.token not in page
+
+
 def test_it_refuses_a_rating_for_a_case_that_was_never_shown(reader, presentation):
     response = reader.post(address(presentation), {"rating": 3, "drawn": "1"})
 
