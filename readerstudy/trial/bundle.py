@@ -7,6 +7,7 @@ file is checked before a row is written, and nothing in it is ever unpickled.
 import hashlib
 import json
 import re
+import stat
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,8 @@ DESCRIPTIONS = {"uint8": "|u1", "uint16": "<u2", "int8": "|i1"}
 ITEM_SIZES = {"uint8": 1, "uint16": 2, "int8": 1}
 # The names go into tables that people open in spreadsheets and type in commands.
 VARIANT_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{1,49}")
+# Far beyond any unit of measurement, and every float below it is finite.
+LARGEST_NUMBER = 1e30
 # A .npy header of these plain arrays takes 128 bytes.
 LARGEST_HEADER = 4096
 
@@ -178,12 +181,16 @@ class _Fields:
 
     def text(self, key: str, longest: int = 200) -> str:
         value: str = self.take(key, str)
-        if not 0 < len(value) <= longest:
-            self.fail(f"'{key}' has to have 1 to {longest} characters")
+        if not _is_name(value, longest):
+            self.fail(f"'{key}' has to have 1 to {longest} printable characters")
         return value
 
     def number(self, key: str) -> float:
-        return float(self.take(key, int, float))
+        value: int | float = self.take(key, int, float)
+        # 1e999 is valid JSON and reads as infinity.
+        if not abs(value) < LARGEST_NUMBER:
+            self.fail(f"'{key}' is too large")
+        return float(value)
 
     def side(self, key: str) -> int:
         value: int = self.take(key, int)
@@ -200,6 +207,11 @@ class _Fields:
             self.fail(f"'{key}' is empty")
         for number, item in enumerate(items, start=1):
             yield _Fields(item, f"{self.where}: {key} {number}")
+
+
+def _is_name(text: str, longest: int) -> bool:
+    """Fit to be shown to a reader and to stand in one line of a table."""
+    return 0 < len(text) <= longest and text.isprintable()
 
 
 def _refuse_constant(name: str) -> NoReturn:
@@ -228,7 +240,7 @@ def _read_case(fields: _Fields, folder: Path, variants: tuple[str, ...]) -> Bund
     if set(overlays.value) != set(variants):
         overlays.fail(f"one each of {', '.join(variants)} is needed")
     findings = fields.take("findings", list)
-    if not all(type(finding) is str and finding for finding in findings):
+    if not all(type(name) is str and _is_name(name, 100) for name in findings):
         fields.fail("'findings' has to be a list of names")
     slope = fields.number("rescale_slope")
     if slope == 0:
@@ -244,7 +256,7 @@ def _read_case(fields: _Fields, folder: Path, variants: tuple[str, ...]) -> Bund
         rescale_slope=slope,
         rescale_intercept=fields.number("rescale_intercept"),
         inverted=fields.take("inverted", bool),
-        padding_value=fields.take("padding_value", int, type(None)),
+        padding_value=_read_padding(fields),
         windows=tuple(_read_window(window) for window in fields.parts("windows")),
         pixel_spacing_mm=_read_spacing(fields),
     )
@@ -261,13 +273,20 @@ def _read_window(fields: _Fields) -> dict[str, Any]:
     }
 
 
+def _read_padding(fields: _Fields) -> int | None:
+    value: int | None = fields.take("padding_value", int, type(None))
+    if value is not None and not abs(value) < 2**31:
+        fields.fail("'padding_value' is too large")
+    return value
+
+
 def _read_spacing(fields: _Fields) -> tuple[float, ...] | None:
     """Distances of rows and of columns, as DICOM gives them."""
     spacing = fields.take("pixel_spacing_mm", list, type(None))
     if spacing is None:
         return None
     if len(spacing) != 2 or not all(
-        type(value) in (int, float) and value > 0 for value in spacing
+        type(value) in (int, float) and 0 < value < LARGEST_NUMBER for value in spacing
     ):
         fields.fail("'pixel_spacing_mm' has to be two distances above 0, or null")
     return tuple(float(value) for value in spacing)
@@ -276,7 +295,12 @@ def _read_spacing(fields: _Fields) -> tuple[float, ...] | None:
 def _read_file(fields: _Fields, folder: Path, dtypes: tuple[str, ...]) -> PixelFile:
     name = fields.text("file")
     path = folder / name
-    if not path.resolve().is_relative_to(folder.resolve()):
+    try:
+        inside = path.resolve().is_relative_to(folder.resolve())
+    except (OSError, RuntimeError) as error:
+        # RuntimeError is what pathlib makes of links that lead to each other.
+        raise BundleError(f"{path}: {error}.") from error
+    if not inside:
         fields.fail(f"{name} leads out of the bundle")
     dtype = fields.text("dtype")
     if dtype not in dtypes:
@@ -318,7 +342,10 @@ def checked_content(file: PixelFile) -> bytes:
     path = file.path
     size = file.height * file.width * ITEM_SIZES[file.dtype]
     try:
-        if path.stat().st_size > size + LARGEST_HEADER:
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):
+            raise BundleError(f"{path}: not a file.")
+        if found.st_size > size + LARGEST_HEADER:
             raise BundleError(f"{path}: larger than its height and width allow.")
         content = path.read_bytes()
     except OSError as error:

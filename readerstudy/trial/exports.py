@@ -21,7 +21,7 @@ RATINGS_COLUMNS = (
     "submitted_at",
 )
 # What a spreadsheet takes for the beginning of a formula.
-FORMULA_CHARACTERS = ("=", "+", "-", "@", "\t", "\r", "\n")
+FORMULA_CHARACTERS = ("=", "+", "-", "@", "\t", "\r")
 
 
 def ratings_csv(study: Study, *, blinded: bool) -> str:

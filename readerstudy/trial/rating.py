@@ -36,6 +36,9 @@ def find_presentation(*, user: User, token: str) -> Presentation | None:
     them apart cannot tell anybody else. With enrolment, study, overlay and case in the
     same query; without the arm.
     """
+    if "\0" in token:
+        # PostgreSQL cannot even be asked for it.
+        return None
     return (
         Presentation.objects.filter(
             token=token,

@@ -43,6 +43,8 @@ def copy_files(bundle: Bundle, folder: Path) -> Mapping[PixelFile, str]:
         for file in (case.image, *case.overlays.values()):
             names[file] = f"{secrets.token_hex(16)}.npy"
             _write(folder / names[file], checked_content(file))
+    _sync(folder)
+    _sync(folder.parent)
     return names
 
 
@@ -125,6 +127,15 @@ def _write(path: Path, content: bytes) -> None:
         # The rows that name this file are synced too; it must not be the one that a
         # power cut takes.
         os.fsync(file.fileno())
+
+
+def _sync(folder: Path) -> None:
+    """Make the names of new files in `folder` survive a power cut too."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _has_sha256(path: Path, sha256: str) -> bool:

@@ -4,6 +4,7 @@ Every function takes the study's row under a lock, asks `policies` again, writes
 leaves a `StudyEvent`, in one transaction.
 """
 
+import re
 import secrets
 import shutil
 from collections import Counter
@@ -193,19 +194,24 @@ def _checked_protocol(protocol: Mapping[str, Any]) -> dict[str, Any]:
         if key not in PROTOCOL:
             raise Refusal(f"protocol: no '{key}'; there are {', '.join(PROTOCOL)}.")
     for key in ("question", "instructions"):
-        if not isinstance(fields.get(key, ""), str):
+        if not _is_text(fields.get(key, "")):
             raise Refusal(f"protocol: '{key}' has to be a text.")
     anchors = fields["anchors"]
     if (
         not isinstance(anchors, list)
         or len(anchors) != len(RATINGS)
-        or not all(isinstance(text, str) and text.strip() for text in anchors)
+        or not all(_is_text(text) and text.strip() for text in anchors)
     ):
         raise Refusal(f"protocol: 'anchors' has to be {len(RATINGS)} texts, from 0 up.")
     opacity = fields.get("opacity", 1)
     if type(opacity) not in (int, float) or not 0 <= opacity <= 1:
         raise Refusal("protocol: 'opacity' has to be a number from 0 to 1.")
     return fields
+
+
+def _is_text(value: object) -> bool:
+    """A text that a database can keep: no NUL, no half of a surrogate pair."""
+    return isinstance(value, str) and not re.search("[\0\ud800-\udfff]", value)
 
 
 def _name_taken(study: Study) -> str:

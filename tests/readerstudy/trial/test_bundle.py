@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import os
 import pickle
 import shutil
 from pathlib import Path
@@ -157,8 +158,14 @@ def test_it_refuses_a_manifest_without(bundle, path):
 @pytest.mark.parametrize(
     ("path", "value", "problem"),
     [
-        (("dataset",), "", "'dataset' has to have 1 to 100 characters"),
-        (("dataset",), "x" * 101, "'dataset' has to have 1 to 100 characters"),
+        (("dataset",), "", "'dataset' has to have 1 to 100 printable"),
+        (
+            ("dataset",),
+            "x" * 101,
+            "'dataset' has to have 1 to 100 printable",
+        ),
+        (("dataset",), "xray\r=1", "'dataset' has to have 1 to 100 printable"),
+        (("cases", 0, "case_id"), "a\nb", "'case_id' has to have 1 to 200 printable"),
         (("dataset",), 3, "'dataset' has to be str"),
         (("sampling", "allow_no_finding"), 0, "'allow_no_finding' has to be bool"),
         (("cases",), [], "'cases' is empty"),
@@ -166,10 +173,13 @@ def test_it_refuses_a_manifest_without(bundle, path):
         (("cases", 1), "case", "cases 2: an object is needed"),
         (("cases", 1, "case_id"), "phantom-0001", "'phantom-0001' stands for two"),
         (("cases", 0, "findings"), "Nodule", "'findings' has to be list"),
+        (("cases", 0, "findings"), ["a\tb"], "'findings' has to be a list of names"),
         (("cases", 0, "findings"), [""], "'findings' has to be a list of names"),
         (("cases", 0, "findings"), [], "'phantom-0001' has no finding"),
         (("cases", 0, "rescale_slope"), 0, "'rescale_slope' is 0"),
         (("cases", 0, "rescale_slope"), True, "'rescale_slope' has to be int or float"),
+        (("cases", 0, "rescale_slope"), 10**400, "'rescale_slope' is too large"),
+        (("cases", 0, "padding_value"), 2**31, "'padding_value' is too large"),
         (("cases", 0, "inverted"), 1, "'inverted' has to be bool"),
         (("cases", 0, "padding_value"), 0.5, "'padding_value' has to be int or null"),
         (("cases", 0, "windows"), [], "'windows' is empty"),
@@ -185,6 +195,15 @@ def test_it_refuses_a_manifest_without(bundle, path):
 def test_it_refuses_a_value(bundle, path, value, problem):
     change(bundle, path, value)
     assert problem in refusal_of(bundle)
+
+
+@pytest.mark.parametrize("number", ["1e999", "-1e999"])
+def test_it_refuses_a_number_that_reads_as_infinity(bundle, number):
+    manifest = (bundle / "manifest.json").read_text()
+    (bundle / "manifest.json").write_text(
+        manifest.replace('"rescale_intercept": 0.0', f'"rescale_intercept": {number}')
+    )
+    assert "'rescale_intercept' is too large" in refusal_of(bundle)
 
 
 def test_it_takes_cases_without_a_finding_where_the_sampling_says_so(bundle):
@@ -242,6 +261,12 @@ def test_it_refuses_a_link_out_of_the_folder(bundle):
     assert "images/0001.npy leads out of the bundle" in refusal_of(bundle)
 
 
+def test_it_refuses_links_that_lead_to_each_other(bundle):
+    (bundle / "images/0001.npy").unlink()
+    (bundle / "images/0001.npy").symlink_to("0001.npy")
+    assert "images/0001.npy: " in refusal_of(bundle)
+
+
 def test_it_refuses_one_file_for_two(bundle):
     overlay = read_manifest(bundle)["cases"][1]["overlays"]["standard"]
     change(bundle, OVERLAY, overlay)
@@ -260,7 +285,13 @@ def test_it_refuses_a_missing_file(bundle):
 def test_it_refuses_a_folder_in_place_of_a_file(bundle):
     (bundle / "images/0001.npy").unlink()
     (bundle / "images/0001.npy").mkdir()
-    assert "images/0001.npy: " in refusal_of(bundle)
+    assert "images/0001.npy: not a file" in refusal_of(bundle)
+
+
+def test_it_does_not_wait_for_a_pipe(bundle):
+    (bundle / "images/0001.npy").unlink()
+    os.mkfifo(bundle / "images/0001.npy")
+    assert "images/0001.npy: not a file" in refusal_of(bundle)
 
 
 @pytest.mark.parametrize("name", ["images/0002.npy", "overlays/0001-dual_bn.npy"])

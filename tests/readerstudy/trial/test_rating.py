@@ -1,8 +1,12 @@
 """A rating is written once, by its reader, while the study is open."""
 
+import threading
+import time
+
 import pytest
 
 from readerstudy.models import RatingEvent, Study
+from readerstudy.trial import policies
 from readerstudy.trial.policies import Refusal
 from readerstudy.trial.rating import (
     InvalidRating,
@@ -44,8 +48,9 @@ def test_it_finds_nothing_for_anybody_else(presentation, person, request):
     assert find_presentation(user=user, token=presentation.token) is None
 
 
-def test_it_finds_nothing_for_an_unknown_token(presentation, rhea):
-    assert find_presentation(user=rhea, token="unknown") is None
+@pytest.mark.parametrize("token", ["", "unknown", "a\0b", "ü" * 5000])
+def test_it_finds_nothing_for_an_unknown_token(presentation, rhea, token):
+    assert find_presentation(user=rhea, token=token) is None
 
 
 @pytest.mark.parametrize("state", ["draft", "locked", "unblinded"])
@@ -185,15 +190,40 @@ def test_a_page_loaded_in_two_tabs_is_shown_once(study, rhea):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_no_rating_slips_in_behind_the_lock(study, presentation, rhea):
-    """Whatever comes first, the lock's count of unrated presentations is the truth."""
+def test_locking_waits_for_a_rating_that_is_being_written(
+    study, presentation, rhea, monkeypatch
+):
+    """The lock's count of unrated presentations is the truth for good."""
+    being_written = threading.Event()
+    check = policies.check_can_rate
 
-    def lock():
-        return lock_study(study=study, by=coordinator(), reason="over", unfinished=True)
+    def slowly(enrolment):
+        check(enrolment)
+        being_written.set()
+        time.sleep(0.2)
+
+    monkeypatch.setattr(policies, "check_can_rate", slowly)
 
     def post():
         return record_rating(presentation=presentation, user=rhea, rating=2)
 
+    def lock():
+        being_written.wait(timeout=10)
+        return lock_study(study=study, by=by, reason="over", unfinished=True)
+
+    by = coordinator()
+    assert at_once(post, lock) == [ratings().get(), 11]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_no_rating_slips_in_behind_the_lock(study, presentation, rhea):
+    def lock():
+        return lock_study(study=study, by=by, reason="over", unfinished=True)
+
+    def post():
+        return record_rating(presentation=presentation, user=rhea, rating=2)
+
+    by = coordinator()
     unrated, posted = at_once(lock, post)
     assert unrated == 12 - ratings().count()
     assert isinstance(posted, Refusal) == (unrated == 12)

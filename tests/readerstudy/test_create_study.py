@@ -1,0 +1,77 @@
+import json
+
+import pytest
+
+from readerstudy.models import Study
+from tests.readerstudy.commands import refusal, run
+from tests.readerstudy.factories import make_bundle
+
+
+@pytest.fixture
+def bundle(tmp_path):
+    return make_bundle(tmp_path / "bundle", cases=2)
+
+
+def test_it_makes_a_draft(bundle, rhea, omar):
+    said = run("create_study", "Chest", "--bundle", bundle, "--readers", "rhea", "omar")
+    assert said == (
+        "Study 'Chest' is a draft: 2 cases, 2 readers. `manage.py open_study` opens it."
+    )
+    study = Study.objects.get(name="Chest")
+    assert {e.reader for e in study.enrolments.all()} == {rhea, omar}
+    assert study.events.first().user is None
+
+
+def test_it_takes_several_bundles(tmp_path, bundle, rhea):
+    other = make_bundle(tmp_path / "other", dataset="mri", cases=3)
+    run("create_study", "Both", "--bundle", bundle, other, "--readers", "rhea")
+    assert Study.objects.get().cases.count() == 5
+
+
+def test_it_takes_a_protocol(tmp_path, bundle, rhea):
+    protocol = tmp_path / "protocol.json"
+    protocol.write_text(json.dumps({"question": "Où?"}), encoding="utf-8")
+    options = ("--readers", "rhea", "--protocol", protocol)
+    run("create_study", "Chest", "--bundle", bundle, *options)
+    assert Study.objects.get().question == "Où?"
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("{", "not valid JSON"),
+        ("[]", "an object is needed"),
+        ('{"colour": "red"}', "protocol: no 'colour'"),
+        (None, "No such file"),
+    ],
+)
+def test_it_refuses_a_protocol(tmp_path, bundle, rhea, text, problem):
+    protocol = tmp_path / "protocol.json"
+    if text is not None:
+        protocol.write_text(text)
+    options = ("--readers", "rhea", "--protocol", protocol)
+    assert problem in refusal("create_study", "Chest", "--bundle", bundle, *options)
+    assert not Study.objects.exists()
+
+
+def test_it_says_which_users_there_are(bundle, rhea, omar):
+    said = refusal("create_study", "C", "--bundle", bundle, "--readers", "rhea", "rhae")
+    assert said.startswith("No user is called 'rhae'. There is omar, rhea; add people")
+
+
+def test_it_says_how_to_make_the_first_user(db, bundle):
+    said = refusal("create_study", "C", "--bundle", bundle, "--readers", "rhea")
+    assert "Add people in the admin" in said
+    assert "manage.py createsuperuser" in said
+
+
+def test_it_names_a_bundle_that_is_not_there(tmp_path, rhea):
+    gone = tmp_path / "gone"
+    said = refusal("create_study", "C", "--bundle", gone, "--readers", "rhea")
+    assert said == f"{gone}/manifest.json: No such file or directory."
+
+
+def test_it_refuses_a_name_that_is_taken(bundle, rhea):
+    run("create_study", "Chest", "--bundle", bundle, "--readers", "rhea")
+    said = refusal("create_study", "Chest", "--bundle", bundle, "--readers", "rhea")
+    assert said == "There is a study 'Chest' already. Choose another name."

@@ -1,0 +1,50 @@
+import pytest
+
+from readerstudy.trial.exports import ratings_csv
+from readerstudy.trial.study import lock_study, unblind_study
+from tests.readerstudy.commands import refusal, run
+from tests.readerstudy.factories import coordinator, make_study, rate_all
+
+
+@pytest.fixture
+def study(tmp_path, rhea):
+    """Locked."""
+    study = make_study(tmp_path / "bundle", readers=[rhea], cases=2)
+    rate_all(study.enrolments.get())
+    lock_study(study=study, by=coordinator(), reason="over")
+    return study
+
+
+def test_it_writes_the_table(study, tmp_path):
+    out = tmp_path / "made" / "ratings.csv"
+    said = run("export_ratings", study, "--out", out)
+    assert said == f"6 presentations of 'Chest maps' are in {out}."
+    assert out.read_text() == ratings_csv(study, blinded=True)
+
+
+@pytest.mark.parametrize(("options", "word"), [([], "dual_bn"), (["--blinded"], ",Z,")])
+def test_it_names_the_variants_once_unblinded(study, tmp_path, options, word):
+    unblind_study(study=study, by=coordinator(), reason="analysis")
+    out = tmp_path / "ratings.csv"
+    run("export_ratings", study, "--out", out, *options)
+    assert word in out.read_text()
+    assert ("dual_bn" in out.read_text()) == (word == "dual_bn")
+
+
+def test_a_refused_export_leaves_the_file_that_was_there(tmp_path, rhea):
+    study = make_study(tmp_path / "other", readers=[rhea], name="Open")
+    out = tmp_path / "ratings.csv"
+    out.write_text("before")
+    said = refusal("export_ratings", study, "--out", out)
+    assert said == "Study 'Open' is open; ratings leave it once it is locked."
+    assert out.read_text() == "before"
+
+
+def test_it_refuses_a_folder_as_its_file(study, tmp_path):
+    assert refusal("export_ratings", study, "--out", tmp_path).startswith(f"{tmp_path}")
+
+
+def test_it_says_which_studies_there_are(study, tmp_path):
+    said = refusal("export_ratings", "Knee", "--out", tmp_path / "ratings.csv")
+    assert said == "No study is called 'Knee'. There is Chest maps."
+    assert not (tmp_path / "ratings.csv").exists()
