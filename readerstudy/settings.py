@@ -106,6 +106,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    "readerstudy.web.middleware.HtmxLoginMiddleware",
 ]
 
 ROOT_URLCONF = "readerstudy.urls"
