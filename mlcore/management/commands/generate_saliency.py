@@ -19,28 +19,18 @@ class Command(BaseCommand):
     help = "Draw test cases and write each variant's saliency maps of them."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("dataset", help="name of a data set, or its folder")
-        parser.add_argument("--cases", type=int, default=100, help="how many (100)")
-        parser.add_argument(
-            "--runs",
-            nargs="+",
-            type=Path,
-            metavar="PATH",
-            help="run folders (each variant's newest finished one)",
+        flag: dict[str, Any] = {"action": "store_true"}
+        add = parser.add_argument
+        add("dataset", help="name of a data set, or its folder")
+        add("--cases", type=int, default=100, help="how many to draw (100)")
+        add("--runs", nargs="+", metavar="PATH", help="default: the newest finished")
+        add("--seed", type=int, required=True, help="of the draw")
+        add(
+            "--source", metavar="PATH", help="folder of the sources, if they have moved"
         )
-        parser.add_argument("--seed", type=int, required=True, help="of the draw")
-        parser.add_argument(
-            "--source", type=Path, metavar="FOLDER", help="where the sources lie now"
-        )
-        parser.add_argument(
-            "--allow-no-finding",
-            action="store_true",
-            help="draw images without a pathology too",
-        )
-        parser.add_argument(
-            "--device", help="cpu, cuda or cuda:N (a GPU if there is one)"
-        )
-        parser.add_argument("--out", type=Path, required=True, metavar="BUNDLE")
+        add("--allow-no-finding", **flag, help="draw images without a pathology too")
+        add("--device", help="cpu, cuda or cuda:N; default a GPU if there is one")
+        add("--out", required=True, metavar="PATH", help="folder of the case bundle")
 
     def handle(self, **options: Any) -> str:
         try:
@@ -55,11 +45,8 @@ class Command(BaseCommand):
 
     def _generate(self, options: dict[str, Any]) -> str:
         table = open_table(table_folder(options["dataset"]))
-        device, source, out = (
-            find_device(options["device"]),
-            options["source"],
-            options["out"],
-        )
+        device, out = find_device(options["device"]), Path(options["out"])
+        source = Path(options["source"]) if options["source"] else None
         if source is not None and not source.is_dir():
             raise TableError(f"--source {source} is no folder.")
 
@@ -81,11 +68,11 @@ class Command(BaseCommand):
 
 
 def _runs(
-    table: ImageTable, folders: list[Path] | None, device: torch.device
+    table: ImageTable, folders: list[str] | None, device: torch.device
 ) -> list[LoadedRun]:
     if folders is None:
         runs = choose_runs(runs_root(table.name))
     else:
-        runs = [open_run(folder) for folder in folders]
+        runs = [open_run(Path(folder)) for folder in folders]
     check_runs(runs, table)
     return [load_run(run.folder, device) for run in runs]
