@@ -2,7 +2,6 @@ import io
 import json
 
 import pytest
-import torch
 from django.core.management import call_command
 from django.core.management.base import CommandError
 from django.db import OperationalError
@@ -16,14 +15,6 @@ from mlcore.models import TrainingRun
 from tests.mlcore.toy import QUICK, write_toy_table
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture
@@ -145,6 +136,21 @@ def test_a_full_disk_is_told_in_one_line(table, monkeypatch):
         == "The training failed: No space left on device (a run folder)."
     )
     assert TrainingRun.objects.get().status == "failed"
+
+
+def test_a_database_that_does_not_answer_ends_no_training(
+    table, data_folder, monkeypatch, caplog
+):
+    def locked(_self, **_options):
+        raise OperationalError("database is locked")
+
+    monkeypatch.setattr(TrainingRun, "save", locked)
+    monkeypatch.setattr("mlcore.recorder._begin", lambda *_: TrainingRun())
+    lines = run("toy", variants=["standard"])
+    assert "is finished: dev loss" in lines[-1]
+    (folder,) = (data_folder / "runs" / "toy").iterdir()
+    assert (folder / "result.json").exists()
+    assert "is out of date: database is locked" in caplog.text
 
 
 def test_the_database_is_asked_before_the_work(table, monkeypatch, data_folder):
