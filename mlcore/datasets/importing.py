@@ -60,9 +60,7 @@ def import_source(
     name: str,
     image_size: int,
     workers: int,
-    shown: Callable[[Iterable[TableImage]], Iterable[TableImage]] = lambda images: (
-        images
-    ),
+    shown: Callable[[Iterable[TableImage]], Iterable[TableImage]],
 ) -> tuple[ImageTable, bool]:
     """Write `source` as the table `name` into `folder`, whole or not at all.
 
