@@ -27,6 +27,7 @@ _TISSUE, _LUNG_AIR, _BONE, _HEART, _NODULE = 3.0, 4.6, 2.2, 2.4, 3.4
 _CLUTTER, _EXPO = 0.15, 2.5
 _CONSP = (1.0, 1.0)
 _DISTR = 0
+_SOFT = 0.5
 _RAD = (0.06, 0.085)
 
 _PHOTONS = 30_000.0  # per pixel before the body, at 256 pixels a side
@@ -199,7 +200,7 @@ def attenuation(patient: Patient, x: Array, y: Array) -> Array:
     mediastinum = Ellipsoid(patient.spine_x + 0.01, 0.36, 0.075, 0.30, depth=0.10)
     total += _TISSUE * mediastinum.chord(x, y)
     if patient.nodule is not None:
-        total += _NODULE * patient.nodule.chord(x, y)
+        total += _NODULE * 2 * patient.nodule.depth * np.clip(1 - patient.nodule.distance_squared(x, y), 0, None) ** _SOFT
     return total
 
 

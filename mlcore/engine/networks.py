@@ -51,6 +51,20 @@ class GreyResNet(nn.Module):
             x = net.fc(torch.flatten(net.avgpool(x), 1))
         return x.float()
 
+    def cast_weights(self) -> dict[str, Tensor]:
+        """The weights as autocast would cast them, to be swapped in for many forwards.
+
+        Autocast remembers a cast only while the weight takes gradients, so an attack
+        would pay for it at each step, 12 % of its time (ResNet-10 on a CPU, 64 pixels).
+        """
+        if not self.mixed_precision:
+            return {}
+        return {
+            name: parameter.detach().bfloat16()
+            for name, parameter in self.named_parameters()
+            if parameter.ndim > 1 and name != "resnet.conv1.weight"
+        }
+
     def _stem(self, x: Tensor) -> Tensor:
         """`conv1` of three equal channels: its filters summed, on one channel.
 

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.func import functional_call
 
 from mlcore.engine.attack import pgd
 from mlcore.engine.batches import Images
@@ -53,8 +54,9 @@ def attacker(
 
     def attack(images: Tensor, labels: Tensor) -> Tensor:
         with attacking(network, branch):
+            weights = network.cast_weights()
             return pgd(
-                lambda x: summed_bce(network(x), labels),
+                lambda x: summed_bce(functional_call(network, weights, x), labels),
                 images,
                 eps=config.eps,
                 alpha=config.alpha,

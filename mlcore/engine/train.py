@@ -229,6 +229,7 @@ def _development_losses(training: _Training, epoch: int) -> Event:
         attack = attacker(network, config.train.attack, branch)
         logits = predict(network, images, branch=branch, perturb=attack)
         losses["robust_dev_loss"] = loss_of(logits, images)
+        _check_finite("robust development", losses["robust_dev_loss"], config, epoch)
     return losses
 
 

@@ -21,7 +21,7 @@ def shown(out: OutputWrapper, name: str) -> Iterator[Callable[[Event], None]]:
     if not out.isatty():
         yield _lines(out.write, name)
         return
-    console = Console(highlight=False)
+    console = Console(highlight=False, soft_wrap=True)
     columns = (TextColumn(name), BarColumn(), TextColumn("{task.description}"))
     with Progress(*columns, TimeRemainingColumn(), console=console) as progress:
         task = progress.add_task("", total=1.0)

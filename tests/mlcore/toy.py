@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from mlcore.datasets.table import ImageRecord, ImageTable
 from mlcore.datasets.write import TableDescription, TableImage, write_table
@@ -24,11 +25,17 @@ QUICK = (
 
 
 def write_toy_table(
-    folder: Path, *, name: str = "toy", train: int = 24, seed: int = 0
+    folder: Path,
+    *,
+    name: str = "toy",
+    train: int = 24,
+    seed: int = 0,
+    sources: Path | None = None,
 ) -> ImageTable:
     """40 images of 20 patients by default, some labels unknown.
 
-    A nodule is a bright spot, a large heart a bright lower left quarter.
+    A nodule is a bright spot, a large heart a bright lower left quarter. In the folder
+    `sources`, if given, lies each image as a file.
     """
     generator = np.random.default_rng(seed)
     records = []
@@ -38,10 +45,15 @@ def write_toy_table(
         pixels = _draw(generator, labels)
         if number % 7 == 3:
             labels[1] = np.nan
+        file = f"{number:03}.png"
+        if sources is not None:
+            sources.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(sources / file)
         record = ImageRecord(
             image_id=f"image-{number:03}",
             patient_id=f"patient-{split}-{number // 2:03}",
             split=split,
+            source_path=file if sources else "",
             labels=tuple(labels),
             pixels=lambda pixels=pixels: pixels,
         )
@@ -49,7 +61,11 @@ def write_toy_table(
             TableImage(record=record, pixels=pixels, width=SIZE, height=SIZE)
         )
     about = TableDescription(
-        name=name, modality="xray", classes=CLASSES, image_size=SIZE
+        name=name,
+        modality="xray",
+        classes=CLASSES,
+        image_size=SIZE,
+        source_root=str(sources or ""),
     )
     return write_table(folder, about, records)
 

@@ -6,7 +6,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from mlcore.datasets.display import DisplayImage, display_image
-from mlcore.datasets.table import TableError, open_table
+from mlcore.datasets.table import ImageTable, TableError, open_table
 from mlcore.engine.bundle import draw_cases, write_bundle
 from mlcore.engine.config import EngineError
 from mlcore.engine.networks import find_device
@@ -18,28 +18,18 @@ class Command(BaseCommand):
     help = "Draw test cases and write each variant's saliency maps of them."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("dataset", help="name of a data set, or its folder")
-        parser.add_argument("--cases", type=int, default=100, help="how many (100)")
-        parser.add_argument(
-            "--runs",
-            nargs="+",
-            type=Path,
-            metavar="PATH",
-            help="run folders (each variant's newest finished one)",
+        flag: dict[str, Any] = {"action": "store_true"}
+        add = parser.add_argument
+        add("dataset", help="name of a data set, or its folder")
+        add("--cases", type=int, default=100, help="how many to draw (100)")
+        add("--runs", nargs="+", type=Path, metavar="PATH", help="default: the newest finished")
+        add("--seed", type=int, required=True, help="of the draw")
+        add(
+            "--source", metavar="PATH", help="folder of the sources, if they have moved"
         )
-        parser.add_argument("--seed", type=int, required=True, help="of the draw")
-        parser.add_argument(
-            "--source", type=Path, metavar="FOLDER", help="where the sources lie now"
-        )
-        parser.add_argument(
-            "--allow-no-finding",
-            action="store_true",
-            help="draw images without a pathology too",
-        )
-        parser.add_argument(
-            "--device", help="cpu, cuda or cuda:N (a GPU if there is one)"
-        )
-        parser.add_argument("--out", type=Path, required=True, metavar="BUNDLE")
+        add("--allow-no-finding", **flag, help="draw images without a pathology too")
+        add("--device", help="cpu, cuda or cuda:N; default a GPU if there is one")
+        add("--out", required=True, metavar="PATH", help="folder of the case bundle")
 
     def handle(self, **options: Any) -> str:
         try:
@@ -54,11 +44,8 @@ class Command(BaseCommand):
 
     def _generate(self, options: dict[str, Any]) -> str:
         table = open_table(table_folder(options["dataset"]))
-        device, source, out = (
-            find_device(options["device"]),
-            options["source"],
-            options["out"],
-        )
+        device, out = find_device(options["device"]), Path(options["out"])
+        source = Path(options["source"]) if options["source"] else None
         if source is not None and not source.is_dir():
             raise TableError(f"--source {source} is no folder.")
 

@@ -22,38 +22,17 @@ class Command(BaseCommand):
     help = "Train the variants of the classifier on a data set."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("dataset", help="name of a data set, or its folder")
-        parser.add_argument(
-            "--variants",
-            nargs="+",
-            default=list(OBJECTIVES),
-            metavar="VARIANT",
-            help=f"of {', '.join(OBJECTIVES)} (all)",
-        )
-        parser.add_argument(
-            "--preset", default="paper", help=f"{', '.join(PRESETS)} (paper)"
-        )
-        parser.add_argument(
-            "--set",
-            nargs="+",
-            action="extend",
-            default=[],
-            metavar="KEY=VALUE",
-            help="replace values of the preset, e.g. attack.eps=0.01",
-        )
-        parser.add_argument(
-            "--fraction",
-            type=float,
-            default=1.0,
-            help="train on this share of the images, by patient (1)",
-        )
-        parser.add_argument("--seed", type=int, default=1, help="of all draws (1)")
-        parser.add_argument(
-            "--resume", action="store_true", help="go on with unfinished trainings"
-        )
-        parser.add_argument(
-            "--device", help="cpu, cuda or cuda:N (a GPU if there is one)"
-        )
+        variants, presets = ", ".join(OBJECTIVES), ", ".join(PRESETS)
+        some: dict[str, Any] = {"nargs": "+", "action": "extend"}
+        add = parser.add_argument
+        add("dataset", help="name of a data set, or its folder")
+        add("--variants", **some, metavar="VARIANT", help=f"default all: {variants}")
+        add("--preset", default="paper", help=f"{presets} (paper)")
+        add("--set", **some, metavar="KEY=VALUE", help="such as attack.eps=0.01")
+        add("--fraction", type=float, default=1.0, help="of the patients' images (1)")
+        add("--seed", type=int, default=1, help="of everything random (1)")
+        add("--resume", action="store_true", help="go on with unfinished trainings")
+        add("--device", help="cpu, cuda or cuda:N; default a GPU if there is one")
 
     def handle(self, **options: Any) -> None:
         try:
@@ -73,11 +52,11 @@ class Command(BaseCommand):
                 table,
                 variant,
                 options["preset"],
-                options["set"],
+                options["set"] or (),
                 fraction=options["fraction"],
                 seed=options["seed"],
             )
-            for variant in dict.fromkeys(options["variants"])
+            for variant in dict.fromkeys(options["variants"] or OBJECTIVES)
         ]
         device = find_device(options["device"])
         _require_database()

@@ -157,7 +157,6 @@ class Command(BaseCommand):
             "create_study",
             STUDY,
             f"--bundle={bundle}",
-            f"--by={ADMIN}",
             "--readers",
             *READERS,
         )

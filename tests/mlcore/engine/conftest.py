@@ -6,15 +6,6 @@ from mlcore.engine.networks import build_network
 from tests.mlcore.toy import write_toy_table
 
 
-@pytest.fixture(scope="session", autouse=True)
-def one_thread():
-    """Tiny tensors gain nothing from threads, and lose much on a busy machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="session")
 def table(tmp_path_factory):
     return write_toy_table(tmp_path_factory.mktemp("tables") / "toy")

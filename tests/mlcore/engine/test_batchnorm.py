@@ -71,9 +71,16 @@ def test_both_refuses_an_odd_batch():
 def test_a_branch_is_put_back_also_after_an_exception():
     network = dual_network()
     network[3].branch = "adv"
-    with pytest.raises(RuntimeError), branch(network, "both"):
-        assert network[1].branch == network[3].branch == "both"
-        raise RuntimeError
+    seen = []
+
+    def fail():
+        with branch(network, "both"):
+            seen.extend([network[1].branch, network[3].branch])
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
+    assert seen == ["both", "both"]
     assert (network[1].branch, network[3].branch) == ("std", "adv")
 
 

@@ -177,5 +177,5 @@ def test_a_run_is_not_identified_by_the_name_of_its_data():
     "changes", [{"fraction": 0.0}, {"fraction": 1.5}, {"seed": -1}]
 )
 def test_it_refuses_a_fraction_or_seed_out_of_range(changes):
-    with pytest.raises(EngineError, match="fraction|seed"):
+    with pytest.raises(EngineError, match=r"fraction|seed"):
         run_config(**changes)

@@ -5,14 +5,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
+from mlcore.engine.attack import pgd
 from mlcore.engine.batches import load_images
+from mlcore.engine.batchnorm import attacking
 from mlcore.engine.batchnorm import branch as through
-from mlcore.engine.predict import auc, auc_per_class, loss_of, predict
+from mlcore.engine.config import AttackConfig
+from mlcore.engine.objectives import summed_bce
+from mlcore.engine.predict import attacker, auc, auc_per_class, loss_of, predict
 
-TABLE_LABELS = st.lists(st.sampled_from([0.0, 1.0, np.nan]), min_size=1, max_size=30)
 
-
-@given(labels=TABLE_LABELS, seed=st.integers(0, 99), levels=st.integers(1, 8))
+@given(
+    labels=st.lists(st.sampled_from([0.0, 1.0, np.nan]), min_size=1, max_size=30),
+    seed=st.integers(0, 99),
+    levels=st.integers(1, 8),
+)
 def test_the_area_is_scikit_learns_ties_included(labels, seed, levels):
     labels = np.array(labels, dtype=np.float32)
     scores = np.random.default_rng(seed).integers(0, levels, len(labels)) / 7
@@ -52,6 +58,28 @@ def test_what_is_scored_can_be_perturbed_first(table, trained_like, cpu):
     images = load_images(table, table.split_indices("dev"), cpu)
     black = predict(network, images, branch="std", perturb=lambda x, _: x * 0)
     torch.testing.assert_close(black, black[:1].expand_as(black))
+
+
+@pytest.mark.parametrize("mixed", [True, False])
+def test_weights_cast_once_attack_as_weights_cast_at_every_step(
+    table, trained_like, cpu, mixed
+):
+    network = trained_like(dual=True)
+    network.mixed_precision = mixed
+    images, labels = load_images(table, table.split_indices("dev"), cpu).batch(
+        torch.arange(8)
+    )
+    config = AttackConfig(eps=0.03, alpha=0.015, steps=3)
+    with attacking(network, "adv"):
+        plain = pgd(
+            lambda x: summed_bce(network(x), labels),
+            images,
+            eps=config.eps,
+            alpha=config.alpha,
+            steps=config.steps,
+        )
+    assert torch.equal(attacker(network, config, "adv")(images, labels), plain)
+    assert not torch.equal(plain, images)
 
 
 def test_loss_and_areas_leave_unknown_labels_out(table, cpu):

@@ -43,14 +43,14 @@ def epochs_of(folder):
     ]
 
 
-class Stopped(Exception):
+class StoppedError(Exception):
     pass
 
 
 def stop_after(epoch):
     def listen(event):
         if event["event"] == "epoch" and event["epoch"] == epoch:
-            raise Stopped
+            raise StoppedError
 
     return listen
 
@@ -84,7 +84,7 @@ def test_a_run_leaves_the_folder_that_the_contract_names(finished):
 
 
 def test_events_tell_every_epoch_once(finished):
-    folder, config, result, events = finished
+    folder, _, result, events = finished
     rows = epochs_of(folder)
     assert [row["epoch"] for row in rows] == [1, 2]
     assert [event for event in events if event["event"] == "epoch"] == rows
@@ -95,7 +95,7 @@ def test_events_tell_every_epoch_once(finished):
 
 
 def test_the_weights_with_the_lowest_clean_loss_are_kept(finished, table, cpu):
-    folder, config, result, events = finished
+    folder, _, result, events = finished
     rows = [event for event in events if event["event"] == "epoch"]
     best = min(rows, key=lambda row: row["dev_loss"])
     robust = min(rows, key=lambda row: row["robust_dev_loss"])
@@ -138,7 +138,7 @@ def test_a_resumed_run_ends_with_the_weights_of_a_straight_one(table, tmp_path, 
     straight, resumed = tmp_path / "straight", tmp_path / "resumed"
     train(table, straight, config, device=cpu)
     for epoch in (1, 2):
-        with pytest.raises(Stopped):
+        with pytest.raises(StoppedError):
             train(
                 table,
                 resumed,
@@ -147,7 +147,7 @@ def test_a_resumed_run_ends_with_the_weights_of_a_straight_one(table, tmp_path, 
                 on_event=stop_after(epoch),
                 resume=epoch > 1,
             )
-    with pytest.raises(EngineError, match="not finished. Add --resume"):
+    with pytest.raises(EngineError, match=r"not finished\. Add --resume"):
         train(table, resumed, config, device=cpu)
     result = train(table, resumed, config, device=cpu, resume=True)
     assert same(network_of(straight), network_of(resumed))
@@ -162,7 +162,7 @@ def test_a_truncated_checkpoint_is_told_and_the_one_before_used(table, tmp_path,
     config = quick(table, "standard", "epochs=3", "robust_dev_every=0")
     straight, resumed = tmp_path / "straight", tmp_path / "resumed"
     train(table, straight, config, device=cpu)
-    with pytest.raises(Stopped):
+    with pytest.raises(StoppedError):
         train(table, resumed, config, device=cpu, on_event=stop_after(2))
     last = resumed / "last.pt"
     last.write_bytes(last.read_bytes()[:1000])
