@@ -23,14 +23,10 @@ SPLIT_SHARES = {"train": 0.7, "dev": 0.1, "test": 0.2}
 
 # Linear attenuation, per image side, of what differs from soft tissue. Chosen so that
 # lungs, mediastinum and bone stand to each other as on a radiograph; not to a tube.
-_TISSUE, _LUNG_AIR, _BONE, _HEART, _NODULE = 3.0, 4.6, 2.2, 2.4, 3.4
-_CLUTTER, _EXPO = 0.15, 2.5
-_CONSP = (1.0, 1.0)
-_DISTR = 0
-_SOFT = 0.5
-_RAD = (0.06, 0.085)
-
-_PHOTONS = 30_000.0  # per pixel before the body, at 256 pixels a side
+_TISSUE, _LUNG_AIR, _BONE, _HEART, _NODULE = 3.0, 4.6, 2.2, 2.4, 6.0
+# Anatomical noise: its SD as a share of the tissue, and the exponent of its power law.
+_CLUTTER_SHARE, _CLUTTER_EXPONENT = 0.03, 3.0
+_PHOTONS = 100_000.0  # per pixel before the body, at 256 pixels a side
 
 Array = NDArray[np.float64]
 
@@ -88,9 +84,9 @@ class Patient:
 def draw_patient(rng: np.random.Generator, findings: frozenset[str]) -> Patient:
     """Draw an anatomy that shows exactly `findings`, a subset of `CLASSES`."""
     centre = 0.5 + rng.uniform(-0.02, 0.02)
-    lung_half = rng.uniform(0.145, 0.17)
-    lung_gap = rng.uniform(0.185, 0.205)
-    lung_y, lung_height = rng.uniform(0.44, 0.48), rng.uniform(0.34, 0.38)
+    lung_half = rng.uniform(0.175, 0.205)
+    lung_gap = rng.uniform(0.225, 0.245)
+    lung_y, lung_height = rng.uniform(0.46, 0.50), rng.uniform(0.41, 0.45)
     lungs = tuple(
         Ellipsoid(
             centre + side * lung_gap,
@@ -102,20 +98,20 @@ def draw_patient(rng: np.random.Generator, findings: frozenset[str]) -> Patient:
         )
         for side in (-1.0, 1.0)
     )
-    dome = rng.uniform(0.69, 0.73)
+    dome = rng.uniform(0.76, 0.81)
     diaphragm = (dome, dome + rng.uniform(0.01, 0.04))
     patient = Patient(
         findings=findings,
         body_x=centre,
-        body_half_width=rng.uniform(0.47, 0.52),
+        body_half_width=rng.uniform(0.56, 0.62),
         lungs=(lungs[0], lungs[1]),
         diaphragm=diaphragm,
         heart=_heart(rng, lungs, diaphragm, "Cardiomegaly" in findings),
         spine_x=centre,
-        spine_width=rng.uniform(0.035, 0.045),
-        ribs=tuple(np.arange(0.13, 0.75, rng.uniform(0.072, 0.085))),
+        spine_width=rng.uniform(0.042, 0.054),
+        ribs=tuple(np.arange(0.09, 0.85, rng.uniform(0.086, 0.1))),
         rib_slope=rng.uniform(0.25, 0.4),
-        clavicle_y=rng.uniform(0.14, 0.18),
+        clavicle_y=rng.uniform(0.10, 0.15),
         nodule=None,
         texture_seed=int(rng.integers(2**32)),
         exposure=rng.uniform(0.7, 1.4),
@@ -136,7 +132,7 @@ def _heart(
     """A heart by its cardiothoracic ratio: above one half it counts as enlarged."""
     left = lungs[0].x - lungs[0].half_width
     right = lungs[1].x + lungs[1].half_width
-    ratio = rng.uniform(0.56, 0.68) if enlarged else rng.uniform(0.38, 0.46)
+    ratio = rng.uniform(0.60, 0.70) if enlarged else rng.uniform(0.36, 0.43)
     half_width = 0.5 * ratio * (right - left)
     # Two thirds of the heart lie to the patient's left.
     x = 0.5 * (left + right) + 0.30 * half_width
@@ -147,7 +143,7 @@ def _heart(
 
 def _nodule(rng: np.random.Generator, patient: Patient) -> Ellipsoid:
     """A nodule that lies wholly over aerated lung, clear of heart and diaphragm."""
-    radius = rng.uniform(*_RAD)
+    radius = rng.uniform(0.07, 0.10)
     # Rejection, from a lung chosen anew each time: the left one may be mostly heart.
     while True:
         side = int(rng.integers(2))
@@ -162,9 +158,7 @@ def _nodule(rng: np.random.Generator, patient: Patient) -> Ellipsoid:
             and np.all(rim_y < _dome(rim_x, patient, side) - 0.005)
         ):
             aspect = rng.uniform(0.88, 1.0)
-            return Ellipsoid(
-                x, y, radius, radius * aspect, depth=radius * rng.uniform(*_CONSP)
-            )
+            return Ellipsoid(x, y, radius, radius * aspect, depth=radius)
 
 
 def _dome(x: Array, patient: Patient, side: int) -> Array:
@@ -193,63 +187,52 @@ def masks(patient: Patient, size: int) -> dict[str, NDArray[np.bool_]]:
 
 def attenuation(patient: Patient, x: Array, y: Array) -> Array:
     """Line integral of attenuation along the ray through each point (no unit)."""
-    total = _TISSUE * _body(patient, x, y)
-    total += _lungs(patient, x, y) + _bones(patient, x, y)
+    structures, vessels = np.random.default_rng(patient.texture_seed).spawn(2)
+    clutter = 1.0 + _CLUTTER_SHARE * _clutter(structures, len(x))
+    total = _TISSUE * clutter * _body(patient, x, y)
+    total += _lungs(patient, vessels, x, y) + _bones(patient, x, y)
     total += _HEART * patient.heart.chord(x, y)
     # Great vessels and mediastinum, above the heart.
-    mediastinum = Ellipsoid(patient.spine_x + 0.01, 0.36, 0.075, 0.30, depth=0.10)
+    mediastinum = Ellipsoid(patient.spine_x + 0.01, 0.36, 0.09, 0.36, depth=0.10)
     total += _TISSUE * mediastinum.chord(x, y)
     if patient.nodule is not None:
-        total += _NODULE * 2 * patient.nodule.depth * np.clip(1 - patient.nodule.distance_squared(x, y), 0, None) ** _SOFT
+        total += _NODULE * patient.nodule.chord(x, y)
     return total
 
 
 def _body(patient: Patient, x: Array, y: Array) -> Array:
     """Path through the trunk: flat in front, rounded flanks, sloping shoulders."""
-    shoulders = 0.5 + 0.5 / (1.0 + np.exp(-(y - 0.075) / 0.022))
+    shoulders = 0.5 + 0.5 / (1.0 + np.exp(-(y - 0.01) / 0.025))
     across = (x - patient.body_x) / (patient.body_half_width * shoulders)
     return np.asarray(0.56 * np.sqrt(np.clip(1.0 - across**4, 0.0, None)))
 
 
-def _clutter(rng: np.random.Generator, size: int, exponent: float) -> Array:
+def _clutter(rng: np.random.Generator, size: int) -> Array:
     """Anatomical noise: a Gaussian field of power f^-exponent, mean 0, SD 1.
 
     Burgess et al. (Med Phys 2001) measured such power laws in radiographs, where they,
-    not the photons, limit the detection of masses. Drawn at 128 pixels and
+    not the photons, limit the detection of masses. Drawn at 128 pixels a side and
     interpolated, so that the same patient looks the same at every size.
     """
-    frequency = np.hypot(
-        *np.meshgrid(np.fft.fftfreq(128), np.fft.rfftfreq(128), indexing="ij")
+    side = 128
+    across, down = np.fft.rfftfreq(side)[None, :], np.fft.fftfreq(side)[:, None]
+    frequency = np.hypot(across, down)
+    frequency[0, 0] = np.inf  # mean 0
+    white = np.fft.rfft2(rng.standard_normal((side, side)))
+    texture = np.fft.irfft2(
+        white * frequency ** (-_CLUTTER_EXPONENT / 2), s=(side, side)
     )
-    frequency[0, 0] = 1.0
-    spectrum = np.fft.rfft2(rng.standard_normal((128, 128))) / frequency ** (
-        exponent / 2
-    )
-    spectrum[0, 0] = 0.0
-    texture = np.fft.irfft2(spectrum, s=(128, 128))
-    texture /= texture.std()
-    at = (np.arange(size) + 0.5) / size * 128 - 0.5
-    low = np.clip(np.floor(at).astype(int), 0, 126)
-    part = np.clip(at - low, 0, 1)
+    at = np.clip((np.arange(size) + 0.5) / size * side - 0.5, 0, side - 1)
+    low = np.minimum(at.astype(int), side - 2)
+    part = at - low
     rows = texture[low] * (1 - part)[:, None] + texture[low + 1] * part[:, None]
-    return np.asarray(rows[:, low] * (1 - part) + rows[:, low + 1] * part)
+    shown = rows[:, low] * (1 - part) + rows[:, low + 1] * part
+    return np.asarray(shown / texture.std())
 
 
-def _lungs(patient: Patient, x: Array, y: Array) -> Array:
+def _lungs(patient: Patient, rng: np.random.Generator, x: Array, y: Array) -> Array:
     """What the air takes away, and the vessels that fan out from the hila give back."""
-    rng = np.random.default_rng(patient.texture_seed)
-    total = _CLUTTER * _clutter(rng, len(x), _EXPO) * _body(patient, x, y)
-    for _ in range(rng.poisson(_DISTR)):
-        l = patient.lungs[int(rng.integers(2))]
-        r = rng.uniform(0.012, 0.032)
-        e = Ellipsoid(
-            l.x + rng.uniform(-0.9, 0.9) * l.half_width,
-            l.y + rng.uniform(-0.9, 0.7) * l.half_height,
-            r,
-            r,
-            depth=r * rng.uniform(0.6, 1.8),
-        )
-        total += _NODULE * e.chord(x, y)
+    total = np.zeros_like(x)
     for side, lung in enumerate(patient.lungs):
         edge = 1.0 / (1.0 + np.exp((y - _dome(x, patient, side)) / 0.006))
         air = lung.chord(x, y) * edge
@@ -261,7 +244,7 @@ def _lungs(patient: Patient, x: Array, y: Array) -> Array:
             phase = rng.uniform(0, 2 * np.pi)
             bend = rng.uniform(-4, 4)
             vessels += np.clip(np.cos(order * angle + phase + bend * reach), 0, 1) ** 6
-        hilum = (1.0 - np.exp(-((reach / 0.035) ** 2))) * np.exp(-reach / 0.10)
+        hilum = (1.0 - np.exp(-((reach / 0.042) ** 2))) * np.exp(-reach / 0.12)
         total -= air * (_LUNG_AIR - 1.3 * vessels * hilum)
     return total
 
@@ -275,10 +258,10 @@ def _bones(patient: Patient, x: Array, y: Array) -> Array:
     for height in patient.ribs:
         # Posterior ribs leave the spine, rise a little, then fall towards the flank.
         middle = height - 0.10 * across + (patient.rib_slope + 0.9 * height) * across**2
-        total += _BONE * 0.042 * chest * np.exp(-(((y - middle) / 0.013) ** 4))
+        total += _BONE * 0.042 * chest * np.exp(-(((y - middle) / 0.015) ** 4))
     clavicle = patient.clavicle_y - 0.22 * (across - 0.05)
-    reach = 1.0 / (1.0 + np.exp((np.abs(across - 0.2) - 0.17) / 0.01))
-    total += _BONE * 0.07 * reach * np.exp(-(((y - clavicle) / 0.014) ** 4))
+    reach = 1.0 / (1.0 + np.exp((np.abs(across - 0.24) - 0.2) / 0.012))
+    total += _BONE * 0.07 * reach * np.exp(-(((y - clavicle) / 0.017) ** 4))
     return np.asarray(total)
 
 

@@ -173,9 +173,9 @@ PRESETS: Mapping[str, TrainConfig] = types.MappingProxyType(
             network=NetworkConfig(name="resnet10"),
             attack=AttackConfig(eps=0.03, alpha=0.015, steps=4),
             optimiser=OptimiserConfig(
-                lr=0.005, beta2=0.999, schedule="onecycle", milestones=()
+                lr=0.001, beta2=0.999, schedule="onecycle", milestones=()
             ),
-            epochs=8,
+            epochs=12,
             robust_dev_every=4,
         ),
     }

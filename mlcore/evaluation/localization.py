@@ -51,7 +51,8 @@ def energy_inside(
     total = energy.sum(axis=(1, 2))
     inside = (energy * masks).sum(axis=(1, 2))
     share = np.full(len(energy), np.nan)
-    return np.divide(inside, total, out=share, where=total > 0)
+    np.divide(inside, total, out=share, where=total > 0)
+    return share
 
 
 def targets(table: ImageTable, split: str = "test") -> Iterator[Targets]:

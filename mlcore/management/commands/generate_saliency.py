@@ -6,7 +6,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from mlcore.datasets.display import DisplayImage, display_image
-from mlcore.datasets.table import ImageTable, TableError, open_table
+from mlcore.datasets.table import TableError, open_table
 from mlcore.engine.bundle import draw_cases, write_bundle
 from mlcore.engine.config import EngineError
 from mlcore.engine.networks import find_device
@@ -22,7 +22,13 @@ class Command(BaseCommand):
         add = parser.add_argument
         add("dataset", help="name of a data set, or its folder")
         add("--cases", type=int, default=100, help="how many to draw (100)")
-        add("--runs", nargs="+", type=Path, metavar="PATH", help="default: the newest finished")
+        add(
+            "--runs",
+            nargs="+",
+            type=Path,
+            metavar="PATH",
+            help="default: the newest finished",
+        )
         add("--seed", type=int, required=True, help="of the draw")
         add(
             "--source", metavar="PATH", help="folder of the sources, if they have moved"
