@@ -9,9 +9,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mlcore.datasets.decode import read_image, to_uint8
-from mlcore.datasets.table import Pixels, TableError
+from mlcore.datasets.phantom import redrawn
+from mlcore.datasets.table import ImageTable, Pixels, TableError
 
 MAX_SIDE = 2048
+PHANTOM_SIDE = 512
 # Two versions of Pillow round differently by a grey level here and there; another
 # image, or the same one turned over, differs by far more.
 _SAME_IMAGE = 2.0
@@ -36,7 +38,8 @@ class DisplayImage:
 
     Attributes:
         pixels: uint8 or uint16 (H, W), at most 2048 a side.
-        source: `original` (decoded from the source file) or `table` (the file is gone).
+        source: `original` (decoded from the source file, or a phantom redrawn) or
+            `table` (the file is gone).
         windows: presets, the first one is the default.
         rescale_slope, rescale_intercept: stored value to the windows' unit.
         inverted: whether low values are bright (DICOM MONOCHROME1).
@@ -52,6 +55,23 @@ class DisplayImage:
     inverted: bool = False
     padding_value: int | None = None
     pixel_spacing_mm: tuple[float, float] | None = None
+
+
+def display_case(table: ImageTable, row: int, root: Path | None = None) -> DisplayImage:
+    """Bring one image of a table to the screen, from its source below `root`.
+
+    Raises:
+        TableError: as `display_image`; or the phantom has changed since the import.
+    """
+    if table.source_format != "phantom":
+        return display_image(table.source_file(row, root), table.images[row])
+    recipe = table.source_paths[row]
+    if not np.array_equal(redrawn(recipe, table.image_size), table.images[row]):
+        raise TableError(
+            f"{table.name} was made by another version of the phantom: import it again."
+        )
+    pixels = redrawn(recipe, max(PHANTOM_SIDE, table.image_size))
+    return DisplayImage(pixels, "original", windows_of(pixels))
 
 
 def display_image(source: Path | None, table_image: NDArray[np.uint8]) -> DisplayImage:

@@ -291,18 +291,34 @@ def phantom_records(count: int, size: int, seed: int) -> Iterator[ImageRecord]:
     """
     splits = _splits(count, seed)
     for number in range(count):
-        rng = np.random.default_rng([seed, number])
-        present = rng.random(len(CLASSES)) < 0.5
-        findings = frozenset(np.array(CLASSES)[present].tolist())
-        patient = draw_patient(rng, findings)
+        patient, rng = _patient(seed, number)
         yield ImageRecord(
             image_id=f"phantom-{number:06d}",
             patient_id=f"patient-{number:06d}",
             split=splits[number],
-            labels=tuple(float(value) for value in present),
+            labels=tuple(float(name in patient.findings) for name in CLASSES),
+            source_path=f"seed-{seed}/{number:06d}",
             pixels=_developer(patient, size, rng),
             masks=masks(patient, size),
         )
+
+
+def redrawn(source_path: str, size: int) -> NDArray[np.uint8]:
+    """The radiograph that `source_path` of a phantom table stands for, at any size.
+
+    The patient is the same at every size; the photons' noise is not.
+    """
+    seed, _, number = source_path.removeprefix("seed-").partition("/")
+    patient, rng = _patient(int(seed), int(number))
+    return radiograph(patient, size, rng)
+
+
+def _patient(seed: int, number: int) -> tuple[Patient, np.random.Generator]:
+    """Patient `number` and the rest of its random stream, which exposes the image."""
+    rng = np.random.default_rng([seed, number])
+    present = rng.random(len(CLASSES)) < 0.5
+    findings = frozenset(np.array(CLASSES)[present].tolist())
+    return draw_patient(rng, findings), rng
 
 
 def _developer(

@@ -127,6 +127,7 @@ class ImageTable:
         images: uint8 (N, S, S), a memory map.
         labels: float32 (N, C): 1, 0 or NaN (not known).
         columns: each column of `table.csv` as strings, aligned with the images.
+        source_format: the importer that made it, or empty.
         source_root: folder of the sources on the machine of the import, or empty.
         source_digest: stands for the source and the options of the import, or empty.
         counts: by split: images, patients, and positive and unknown labels by class.
@@ -141,6 +142,7 @@ class ImageTable:
     images: NDArray[np.uint8]
     labels: NDArray[np.float32]
     columns: Mapping[str, tuple[str, ...]]
+    source_format: str
     source_root: str
     source_digest: str
     counts: Mapping[str, Any]
@@ -252,6 +254,7 @@ def open_table(folder: Path) -> ImageTable:
         images=images,
         labels=labels,
         columns=columns,
+        source_format=str(info.get("source_format", "")),
         source_root=info["source_root"],
         source_digest=str(info.get("source_digest", "")),
         counts=info["counts"],

@@ -190,7 +190,7 @@ def test_a_bundle_that_ends_early_leaves_nothing(
         raise error
 
     monkeypatch.setattr(
-        "mlcore.management.commands.generate_saliency.display_image", failing
+        "mlcore.management.commands.generate_saliency.display_case", failing
     )
     with pytest.raises(CommandError, match=message):
         generate()

@@ -5,7 +5,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from mlcore.datasets.display import DisplayImage, display_image
+from mlcore.datasets.display import DisplayImage, display_case
 from mlcore.datasets.table import TableError, open_table
 from mlcore.engine.bundle import draw_cases, write_bundle
 from mlcore.engine.config import EngineError
@@ -56,7 +56,7 @@ class Command(BaseCommand):
             raise TableError(f"--source {source} is no folder.")
 
         def display(row: int) -> DisplayImage:
-            return display_image(table.source_file(row, source), table.images[row])
+            return display_case(table, row, source)
 
         draw = draw_cases(
             table,
