@@ -143,7 +143,7 @@ def _heart(
 
 def _nodule(rng: np.random.Generator, patient: Patient) -> Ellipsoid:
     """A nodule that lies wholly over aerated lung, clear of heart and diaphragm."""
-    radius = rng.uniform(0.07, 0.10)
+    radius = rng.uniform(0.08, 0.11)
     # Rejection, from a lung chosen anew each time: the left one may be mostly heart.
     while True:
         side = int(rng.integers(2))
