@@ -246,10 +246,16 @@ def _codes_with(variant: str, line: int) -> tuple[str, ...]:
     )
 
 
-def _natural(name: str) -> tuple[list[str | int], str]:
+def _natural(name: str) -> tuple[list[str | tuple[int, str]], str]:
     """Sorts R2 before R10. The name itself decides between 1 and 01."""
     parts = re.split(r"([0-9]+)", name)
-    return [int(p) if i % 2 else p for i, p in enumerate(parts)], name
+    return [_magnitude(p) if i % 2 else p for i, p in enumerate(parts)], name
+
+
+def _magnitude(digits: str) -> tuple[int, str]:
+    """Sorts as int(digits) would, which refuses more than 4300 digits."""
+    digits = digits.lstrip("0")
+    return len(digits), digits
 
 
 def _laid_out(rows: list[Row], variants: tuple[str, ...], sha256: str) -> Ratings:

@@ -78,6 +78,15 @@ def test_names_are_sorted_as_people_count():
     assert ratings.images == (("a", "i1"), ("b", "i2"), ("b", "i10"))
 
 
+def test_a_name_may_hold_more_digits_than_a_number():
+    images = ["1" * 5000, "0" + "2" * 4999]
+    rows = [("R1", "xray", i, v, 1) for i in images for v in ("SSM", "SSBN", "SDBN")]
+
+    ratings = parse_ratings(csv_bytes(rows))
+
+    assert [image for _, image in ratings.images] == images[::-1]
+
+
 def test_the_same_image_name_in_two_data_sets_is_two_images():
     rows = one_reader((1, 2, 3))
     rows += [("R1", "ct", *row[2:]) for row in rows]
