@@ -28,6 +28,9 @@ ALL = "all"
 # Looked up, not converted: int() would also take "+3" and digits of other scripts.
 _RATINGS = {"": None} | {str(rating): rating for rating in range(6)}
 
+# Names are printed on terminals, where these can erase or rewrite what is there.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
 
 class RatingsError(ValueError):
     """What is wrong with a ratings table, or with where its analysis is to go."""
@@ -198,6 +201,11 @@ def _row(cells: dict[str, str], line: int) -> Row:
     for name in ("reader", "dataset", "image", "variant"):
         if not cells[name]:
             raise RatingsError(f"line {line}: {name} is empty")
+        if _CONTROL.search(cells[name]):
+            raise RatingsError(
+                f"line {line}: {name} {cells[name]!r} holds a line break or another "
+                "control character"
+            )
     for name in ("reader", "dataset"):
         if cells[name] == ALL:
             raise RatingsError(

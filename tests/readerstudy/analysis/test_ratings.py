@@ -174,6 +174,15 @@ def test_it_refuses_a_line_and_names_its_number(line, said):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("name", ["R\x1b[2J", "R\0one", '"R\none"', "R\x9b2J"])
+@pytest.mark.parametrize("column", ["reader", "dataset", "image"])
+def test_it_refuses_a_name_that_could_rewrite_the_screen(column, name):
+    line = {"reader": "R1", "dataset": "xray", "image": "i1"} | {column: name}
+    with pytest.raises(RatingsError, match=f"^line 5: {column} '") as error:
+        parse_ratings(with_line(f"{','.join(line.values())},SSM,1"))
+    assert str(error.value).isprintable()
+
+
 @pytest.mark.parametrize("repeat", ["-1", "1.0", "x", "٣", "9" * 5000])
 def test_it_refuses_a_repeat_that_is_no_count(repeat):
     header = f"{HEADER},repeat"
