@@ -25,6 +25,9 @@ CODES = (
 # Stands for every reader or every data set in the results, so nothing may be named so.
 ALL = "all"
 
+# Readers times images; every cell takes memory, whether it holds a rating or not.
+MOST_CELLS = 10_000_000
+
 # Looked up, not converted: int() would also take "+3" and digits of other scripts.
 _RATINGS = {"": None} | {str(rating): rating for rating in range(6)}
 
@@ -272,6 +275,11 @@ def _laid_out(rows: list[Row], variants: tuple[str, ...], sha256: str) -> Rating
         {(row.dataset, row.image) for row in rows},
         key=lambda image: (_natural(image[0]), _natural(image[1])),
     )
+    if len(readers) * len(images) > MOST_CELLS:
+        raise RatingsError(
+            f"the table has {len(readers)} readers and {len(images)} images, more than "
+            "any study; are the columns reader and image what their names say?"
+        )
     reader_at = {name: i for i, name in enumerate(readers)}
     image_at = {image: i for i, image in enumerate(images)}
     values = np.full((len(readers), len(images), len(variants)), np.nan)

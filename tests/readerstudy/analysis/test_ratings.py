@@ -224,6 +224,14 @@ def test_it_refuses_a_table_in_one_line(table, said):
     assert "\n" not in str(error.value)
 
 
+def test_it_refuses_columns_that_no_memory_could_hold():
+    """Where every line has a reader of its own, the array grows with their square."""
+    rows = [(f"R{n}", "x", f"i{n}", "SSM", 1) for n in range(4000)]
+    rows += [("R0", "x", "i0", "SSBN", 1), ("R0", "x", "i0", "SDBN", 1)]
+    with pytest.raises(RatingsError, match="4000 readers and 4000 images"):
+        parse_ratings(csv_bytes(rows))
+
+
 def test_it_refuses_fewer_than_three_variants():
     rows = [row for row in one_reader((1, 2, 3), (1, 2, 3)) if row[3] != "SSBN"]
     with pytest.raises(RatingsError, match=r"^the table has no row of SSBN: all three"):
