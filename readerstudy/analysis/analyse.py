@@ -21,6 +21,8 @@ Analysis = dict[str, Any]
 
 TABLES = ("table1_means", "score_distribution", "friedman", "wilcoxon")
 PROFILES = ("paper", "robust")
+# What a spreadsheet takes for the beginning of a formula.
+FORMULA_CHARACTERS = ("=", "+", "-", "@")
 ALPHA = 0.001  # the paper's, and strict: P < 0.001
 
 
@@ -167,7 +169,10 @@ def _version() -> str | None:
 
 
 def _csv(rows: list[Row]) -> str:
-    """`rows` as CSV: full precision, None as an empty cell, truth as in JSON."""
+    """`rows` as CSV: full precision, None as an empty cell, truth as in JSON.
+
+    Texts that a spreadsheet would take for a formula get an apostrophe in front.
+    """
     flat = [dict(_flat(row)) for row in rows]
     header = list(dict.fromkeys(name for row in flat for name in row))
     header.sort(key="reason".__eq__)  # to the end
@@ -184,5 +189,7 @@ def _flat(row: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]
             yield from _flat(value, f"{prefix}{name}.")
         elif isinstance(value, bool):
             yield prefix + name, str(value).lower()
+        elif isinstance(value, str) and value.startswith(FORMULA_CHARACTERS):
+            yield prefix + name, f"'{value}"
         else:
             yield prefix + name, value

@@ -25,8 +25,14 @@ CODES = (
 # Stands for every reader or every data set in the results, so nothing may be named so.
 ALL = "all"
 
+# Readers times images; every cell takes memory, whether it holds a rating or not.
+MOST_CELLS = 10_000_000
+
 # Looked up, not converted: int() would also take "+3" and digits of other scripts.
 _RATINGS = {"": None} | {str(rating): rating for rating in range(6)}
+
+# Names are printed on terminals, where these can erase or rewrite what is there.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 class RatingsError(ValueError):
@@ -198,6 +204,11 @@ def _row(cells: dict[str, str], line: int) -> Row:
     for name in ("reader", "dataset", "image", "variant"):
         if not cells[name]:
             raise RatingsError(f"line {line}: {name} is empty")
+        if _CONTROL.search(cells[name]):
+            raise RatingsError(
+                f"line {line}: {name} {cells[name]!r} holds a line break or another "
+                "control character"
+            )
     for name in ("reader", "dataset"):
         if cells[name] == ALL:
             raise RatingsError(
@@ -246,10 +257,16 @@ def _codes_with(variant: str, line: int) -> tuple[str, ...]:
     )
 
 
-def _natural(name: str) -> tuple[list[str | int], str]:
+def _natural(name: str) -> tuple[list[str | tuple[int, str]], str]:
     """Sorts R2 before R10. The name itself decides between 1 and 01."""
     parts = re.split(r"([0-9]+)", name)
-    return [int(p) if i % 2 else p for i, p in enumerate(parts)], name
+    return [_magnitude(p) if i % 2 else p for i, p in enumerate(parts)], name
+
+
+def _magnitude(digits: str) -> tuple[int, str]:
+    """Sorts as int(digits) would, which refuses more than 4300 digits."""
+    digits = digits.lstrip("0")
+    return len(digits), digits
 
 
 def _laid_out(rows: list[Row], variants: tuple[str, ...], sha256: str) -> Ratings:
@@ -258,6 +275,11 @@ def _laid_out(rows: list[Row], variants: tuple[str, ...], sha256: str) -> Rating
         {(row.dataset, row.image) for row in rows},
         key=lambda image: (_natural(image[0]), _natural(image[1])),
     )
+    if len(readers) * len(images) > MOST_CELLS:
+        raise RatingsError(
+            f"the table has {len(readers)} readers and {len(images)} images, more than "
+            "any study; are the columns reader and image what their names say?"
+        )
     reader_at = {name: i for i, name in enumerate(readers)}
     image_at = {image: i for i, image in enumerate(images)}
     values = np.full((len(readers), len(images), len(variants)), np.nan)

@@ -1,10 +1,16 @@
-"""Finds the study and the people whom a command line names."""
+"""Finds the study and the people whom a command line names.
 
-from collections.abc import Iterable
+An argument that is not UTF-8 reaches Python with bytes that no database takes; it names
+nobody.
+"""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from django.contrib.auth.models import User
 from django.core.management.base import CommandError
+from django.db import OperationalError, ProgrammingError
 
 from readerstudy.models import Study
 
@@ -12,8 +18,9 @@ from readerstudy.models import Study
 def find_study(name: str) -> Study:
     """The study called `name`; otherwise a `CommandError` that lists the studies."""
     try:
-        return Study.objects.get(name=name)
-    except Study.DoesNotExist:
+        with _ready_database():
+            return Study.objects.get(name=name)
+    except (Study.DoesNotExist, UnicodeEncodeError):
         names = Study.objects.order_by("name").values_list("name", flat=True)
         there = _listed(names) or "none yet; `manage.py create_study` makes one"
         raise CommandError(f"No study is called '{name}'. There is {there}.") from None
@@ -22,14 +29,26 @@ def find_study(name: str) -> Study:
 def find_user(username: str) -> User:
     """The user called `username`; otherwise a `CommandError` that lists the users."""
     try:
-        return User.objects.get(username=username)
-    except User.DoesNotExist:
+        with _ready_database():
+            return User.objects.get(username=username)
+    except (User.DoesNotExist, UnicodeEncodeError):
         names = User.objects.order_by("username").values_list("username", flat=True)
         there = f"There is {_listed(names)}; add" if names else "Add"
         raise CommandError(
             f"No user is called '{username}'. {there} people in the admin under Users, "
             "the first one with `manage.py createsuperuser`."
         ) from None
+
+
+@contextmanager
+def _ready_database() -> Iterator[None]:
+    try:
+        yield
+    except (OperationalError, ProgrammingError) as error:
+        cause = str(error).splitlines()[0]
+        raise CommandError(
+            f"The database is not ready ({cause}): run `manage.py migrate` first."
+        ) from error
 
 
 def _listed(names: Iterable[Any], most: int = 10) -> str:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
+from readerstudy.trial import policies
 from readerstudy.trial.policies import Refusal
 
 SCHEMA_VERSION = 1
@@ -27,6 +28,8 @@ ITEM_SIZES = {"uint8": 1, "uint16": 2, "int8": 1}
 VARIANT_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{1,49}")
 # Far beyond any unit of measurement, and every float below it is finite.
 LARGEST_NUMBER = 1e30
+# Windows are divided by it, and what comes of that has to be finite too.
+SMALLEST_SLOPE = 1e-30
 # A .npy header of these plain arrays takes 128 bytes.
 LARGEST_HEADER = 4096
 
@@ -144,9 +147,7 @@ def read_bundle(folder: Path) -> Bundle:
     cases = [
         _read_case(case, folder, tuple(variants)) for case in fields.parts("cases")
     ]
-    bundle = Bundle(
-        folder, manifest, fields.text("dataset", 100), variants, tuple(cases)
-    )
+    bundle = Bundle(folder, manifest, _read_dataset(fields), variants, tuple(cases))
     _check_together(bundle, fields, no_finding=no_finding)
     for case in cases:
         for file in (case.image, *case.overlays.values()):
@@ -182,7 +183,10 @@ class _Fields:
     def text(self, key: str, longest: int = 200) -> str:
         value: str = self.take(key, str)
         if not _is_name(value, longest):
-            self.fail(f"'{key}' has to have 1 to {longest} printable characters")
+            self.fail(
+                f"'{key}' has to have 1 to {longest} printable characters, no "
+                "space first or last"
+            )
         return value
 
     def number(self, key: str) -> float:
@@ -211,11 +215,20 @@ class _Fields:
 
 def _is_name(text: str, longest: int) -> bool:
     """Fit to be shown to a reader and to stand in one line of a table."""
-    return 0 < len(text) <= longest and text.isprintable()
+    # Whoever reads the table may strip it: "a" and "a " would be one case there.
+    stripped = text == text.strip()
+    return 0 < len(text) <= longest and text.isprintable() and stripped
 
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no number")
+
+
+def _read_dataset(fields: _Fields) -> str:
+    dataset = fields.text("dataset", 100)
+    if dataset == policies.ALL:
+        fields.fail(f"'{dataset}' stands for every data set in an analysis")
+    return dataset
 
 
 def _read_variants(fields: _Fields) -> dict[str, Mapping[str, Any]]:
@@ -243,8 +256,8 @@ def _read_case(fields: _Fields, folder: Path, variants: tuple[str, ...]) -> Bund
     if not all(type(name) is str and _is_name(name, 100) for name in findings):
         fields.fail("'findings' has to be a list of names")
     slope = fields.number("rescale_slope")
-    if slope == 0:
-        fields.fail("'rescale_slope' is 0")
+    if abs(slope) < SMALLEST_SLOPE:
+        fields.fail("'rescale_slope' is 0 or close to it")
     return BundleCase(
         case_id=fields.text("case_id"),
         findings=tuple(findings),

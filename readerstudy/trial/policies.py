@@ -14,6 +14,10 @@ from readerstudy.models import Enrolment, Study
 State = Study.State
 Asked = ParamSpec("Asked")
 
+# In the results of an analysis it stands for all readers or all data sets. Nothing may
+# be called so, or a study could be rated to its end and then not be analysed.
+ALL = "all"
+
 
 class Refusal(ValueError):  # noqa: N818  (it is a decision, not an error)
     """The act is not allowed. The message is one line, written for the person."""
@@ -79,6 +83,8 @@ def reader_problem(user: User) -> str:
     """Why `user` cannot read in any study, in one line; empty when nothing is wrong."""
     if not user.is_active:
         return f"{user} is deactivated and could not log in to read."
+    if user.get_username() == ALL:
+        return f"The name '{ALL}' stands for every reader in an analysis; rename it."
     if user.is_staff:
         # The admin shows everybody's progress; a reader rates independently of others.
         return f"{user} has access to the admin; a reader needs an account without."

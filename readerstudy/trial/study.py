@@ -177,6 +177,8 @@ def unblind_study(*, study: Study, by: User, reason: str) -> None:
 
 def _draft(name: str, protocol: Mapping[str, Any]) -> Study:
     """An unsaved study, checked as far as it can be without its bundles."""
+    if not _is_text(name):
+        raise Refusal(f"name: {name!r} is not a text that can be kept.")
     study = Study(name=name.strip(), **_checked_protocol(protocol))
     try:
         study.full_clean(validate_unique=False, validate_constraints=False)
@@ -293,6 +295,8 @@ def _advance(study: Study, state: State) -> None:
 def _check_reason(reason: str) -> None:
     if not reason.strip():
         raise Refusal("A reason is needed; it becomes part of the study's record.")
+    if not _is_text(reason):
+        raise Refusal(f"The reason {reason!r} is not a text that can be kept.")
 
 
 def _record(

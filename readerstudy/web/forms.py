@@ -1,6 +1,7 @@
 """What a reader's browser may post."""
 
 from django import forms
+from django.http import QueryDict
 
 from readerstudy.models import RATINGS
 
@@ -23,6 +24,17 @@ class RatingForm(forms.Form):
             "required": "Nothing was saved: the image and its map were not drawn yet."
         },
     )
+
+    def __init__(self, data: QueryDict) -> None:
+        super().__init__(data)
+        self.ratings = data.getlist("rating")
+
+    def clean_rating(self) -> int:
+        # Django would take the last of several, and nobody knows which was meant.
+        if len(self.ratings) > 1:
+            raise forms.ValidationError("Nothing was saved: more than one rating came.")
+        rating: int = self.cleaned_data["rating"]
+        return rating
 
     def problem(self) -> str:
         """What is wrong with the form, in one line; empty when nothing is."""

@@ -28,6 +28,10 @@ class HtmxLoginMiddleware:
         login = resolve_url(settings.LOGIN_URL)
         if urlsplit(response["Location"]).path != login:
             return response
-        page = request.htmx.current_url_abs_path
+        try:
+            page = request.htmx.current_url_abs_path
+        except ValueError:
+            # The header is whatever a client sent, "http://[" for example.
+            page = None
         query = urlencode({"next": page or resolve_url(settings.LOGIN_REDIRECT_URL)})
         return HttpResponseClientRedirect(f"{login}?{query}")

@@ -112,6 +112,9 @@ def test_what_could_tell_an_arm_or_a_score_is_not_there(model):
         (Study, "arms__variant__startswith"),
         (Study, "enrolments__presentations__overlay__arm__variant"),
         (Enrolment, "presentations__events__rating"),
+        (Enrolment, "seed"),
+        (Enrolment, "seed__startswith"),
+        (Enrolment, "presentations"),
         (StudyEvent, "study__arms__variant"),
         (User, "enrolments__presentations__overlay__arm__variant"),
     ],
@@ -119,6 +122,12 @@ def test_what_could_tell_an_arm_or_a_score_is_not_there(model):
 def test_no_list_can_be_asked_for_arms_or_scores(staff, study, model, lookup):
     # A filter that is obeyed tells by what it leaves in the list.
     assert staff.get(url(model, "changelist"), {lookup: "c"}).status_code == 400
+
+
+def test_enrolments_can_still_be_filtered_by_study(staff, study):
+    for lookup in ("study__id__exact", "study__isnull"):
+        answer = staff.get(url(Enrolment, "changelist"), {lookup: "0"})
+        assert answer.status_code == 200
 
 
 def test_it_bears_the_products_name(staff):

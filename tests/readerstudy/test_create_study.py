@@ -1,6 +1,8 @@
 import json
 
 import pytest
+from django.contrib.auth.models import User
+from django.db import OperationalError
 
 from readerstudy.models import Study
 from tests.readerstudy.commands import refusal, run
@@ -40,6 +42,7 @@ def test_it_takes_a_protocol(tmp_path, bundle, rhea):
     ("text", "problem"),
     [
         ("{", "not valid JSON"),
+        ("[" * 100_000, "not valid JSON"),
         ("[]", "an object is needed"),
         ('{"colour": "red"}', "protocol: no 'colour'"),
         (None, "No such file"),
@@ -75,3 +78,34 @@ def test_it_refuses_a_name_that_is_taken(bundle, rhea):
     run("create_study", "Chest", "--bundle", bundle, "--readers", "rhea")
     said = refusal("create_study", "Chest", "--bundle", bundle, "--readers", "rhea")
     assert said == "There is a study 'Chest' already. Choose another name."
+
+
+def test_it_tells_that_the_files_cannot_be_written(bundle, rhea, data_folder):
+    (data_folder / "studies").parent.mkdir(exist_ok=True)
+    (data_folder / "studies").write_text("no folder")
+    said = refusal("create_study", "Chest", "--bundle", bundle, "--readers", "rhea")
+    assert said.startswith("The study was not made: ")
+    assert str(data_folder / "studies") in said
+    assert not Study.objects.exists()
+
+
+def test_it_refuses_arguments_that_are_not_utf8(bundle, rhea):
+    """The byte 0xff as Python hands it over."""
+    options = ("--bundle", bundle, "--readers")
+    assert "text that can be kept" in refusal(
+        "create_study", "\udcff", *options, "rhea"
+    )
+    assert "No user is called" in refusal("create_study", "C", *options, "\udcff")
+    assert not Study.objects.exists()
+
+
+def test_it_says_that_the_database_is_not_ready(bundle, monkeypatch, db):
+    def fail(**_names):
+        raise OperationalError("no such table: auth_user")
+
+    monkeypatch.setattr(User.objects, "get", fail)
+    said = refusal("create_study", "Chest", "--bundle", bundle, "--readers", "rhea")
+    assert said == (
+        "The database is not ready (no such table: auth_user): run "
+        "`manage.py migrate` first."
+    )

@@ -83,3 +83,11 @@ def test_they_want_to_know_who_and_why(study, command):
     assert said.startswith("No user is called 'nobody'.")
     said = refusal(command, study, "--by", "ada", "--reason", " ")
     assert said.startswith("A reason is needed")
+
+
+def test_arguments_that_are_not_utf8_are_refused(study, ada):
+    """The byte 0xff as Python hands it over."""
+    by = ("--by", "ada", "--reason")
+    assert "No study is called" in refusal("open_study", "\udcff", *by, "because")
+    assert "text that can be kept" in refusal("open_study", study, *by, "\udcff")
+    assert Study.objects.get().state == "draft"

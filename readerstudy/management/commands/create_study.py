@@ -43,6 +43,9 @@ class Command(BaseCommand):
             )
         except Refusal as refusal:
             raise CommandError(str(refusal)) from refusal
+        except OSError as error:  # such as a full disk
+            reason = f"{error.strerror or error} ({error.filename})"
+            raise CommandError(f"The study was not made: {reason}.") from error
         return (
             f"Study '{study}' is a draft: {study.cases.count()} cases, "
             f"{len(readers)} readers. `manage.py open_study` opens it."
@@ -56,7 +59,7 @@ def _read_protocol(path: Path | None) -> dict[str, Any]:
         protocol = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise CommandError(f"{path}: {error.strerror or error}.") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CommandError(f"{path}: not valid JSON ({error}).") from error
     if not isinstance(protocol, dict):
         raise CommandError(f"{path}: an object is needed, with keys such as question.")

@@ -217,6 +217,22 @@ def test_tables_are_written_as_json_and_as_csv(analysis, tmp_path):
                     assert flat[f"{key}.{part}" if part else key] == as_text(cell)
 
 
+@pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@SUM(A1)"])
+def test_a_name_is_no_formula_in_a_spreadsheet(tmp_path, name):
+    cells = {(name, "xray", "i0"): (0, 3, 5), (name, "xray", "i1"): (5, 4, 1)}
+
+    write_analysis(analysed(rows_of(cells)), tmp_path)
+
+    stored = json.loads((tmp_path / "analysis.json").read_text())
+    assert stored["run"]["readers"] == [name]
+    for table in TABLES:
+        with (tmp_path / f"{table}.csv").open(encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        assert {row["reader"] for row in rows} <= {f"'{name}", "all"}
+        # A number below zero stays a number.
+        assert not any("'" in row.get("mean_diff", "") for row in rows)
+
+
 def as_text(cell):
     """A number in JSON and in CSV has the same digits."""
     if cell is None:

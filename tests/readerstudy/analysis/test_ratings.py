@@ -78,6 +78,15 @@ def test_names_are_sorted_as_people_count():
     assert ratings.images == (("a", "i1"), ("b", "i2"), ("b", "i10"))
 
 
+def test_a_name_may_hold_more_digits_than_a_number():
+    images = ["1" * 5000, "0" + "2" * 4999]
+    rows = [("R1", "xray", i, v, 1) for i in images for v in ("SSM", "SSBN", "SDBN")]
+
+    ratings = parse_ratings(csv_bytes(rows))
+
+    assert [image for _, image in ratings.images] == images[::-1]
+
+
 def test_the_same_image_name_in_two_data_sets_is_two_images():
     rows = one_reader((1, 2, 3))
     rows += [("R1", "ct", *row[2:]) for row in rows]
@@ -165,6 +174,15 @@ def test_it_refuses_a_line_and_names_its_number(line, said):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("name", ["R\x1b[2J", "R\0one", '"R\none"', "R\x9b2J"])
+@pytest.mark.parametrize("column", ["reader", "dataset", "image"])
+def test_it_refuses_a_name_that_could_rewrite_the_screen(column, name):
+    line = {"reader": "R1", "dataset": "xray", "image": "i1"} | {column: name}
+    with pytest.raises(RatingsError, match=f"^line 5: {column} '") as error:
+        parse_ratings(with_line(f"{','.join(line.values())},SSM,1"))
+    assert str(error.value).isprintable()
+
+
 @pytest.mark.parametrize("repeat", ["-1", "1.0", "x", "٣", "9" * 5000])
 def test_it_refuses_a_repeat_that_is_no_count(repeat):
     header = f"{HEADER},repeat"
@@ -204,6 +222,14 @@ def test_it_refuses_a_table_in_one_line(table, said):
     with pytest.raises(RatingsError, match=f"^{said}") as error:
         parse_ratings(table)
     assert "\n" not in str(error.value)
+
+
+def test_it_refuses_columns_that_no_memory_could_hold():
+    """Where every line has a reader of its own, the array grows with their square."""
+    rows = [(f"R{n}", "x", f"i{n}", "SSM", 1) for n in range(4000)]
+    rows += [("R0", "x", "i0", "SSBN", 1), ("R0", "x", "i0", "SDBN", 1)]
+    with pytest.raises(RatingsError, match="4000 readers and 4000 images"):
+        parse_ratings(csv_bytes(rows))
 
 
 def test_it_refuses_fewer_than_three_variants():

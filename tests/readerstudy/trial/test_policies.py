@@ -1,7 +1,9 @@
 """What may be done in which state: the answer and the refusal agree."""
 
 import pytest
+from django.contrib.auth.models import User
 
+from readerstudy.analysis import ratings
 from readerstudy.models import Study
 from readerstudy.trial import policies
 from readerstudy.trial.policies import Refusal
@@ -38,5 +40,10 @@ def test_it_asks_the_state(tmp_path, rhea, eve, act, state):
 def test_who_can_read(rhea, ada):
     assert policies.reader_problem(rhea) == ""
     assert "admin" in policies.reader_problem(ada)
+    assert "every reader" in policies.reader_problem(User(username="all"))
     rhea.is_active = False
     assert "deactivated" in policies.reader_problem(rhea)
+
+
+def test_the_name_that_nobody_may_bear_is_the_one_that_the_analysis_keeps():
+    assert policies.ALL == ratings.ALL

@@ -1,5 +1,6 @@
 from urllib.parse import parse_qs, urlsplit
 
+import pytest
 from django.shortcuts import redirect
 from django_htmx.middleware import HtmxMiddleware
 
@@ -51,8 +52,11 @@ def test_an_ended_session_sends_the_whole_page_to_the_login(client, presentation
     assert parse_qs(target.query) == {"next": [address(presentation)]}
 
 
-def test_an_ended_session_never_leads_to_another_site(client, presentation):
-    headers = {"HX-Request": "true", "HX-Current-URL": "https://elsewhere.example/x"}
+@pytest.mark.parametrize(
+    "page", ["https://elsewhere.example/x", "//elsewhere.example", "http://["]
+)
+def test_an_ended_session_never_leads_to_another_site(client, presentation, page):
+    headers = {"HX-Request": "true", "HX-Current-URL": page}
 
     answer = client.post(address(presentation), {"rating": 3}, headers=headers)
 
