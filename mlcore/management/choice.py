@@ -11,7 +11,7 @@ from mlcore.management.locate import runs_root
 
 
 def chosen_runs(
-    table: ImageTable, folders: Sequence[Path] | None, device: torch.device
+    table: ImageTable, folders: Sequence[Path | str] | None, device: torch.device
 ) -> list[LoadedRun]:
     """Load the finished runs in `folders`, or each variant's newest on `table`.
 
@@ -21,6 +21,6 @@ def chosen_runs(
     if folders is None:
         runs = choose_runs(runs_root(table.name))
     else:
-        runs = [open_run(folder) for folder in folders]
+        runs = [open_run(Path(folder)) for folder in folders]
     check_runs(runs, table)
     return [load_run(run.folder, device) for run in runs]
