@@ -52,17 +52,28 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         temporary.chmod(0o777 & ~_UMASK)
         yield temporary
         if path.exists():
-            # A folder cannot be renamed over another; the old one steps aside first.
-            old = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
-            path.rename(old / "old")
-            temporary.rename(path)
-            shutil.rmtree(old)
+            _exchange(temporary, path)
         else:
             temporary.rename(path)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
     sync_folder(path.parent)
+
+
+def _exchange(new: Path, path: Path) -> None:
+    """Put the folder `new` in the place of the folder `path`, which goes."""
+    # A folder cannot be renamed over another; the old one steps aside first.
+    aside = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+    try:
+        path.rename(aside / "old")
+        new.rename(path)
+    except BaseException:
+        if not path.exists():
+            (aside / "old").rename(path)
+        raise
+    finally:
+        shutil.rmtree(aside)
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -84,6 +84,8 @@ def draw_cases(
     """
     if cases < 1:
         raise EngineError("At least one case must be drawn.")
+    if seed < 0:
+        raise EngineError("The seed is a whole number from 0 on.")
     rows: dict[str, list[int]] = {}
     for row in table.split_indices("test"):
         if allow_no_finding or findings_of(table, int(row)):

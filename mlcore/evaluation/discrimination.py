@@ -7,6 +7,7 @@ import torch
 
 from mlcore.datasets.table import ImageTable
 from mlcore.engine.batches import load_images
+from mlcore.engine.config import EngineError
 from mlcore.engine.predict import auc, predict
 from mlcore.engine.runs import LoadedRun
 
@@ -19,8 +20,13 @@ def classifier_metrics(
     Returns:
         Rows with split, finding, variant, branch, n, n_pos and auc; auc is None, with a
         reason, where there is no positive or no negative.
+
+    Raises:
+        EngineError: the table has no test image.
     """
     indices = table.split_indices("test")
+    if not len(indices):
+        raise EngineError(f"{table.name} has no image in the test split to evaluate.")
     images = load_images(table, indices, device)
     labels = table.labels[indices]
     rows: list[dict[str, object]] = []

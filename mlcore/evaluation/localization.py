@@ -124,7 +124,7 @@ def localization(
                         "branch": branch,
                     }
                     energy = energy_inside(gradients, target.masks)
-                    # The same seed for every row: all see the same redraws.
+                    # One seed: rows of as many defined maps see the same redraws.
                     rng = np.random.default_rng(seed)
                     rows.append(name | _summary(energy, target.masks, redraws, rng))
     return rows

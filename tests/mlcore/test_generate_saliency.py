@@ -130,6 +130,7 @@ def test_runs_that_were_not_trained_alike_are_refused(
         ("nothing", {}, "Known data sets: toy."),
         ("toy", {"cases": 50}, "50 cases were asked for"),
         ("toy", {"cases": 0}, "At least one case"),
+        ("toy", {"seed": -1}, "The seed is a whole number from 0 on"),
         ("toy", {"device": "tpu"}, 'Unknown device "tpu"; here: cpu'),
         ("toy", {"source": "nowhere"}, "nowhere is no folder"),
         ("toy", {"runs": ["nowhere"]}, "nowhere is no run"),

@@ -47,6 +47,8 @@ class Command(BaseCommand):
     def handle(self, **options: Any) -> None:
         if options["redraws"] < 1:
             raise CommandError("--redraws must be at least 1.", returncode=2)
+        if options["seed"] < 0:
+            raise CommandError("--seed must be at least 0.", returncode=2)
         try:
             self._evaluate(options)
         except (EngineError, TableError) as error:

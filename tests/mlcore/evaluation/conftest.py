@@ -1,0 +1,98 @@
+import numpy as np
+import pytest
+import torch
+
+from mlcore.datasets.table import Box, ImageRecord, ImageTable
+from mlcore.datasets.write import TableDescription, TableImage, write_table
+from mlcore.engine.networks import build_network
+from mlcore.engine.objectives import find_objective
+from mlcore.engine.runs import FinishedRun, LoadedRun, configure
+from tests.mlcore.toy import QUICK
+
+SIZE = 16
+CLASSES = ("Nodule", "Heart")
+
+
+def square(y: int, x: int, side: int) -> np.ndarray:
+    mask = np.zeros((SIZE, SIZE), dtype=bool)
+    mask[y : y + side, x : x + side] = True
+    return mask
+
+
+MASKS = {
+    # The last two must not count: no such label, and not the test split.
+    "both": {"Nodule": square(2, 3, 4)},
+    "nodule": {"Nodule": square(8, 8, 6)},
+    "well": {"Nodule": square(0, 0, 5)},
+    "trained": {"Nodule": square(5, 5, 5)},
+}
+BOXES = {
+    "both": (
+        Box("Nodule", 0.5, 0.5, 0.25, 0.25),  # the mask goes before it
+        Box("Heart", 0.0, 0.5, 0.25, 0.25),
+        Box("Heart", 0.125, 0.625, 0.25, 0.25),
+    ),
+    "heart": (Box("Heart", 0.25, 0.0, 0.5, 1.0),),
+}
+# By image: split and labels of Nodule and Heart.
+IMAGES = {
+    "trained": ("train", (1, 0)),
+    "watched": ("dev", (0, 1)),
+    "both": ("test", (1, 1)),
+    "nodule": ("test", (1, 0)),
+    "heart": ("test", (np.nan, 1)),
+    "well": ("test", (0, 0)),
+    "unmarked": ("test", (1, 1)),
+}
+
+
+def write_marked_table(folder, images=IMAGES) -> ImageTable:
+    """A table whose images are noise, some with masks and boxes."""
+    rng = np.random.default_rng(4)
+    rows = [
+        TableImage(
+            record=ImageRecord(
+                image_id=name,
+                patient_id=name,
+                split=split,
+                labels=tuple(map(float, labels)),
+                pixels=lambda: np.zeros((SIZE, SIZE), np.uint8),
+                boxes=BOXES.get(name, ()),
+            ),
+            pixels=rng.integers(0, 256, (SIZE, SIZE), np.uint8),
+            width=SIZE,
+            height=SIZE,
+            masks=MASKS.get(name, {}),
+        )
+        for name, (split, labels) in images.items()
+    ]
+    about = TableDescription(
+        name="marked", modality="xray", classes=CLASSES, image_size=SIZE
+    )
+    return write_table(folder, about, rows)
+
+
+def loaded(table, variant: str, tmp_path) -> LoadedRun:
+    """A run as if it had been loaded, with fresh weights."""
+    config = configure(table, variant, "demo", QUICK, seed=1)
+    objective = find_objective(variant)
+    network = build_network(
+        config.train.network, len(table.classes), dual=objective.dual, seed=1
+    ).eval()
+    run = FinishedRun(tmp_path / variant, config, {})
+    return LoadedRun(run, objective, network, "0" * 64)
+
+
+@pytest.fixture(scope="session")
+def table(tmp_path_factory):
+    return write_marked_table(tmp_path_factory.mktemp("tables") / "marked")
+
+
+@pytest.fixture
+def runs(table, tmp_path):
+    return [loaded(table, name, tmp_path) for name in ("standard", "dual_bn")]
+
+
+@pytest.fixture
+def cpu():
+    return torch.device("cpu")

@@ -1,0 +1,215 @@
+import csv
+import io
+import json
+
+import numpy as np
+import pytest
+import torch
+from django.core.management import call_command
+from django.core.management.base import CommandError
+
+from mlcore.datasets.importing import ImportOptions, import_source, read_source
+from mlcore.engine.checkpoint import save_weights
+from mlcore.engine.config import to_dict
+from mlcore.engine.networks import build_network
+from mlcore.engine.objectives import OBJECTIVES, find_objective
+from mlcore.engine.runs import configure
+from mlcore.files import sha256_file, write_json
+from mlcore.management.choice import chosen_runs
+from tests.mlcore.toy import QUICK, write_toy_table
+
+
+@pytest.fixture
+def cpu():
+    return torch.device("cpu")
+
+
+def make_run(root, table, variant, **options):
+    """A finished run with fresh weights."""
+    config = configure(table, variant, "demo", QUICK, **options)
+    folder = root / config.name
+    network = build_network(
+        config.train.network,
+        len(table.classes),
+        dual=find_objective(variant).dual,
+        seed=config.seed,
+    )
+    write_json(folder / "config.json", to_dict(config))
+    save_weights(folder / "best.safetensors", network, {})
+    write_json(folder / "result.json", {"finished_at": f"2026-01-0{config.seed}"})
+    return folder
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """30 radiographs, 6 of them in the test split, and a run of each variant."""
+    root = tmp_path_factory.mktemp("made")
+    table, _ = import_source(
+        read_source("phantom", ImportOptions(image_size=32, images=30, seed=3)),
+        root / "phantoms",
+        name="phantoms",
+        image_size=32,
+        workers=1,
+        shown=iter,
+    )
+    return table, {name: make_run(root, table, name, seed=1) for name in OBJECTIVES}
+
+
+@pytest.fixture
+def phantoms(made, data_folder):
+    (data_folder / "tables").mkdir(parents=True)
+    (data_folder / "tables" / "phantoms").symlink_to(made[0].folder)
+    return made[0]
+
+
+@pytest.fixture
+def runs(made, phantoms, data_folder):
+    """The run folders by variant."""
+    root = data_folder / "runs" / "phantoms"
+    root.mkdir(parents=True)
+    for folder in made[1].values():
+        (root / folder.name).symlink_to(folder)
+    return {name: root / folder.name for name, folder in made[1].items()}
+
+
+def evaluate(dataset="phantoms", **options):
+    """The command's lines."""
+    out = io.StringIO()
+    values = {"redraws": 20, "device": "cpu", "stdout": out}
+    call_command("evaluate_models", dataset, **(values | options))
+    return out.getvalue().splitlines()
+
+
+def refused(dataset="phantoms", **options):
+    """The one line that it ends with."""
+    with pytest.raises(CommandError) as caught:
+        evaluate(dataset, **options)
+    assert "\n" not in str(caught.value)
+    return str(caught.value), caught.value.returncode
+
+
+def test_an_evaluation_is_written_and_told(runs, phantoms, data_folder):
+    lines = evaluate()
+    folder = data_folder / "reports" / "evaluation-phantoms"
+    report = json.loads((folder / "evaluation.json").read_text())
+    assert list(report) == ["classifier_metrics", "localization", "run"]
+    assert report["run"]["runs"] == {name: path.name for name, path in runs.items()}
+    assert report["run"]["checkpoints"] == {
+        name: sha256_file(path / "best.safetensors") for name, path in runs.items()
+    }
+    assert report["run"]["dataset_sha256"] == phantoms.sha256
+    assert (report["run"]["redraws"], report["run"]["seed"]) == (20, 1)
+
+    assert len(report["classifier_metrics"]) == 2 * 3
+    assert len(report["localization"]) == 2 * 2 * 4
+    assert lines[-1] == f"Evaluation of phantoms: {folder / 'evaluation.json'}"
+    row = report["classifier_metrics"][0]
+    assert lines[1].split() == [row["finding"], row["variant"], f"{row['auc']:.3f}"]
+    row = report["localization"][-1]
+    name = f"{row['variant']}[{row['branch']}]"
+    shown = f"{row['energy_inside']:.3f} ({row['lo']:.3f} to {row['hi']:.3f})"
+    told = f"{shown}, area {row['area_share']:.3f}: {row['ratio']:.1f} times"
+    head = f"{row['finding']} {row['map']} {name}"
+    assert lines[-2].split() == f"{head} {told}".split()
+
+
+def test_the_tables_lie_beside_it_as_csv(runs, tmp_path):
+    evaluate(out=tmp_path / "here")
+    report = json.loads((tmp_path / "here" / "evaluation.json").read_text())
+    for name in ("classifier_metrics", "localization"):
+        with (tmp_path / "here" / f"{name}.csv").open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        assert [row["finding"] for row in rows] == [
+            row["finding"] for row in report[name]
+        ]
+    assert float(rows[0]["energy_inside"]) == report["localization"][0]["energy_inside"]
+
+
+def test_the_same_seed_gives_the_same_report(runs, tmp_path):
+    def report(seed):
+        evaluate(seed=seed, runs=[runs["standard"]], out=tmp_path / "out")
+        content = json.loads((tmp_path / "out" / "evaluation.json").read_text())
+        return content["localization"]
+
+    assert report(1) == report(1)
+    assert report(1) != report(2)
+
+
+def test_runs_named_by_path_are_taken_in_that_order(runs, phantoms, cpu, tmp_path):
+    named = [runs["dual_bn"], runs["standard"]]
+    chosen = chosen_runs(phantoms, named, cpu)
+    assert [run.run.folder for run in chosen] == named
+    evaluate(runs=named, out=tmp_path / "out")
+    report = json.loads((tmp_path / "out" / "evaluation.json").read_text())
+    assert list(report["run"]["runs"]) == ["dual_bn", "standard"]
+
+
+def test_without_names_each_variants_newest_run_is_taken(
+    runs, phantoms, cpu, data_folder
+):
+    root = data_folder / "runs" / "phantoms"
+    newest = [make_run(root, phantoms, name, seed=2) for name in OBJECTIVES]
+    chosen = chosen_runs(phantoms, None, cpu)
+    assert [run.run.folder for run in chosen] == newest
+    assert not any(run.network.training for run in chosen)
+
+
+def test_a_table_without_masks_gives_areas_and_says_so(data_folder):
+    table = write_toy_table(data_folder / "tables" / "toy")
+    run = make_run(data_folder / "runs" / "toy", table, "standard", seed=1)
+    lines = evaluate("toy", runs=[run])
+    assert "No finding of the test split has a mask or box to point to." in lines
+    folder = data_folder / "reports" / "evaluation-toy"
+    assert json.loads((folder / "evaluation.json").read_text())["localization"] == []
+
+
+def test_maps_of_nothing_are_told_as_undefined(runs, monkeypatch):
+    monkeypatch.setattr(
+        "mlcore.evaluation.localization.loss_gradients",
+        lambda _network, images, *_, **__: np.zeros(images.shape, np.float32),
+    )
+    lines = evaluate()
+    assert sum("undefined: every map is zero everywhere" in each for each in lines) == (
+        2 * 2 * 4
+    )
+
+
+@pytest.mark.parametrize(
+    ("dataset", "options", "message"),
+    [
+        ("nothing", {}, "Known data sets: phantoms."),
+        ("phantoms", {"device": "tpu"}, 'Unknown device "tpu"; here: cpu'),
+        ("phantoms", {"runs": ["nowhere"]}, "nowhere is no run"),
+        ("phantoms", {"redraws": 0}, "--redraws must be at least 1."),
+        ("phantoms", {"seed": -1}, "--seed must be at least 0."),
+    ],
+)
+def test_it_refuses_what_it_cannot_do_in_one_line(
+    runs, data_folder, dataset, options, message
+):
+    said, status = refused(dataset, **options)
+    assert message in said
+    assert status == 2
+    assert not (data_folder / "reports").exists()
+
+
+def test_a_missing_training_is_named(phantoms):
+    said, status = refused()
+    assert said.startswith("No finished run of standard lies under")
+    assert status == 2
+
+
+def test_runs_on_another_state_of_the_data_are_refused(runs, data_folder):
+    table = write_toy_table(data_folder / "tables" / "toy")
+    foreign = make_run(data_folder / "runs" / "toy", table, "standard", seed=1)
+    said, _ = refused(runs=[foreign])
+    assert "was trained on another state of toy" in said
+
+
+def test_a_report_that_cannot_be_written_is_one_line(runs, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    said, status = refused(out=tmp_path / "file")
+    assert said.startswith("The evaluation was not written: ")
+    assert str(tmp_path / "file") in said
+    assert status == 1
+    assert (tmp_path / "file").read_text() == "in the way"
