@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Django's command line. Ctrl-C ends any command in one line, without a traceback."""
+"""Django's command line. What a person can cause ends in one line, not a traceback."""
 
 import os
 import sys
@@ -8,15 +8,38 @@ import sys
 def main() -> int:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "readerstudy.settings")
     try:
+        from django.core.exceptions import ImproperlyConfigured
         from django.core.management import execute_from_command_line
+        from django.db import OperationalError, ProgrammingError
     except ImportError:
         sys.stderr.write("Django is not installed here. Run `make setup` first.\n")
         return 1
     try:
-        execute_from_command_line(sys.argv)
+        try:
+            execute_from_command_line(sys.argv)
+        finally:
+            sys.stdout.flush()
     except KeyboardInterrupt:
         sys.stderr.write("\nInterrupted; nothing half-written was left behind.\n")
         return 130
+    except BrokenPipeError:  # such as: manage.py help | head
+        # Python flushes once more at its end: into nothing.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except ImproperlyConfigured as error:
+        sys.stderr.write(f"The settings are wrong: {error}\n")
+        return 1
+    except (OperationalError, ProgrammingError) as error:
+        reason = str(error).partition("\n")[0]
+        # A table or column that migrations make is missing on SQLite or PostgreSQL.
+        wrong_sql = isinstance(error, ProgrammingError)
+        on_postgres = wrong_sql and reason.endswith(" does not exist")
+        if on_postgres or reason.startswith("no such "):
+            reason = f"it is not ready, run `manage.py migrate` first ({reason})"
+        elif wrong_sql:
+            raise  # a bug, and its place is wanted
+        sys.stderr.write(f"The database failed: {reason}.\n")
+        return 1
     return 0
 
 

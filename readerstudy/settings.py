@@ -4,6 +4,7 @@ A fresh clone runs without any configuration: SQLite, static files and a generat
 secret key, all under the data folder. `.env.example` lists every variable.
 """
 
+import fcntl
 import os
 import secrets
 from pathlib import Path
@@ -28,19 +29,20 @@ def _kept_secret_key(path: Path) -> str:
     """Read the secret key at `path`, making it first if it is not there."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # O_EXCL: of two processes that start at once, one writes and both read.
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        pass
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
         raise ImproperlyConfigured(
             f"Cannot write a secret key to {path}: {error.strerror}. "
             "Set SECRET_KEY, or READERSTUDY_DATA to a folder that can be written."
         ) from error
-    else:
-        with os.fdopen(descriptor, "w") as file:
-            file.write(secrets.token_urlsafe(50))
-    return path.read_text()
+    with os.fdopen(descriptor, "r+") as file:
+        # Of two processes that start at once, one writes and the other waits for it.
+        fcntl.flock(file, fcntl.LOCK_EX)
+        key = file.read()
+        if not key:
+            key = secrets.token_urlsafe(50)
+            file.write(key)
+    return key
 
 
 SECRET_KEY = env.str("SECRET_KEY", default="") or _kept_secret_key(
@@ -127,11 +129,10 @@ TEMPLATES = [
     },
 ]
 
-DATABASES: dict[str, dict[str, Any]] = {
-    "default": env.db(
-        "DATABASE_URL", default=f"sqlite:///{READERSTUDY_DATA / 'readerstudy.sqlite3'}"
-    )
-}
+_DATABASE_URL = env.str("DATABASE_URL", default="") or (
+    f"sqlite:///{READERSTUDY_DATA / 'readerstudy.sqlite3'}"
+)
+DATABASES: dict[str, dict[str, Any]] = {"default": env.db_url_config(_DATABASE_URL)}
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     DATABASES["default"]["OPTIONS"] = {
         # Writers queue for `timeout` seconds. A transaction that reads first and
