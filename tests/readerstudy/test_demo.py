@@ -4,12 +4,19 @@ import socket
 from dataclasses import replace
 
 import pytest
+import torch
 from django.contrib.auth import authenticate
 from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.core.management.base import CommandError
 
+from mlcore.datasets.table import open_table
 from mlcore.engine import config
+from mlcore.engine.checkpoint import save_weights
+from mlcore.engine.networks import build_network
+from mlcore.engine.objectives import OBJECTIVES
+from mlcore.engine.runs import configure
+from mlcore.files import write_json
 from mlcore.models import TrainingRun
 from readerstudy.management.commands import demo
 from readerstudy.management.commands.demo import Claim, claims
@@ -163,7 +170,10 @@ def test_the_server_starts_where_it_was_asked_to(db, monkeypatch, no_work, tmp_p
 
 @pytest.fixture
 def tiny(monkeypatch):
-    """The demo on 30 small images, trained for one epoch, with two cases."""
+    """The demo on 20 small images, trained for one epoch, with two cases."""
+    # Tiny tensors gain nothing from threads, and lose much on a busy machine.
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
     preset = replace(
         config.PRESETS["demo"],
         epochs=1,
@@ -175,7 +185,25 @@ def tiny(monkeypatch):
     monkeypatch.setattr(config, "PRESETS", dict(config.PRESETS) | {"demo": preset})
     monkeypatch.setattr(demo, "IMAGE_SIZE", 32)
     monkeypatch.setattr(demo, "CASES", 2)
-    return ("--no-serve", "--images=30")
+    yield ("--no-serve", "--images=20")
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def trained(tiny, data_folder):
+    """Runs with fresh weights where the demo looks for its own: nothing to train."""
+    options = ["--image-size=32", "--images=20", f"--seed={demo.SEED}"]
+    call_command("import_dataset", "phantom", f"--name={demo.DATASET}", *options)
+    table = open_table(data_folder / "tables" / demo.DATASET)
+    result = {"finished_at": "2026-01-01", "dev": {"loss": 0.5, "auc": {}}}
+    for variant, objective in OBJECTIVES.items():
+        run = configure(table, variant, "demo", seed=demo.SEED)
+        folder = data_folder / "runs" / demo.DATASET / run.name
+        network = build_network(run.train.network, 2, dual=objective.dual, seed=1)
+        write_json(folder / "config.json", config.to_dict(run))
+        save_weights(folder / "best.safetensors", network, {})
+        write_json(folder / "result.json", result)
+    return tiny
 
 
 def test_an_effect_that_is_not_reproduced_makes_no_study(db, tiny, data_folder):
@@ -195,14 +223,12 @@ def logins(lines):
     return {words[1]: words[3] for words in told}
 
 
-def test_a_study_is_set_up_and_a_second_demo_uses_it(
-    db, tiny, monkeypatch, rhea, data_folder
-):
+def test_a_study_is_set_up_and_a_second_demo_uses_it(db, trained, monkeypatch, rhea):
     held = [Claim("the effect", 1.0, 0.5, above=True)]
     monkeypatch.setattr(demo, "claims", lambda _: held)
     before = User.objects.get(pk=rhea.pk).password
 
-    lines = run(*tiny)
+    lines = run(*trained)
     study = Study.objects.get()
     assert study.state == Study.State.OPEN
     assert study.cases.count() == 2
@@ -216,7 +242,7 @@ def test_a_study_is_set_up_and_a_second_demo_uses_it(
     assert "The paper's effect is reproduced on the phantom." in lines
     made = list(study.enrolments.values_list("pk", flat=True))
 
-    lines = run(*tiny)
+    lines = run(*trained)
     assert sum("was finished before" in line for line in lines) == 3
     again = Study.objects.get()
     assert (again.pk, again.state) == (study.pk, Study.State.OPEN)
