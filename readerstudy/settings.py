@@ -4,6 +4,7 @@ A fresh clone runs without any configuration: SQLite, static files and a generat
 secret key, all under the data folder. `.env.example` lists every variable.
 """
 
+import fcntl
 import os
 import secrets
 from pathlib import Path
@@ -27,20 +28,24 @@ READERSTUDY_DATA = Path(
 def _kept_secret_key(path: Path) -> str:
     """Read the secret key at `path`, making it first if it is not there."""
     try:
+        if path.exists() and (key := path.read_text()):
+            return key
         path.parent.mkdir(parents=True, exist_ok=True)
-        # O_EXCL: of two processes that start at once, one writes and both read.
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        pass
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        with os.fdopen(descriptor, "r+") as file:
+            # Of processes that start at once one writes and all read the same. If one
+            # is killed here, the lock goes with it and the next finds an empty file.
+            fcntl.flock(file, fcntl.LOCK_EX)
+            key = file.read()
+            if not key:
+                key = secrets.token_urlsafe(50)
+                file.write(key)
+            return key
     except OSError as error:
         raise ImproperlyConfigured(
-            f"Cannot write a secret key to {path}: {error.strerror}. "
+            f"Cannot keep a secret key in {path}: {error.strerror}. "
             "Set SECRET_KEY, or READERSTUDY_DATA to a folder that can be written."
         ) from error
-    else:
-        with os.fdopen(descriptor, "w") as file:
-            file.write(secrets.token_urlsafe(50))
-    return path.read_text()
 
 
 SECRET_KEY = env.str("SECRET_KEY", default="") or _kept_secret_key(
