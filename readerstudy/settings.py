@@ -28,21 +28,24 @@ READERSTUDY_DATA = Path(
 def _kept_secret_key(path: Path) -> str:
     """Read the secret key at `path`, making it first if it is not there."""
     try:
+        if path.exists() and (key := path.read_text()):
+            return key
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        with os.fdopen(descriptor, "r+") as file:
+            # Of processes that start at once one writes and all read the same. If one
+            # is killed here, the lock goes with it and the next finds an empty file.
+            fcntl.flock(file, fcntl.LOCK_EX)
+            key = file.read()
+            if not key:
+                key = secrets.token_urlsafe(50)
+                file.write(key)
+            return key
     except OSError as error:
         raise ImproperlyConfigured(
-            f"Cannot write a secret key to {path}: {error.strerror}. "
+            f"Cannot keep a secret key in {path}: {error.strerror}. "
             "Set SECRET_KEY, or READERSTUDY_DATA to a folder that can be written."
         ) from error
-    with os.fdopen(descriptor, "r+") as file:
-        # Of two processes that start at once, one writes and the other waits for it.
-        fcntl.flock(file, fcntl.LOCK_EX)
-        key = file.read()
-        if not key:
-            key = secrets.token_urlsafe(50)
-            file.write(key)
-    return key
 
 
 SECRET_KEY = env.str("SECRET_KEY", default="") or _kept_secret_key(
@@ -129,10 +132,11 @@ TEMPLATES = [
     },
 ]
 
-_DATABASE_URL = env.str("DATABASE_URL", default="") or (
-    f"sqlite:///{READERSTUDY_DATA / 'readerstudy.sqlite3'}"
-)
-DATABASES: dict[str, dict[str, Any]] = {"default": env.db_url_config(_DATABASE_URL)}
+DATABASES: dict[str, dict[str, Any]] = {
+    "default": env.db(
+        "DATABASE_URL", default=f"sqlite:///{READERSTUDY_DATA / 'readerstudy.sqlite3'}"
+    )
+}
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     DATABASES["default"]["OPTIONS"] = {
         # Writers queue for `timeout` seconds. A transaction that reads first and

@@ -6,6 +6,7 @@ the images suffices. `BBox_List_2017.csv` and the lists `test_list.txt` and
 `train_val_list.txt` are used where they are there.
 """
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -17,6 +18,7 @@ from mlcore.datasets.decode import read_image
 from mlcore.datasets.source import (
     Source,
     chosen_classes,
+    plain_text,
     read_csv,
     require_columns,
     source_digest,
@@ -157,6 +159,8 @@ def _read_entries(path: Path, images: Mapping[str, str]) -> list[_Entry]:
             raise TableError(f"{where}: {file} is listed twice.")
         if not file or not patient:
             raise TableError(f"{where}: image or patient is empty.")
+        for text in (file, patient, sex, view):
+            plain_text(text, where)
         entries[file] = _Entry(
             file=file,
             path=images.get(file, ""),
@@ -186,7 +190,7 @@ def _age(text: str, where: str) -> int | None:
     if not text:
         return None
     number, unit = (text[:-1], text[-1]) if text[-1] in "YMD" else (text, "Y")
-    if not (number.isascii() and number.isdigit()):
+    if not re.fullmatch("[0-9]{1,9}", number):
         raise TableError(f'{where}: "{text}" is no age.')
     years = int(number) // {"Y": 1, "M": 12, "D": 365}[unit]
     # A few rows say 400 and more: a slip of the source, so not known.

@@ -26,8 +26,17 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 # comes near either, so the warning is an error too; as a filter it holds in any thread.
 warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
 
-# What Pillow raises for a file that is damaged somewhere inside.
-_DAMAGED = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error)
+# What Pillow raises for a file that is damaged somewhere inside; TypeError for a TIFF
+# whose second image has no width.
+_DAMAGED = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    IndexError,
+    TypeError,
+    struct.error,
+)
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")

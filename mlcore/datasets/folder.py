@@ -13,6 +13,7 @@ Columns of `labels.csv`:
 The file is UTF-8 with commas; a byte-order mark and Windows line ends do no harm.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -25,6 +26,7 @@ from mlcore.datasets.source import (
     CsvRow,
     Source,
     chosen_classes,
+    plain_text,
     read_csv,
     relative_path,
     require_columns,
@@ -124,6 +126,7 @@ def _columns(
     if not findings:
         raise TableError(f"{path} has no column of a finding.")
     for name in others:
+        plain_text(name, f"{path}: column")
         if name.removeprefix(MASK_PREFIX) not in findings:
             raise TableError(f'{path}: column "{name}" is of no finding.')
     return _Columns(header, findings, chosen_classes(findings, classes))
@@ -143,8 +146,11 @@ def _read_row(root: Path, columns: _Columns, line: CsvRow) -> _Row:
         raise TableError(
             f'{where}: unknown split "{cells["split"]}"; known: {", ".join(SPLITS)}.'
         )
+    for name in header:
+        if name in META_COLUMNS or name.startswith(MASK_PREFIX):
+            plain_text(cells[name], where)
     age = cells.get("age", "")
-    if not (age == "" or (age.isascii() and age.isdigit())):
+    if not re.fullmatch("[0-9]{0,3}", age):
         raise TableError(f'{where}: age "{age}" is not a number of whole years.')
     return _Row(
         file=relative_path(root, cells["file"]),

@@ -1,6 +1,7 @@
 """What every importer shares: its result, and careful reading of what people send."""
 
 import csv
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -8,6 +9,8 @@ from typing import Any
 
 from mlcore.datasets.table import ImageRecord, TableError
 from mlcore.files import canonical_json, sha256_bytes, sha256_file
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +80,17 @@ def require_columns(path: Path, header: Sequence[str], names: Iterable[str]) -> 
             raise TableError(f'{path} has no column "{name}" (found: {found}).')
 
 
+def plain_text(text: str, where: str) -> str:
+    """`text`, which is to name something in the table and in messages.
+
+    Raises:
+        TableError: it holds a line break, a NUL or another control character.
+    """
+    if _CONTROL.search(text):
+        raise TableError(f"{where}: {text!r} holds a control character.")
+    return text
+
+
 def relative_path(root: Path, text: str) -> str:
     """`text` as a normalised path below `root`, with forward slashes.
 
@@ -91,7 +105,10 @@ def relative_path(root: Path, text: str) -> str:
 
 
 def _inside(root: Path, path: PurePosixPath) -> bool:
-    return (root / path).resolve().is_relative_to(root.resolve())
+    try:
+        return (root / path).resolve().is_relative_to(root.resolve())
+    except RuntimeError:  # links that lead to each other, in Python up to 3.12
+        return False
 
 
 def source_digest(

@@ -131,6 +131,9 @@ def read_bundle(folder: Path) -> Bundle:
         BundleError: the file and the cause, in one line.
     """
     path = folder / "manifest.json"
+    if path.exists() and not path.is_file():
+        # A pipe would be waited for, a device read without end.
+        raise BundleError(f"{path}: not a file.")
     try:
         manifest = path.read_bytes()
         root = json.loads(manifest, parse_constant=_refuse_constant)

@@ -1,5 +1,6 @@
 """Raw images in, one image table out."""
 
+import math
 import os
 from argparse import ArgumentTypeError
 from collections.abc import Callable, Iterable, Iterator
@@ -31,7 +32,9 @@ class Command(BaseCommand):
         add("format", choices=sorted(FORMATS), help="form of the source")
         add("source", nargs="?", type=Path, help="folder of the source")
         add("--name", required=True, help="of the data set")
-        add("--image-size", type=_from(8), default=256, help="pixels a side (256)")
+        add(
+            "--image-size", type=_from(8, 2048), default=256, help="pixels a side (256)"
+        )
         add("--seed", type=_from(0), default=1, help="of splits and phantoms (1)")
         add("--workers", type=_from(1), default=os.cpu_count() or 1, help="threads")
         add("--classes", **some, help="the findings to import; default all")
@@ -87,13 +90,14 @@ class Command(BaseCommand):
                 self.stdout.write(f"{number} of {count} images")
 
 
-def _from(least: int) -> Callable[[str], int]:
-    """A type of argument: whole numbers from `least` on."""
+def _from(least: int, most: float = math.inf) -> Callable[[str], int]:
+    """A type of argument: whole numbers from `least` on, up to `most`."""
 
     def parse(text: str) -> int:
-        if text.isascii() and text.isdigit() and int(text) >= least:
+        if text.isascii() and text.isdigit() and least <= int(text) <= most:
             return int(text)
-        raise ArgumentTypeError(f'"{text}" is not a whole number from {least} on')
+        up_to = f" to {most}" if most < math.inf else " on"
+        raise ArgumentTypeError(f'"{text}" is not a whole number from {least}{up_to}')
 
     return parse
 

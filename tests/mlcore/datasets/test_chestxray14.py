@@ -237,6 +237,8 @@ BAD_LISTS = {
         f'{LIST} line 2: unknown finding "Fracture"',
     ),
     "no patient": (HEADER, [ROWS[0].replace(",0,1,", ",0,,")], "patient is empty"),
+    "an endless age": (HEADER, [ROWS[0].replace("057", "9" * 5000)], "is no age"),
+    "no text": (HEADER, [ROWS[0].replace(",0,1,", ",0,1\0,")], "holds a control"),
     "a strange age": (HEADER, [ROWS[0].replace("057", "old")], '"old" is no age'),
 }
 

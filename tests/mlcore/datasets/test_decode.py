@@ -92,10 +92,20 @@ def flip_bit(content):
     return bytes(changed)
 
 
+def with_empty_directory(content):
+    """A TIFF that names a second image and says nothing of it, not even its width."""
+    at = int.from_bytes(content[4:8], "little")
+    tags = int.from_bytes(content[at : at + 2], "little")
+    following = at + 2 + 12 * tags
+    place = len(content).to_bytes(4, "little")
+    return content[:following] + place + content[following + 4 :] + bytes(6)
+
+
 PNG = "a.png"
 UNREADABLE = {
     "truncated": (PNG, lambda whole: whole[: len(whole) // 2], "does not decode"),
     "a flipped bit": (PNG, flip_bit, "does not decode"),
+    "a TIFF of one image and a bit": ("a.tif", with_empty_directory, "does not decode"),
     "text": (PNG, lambda _: b"file,patient_id\n", "is no PNG, JPEG or TIFF image"),
     "empty": (PNG, lambda _: b"", "is no PNG, JPEG or TIFF image"),
     "a bomb": (PNG, lambda _: png_of(60_000, 60_000), "89 megapixels"),

@@ -154,6 +154,11 @@ BAD = {
     "an absolute path": ([HEADER, "/etc/passwd,p1,1"], "leaves the folder"),
     "a drive": ([HEADER, "C:\\a.png,p1,1"], "leaves the folder"),
     "no path": ([HEADER, ",p1,1"], "leaves the folder"),
+    "no text": ([HEADER, "a\0.png,p1,1"], "line 2: 'a\\x00.png' holds a control"),
+    "two lines": ([HEADER, 'a.png,"p\n1",1'], "'p\\n1' holds a control character"),
+    "an escape": (["file,patient_id,\x1b[2J", "a.png,p1,1"], "holds a control"),
+    "no age": ([f"{HEADER},age", "a.png,p1,1,old"], "not a number of whole years"),
+    "an endless age": ([f"{HEADER},age", f"a.png,p1,1,{'9' * 5000}"], "whole years"),
     "a strange split": ([f"{HEADER},split", "a.png,p1,1,valid"], 'split "valid"'),
     "half the splits": (
         [f"{HEADER},split", "a.png,p1,1,train", "c.png,p2,1,"],
@@ -195,6 +200,20 @@ def test_a_link_that_leaves_the_folder_is_refused(root, tmp_path):
 
     with pytest.raises(TableError, match="leaves the folder"):
         read(root)
+
+
+def test_a_link_to_itself_is_refused(root):
+    (root / "loop.png").symlink_to(root / "loop.png")
+    labelled(root, [HEADER, "loop.png,p1,1"])
+
+    with pytest.raises(TableError, match="leaves the folder"):
+        read(root)
+
+
+def test_a_report_of_several_lines_does_no_harm_in_a_column_that_is_ignored(root):
+    labelled(root, [f"{HEADER},report", 'a.png,p1,1,"one\ntwo"'])
+
+    assert read(root, ignore_columns=["report"]).count == 1
 
 
 def test_a_list_in_another_encoding_is_refused(root):

@@ -292,10 +292,11 @@ def test_it_refuses_a_folder_in_place_of_a_file(bundle):
     assert "images/0001.npy: not a file" in refusal_of(bundle)
 
 
-def test_it_does_not_wait_for_a_pipe(bundle):
-    (bundle / "images/0001.npy").unlink()
-    os.mkfifo(bundle / "images/0001.npy")
-    assert "images/0001.npy: not a file" in refusal_of(bundle)
+@pytest.mark.parametrize("name", ["images/0001.npy", "manifest.json"])
+def test_it_does_not_wait_for_a_pipe(bundle, name):
+    (bundle / name).unlink()
+    os.mkfifo(bundle / name)
+    assert f"{name}: not a file" in refusal_of(bundle)
 
 
 @pytest.mark.parametrize("name", ["images/0002.npy", "overlays/0001-dual_bn.npy"])

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 
 import pytest
+from django.core.exceptions import ImproperlyConfigured
 
 from readerstudy.settings import _kept_secret_key
 from tests.conftest import ROOT
@@ -112,6 +113,23 @@ def test_processes_that_start_at_once_have_one_secret_key(tmp_path):
             keys = set(pool.map(key, [path] * 6))
             assert keys == {path.read_text()}
             assert len(keys.pop()) >= 50
+
+
+def test_a_process_that_was_killed_before_it_wrote_leaves_no_empty_key(tmp_path):
+    path = tmp_path / "secret_key"
+    path.touch()
+
+    key = _kept_secret_key(path)
+
+    assert key
+    assert path.read_text() == key
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "data").write_text("no folder")
+
+    with pytest.raises(ImproperlyConfigured, match=r"secret key in .*Set SECRET_KEY"):
+        _kept_secret_key(tmp_path / "data" / "secret_key")
 
 
 def test_sqlite_keeps_what_it_has_acknowledged(read):
