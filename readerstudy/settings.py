@@ -132,11 +132,10 @@ TEMPLATES = [
     },
 ]
 
-DATABASES: dict[str, dict[str, Any]] = {
-    "default": env.db(
-        "DATABASE_URL", default=f"sqlite:///{READERSTUDY_DATA / 'readerstudy.sqlite3'}"
-    )
-}
+_DATABASE_URL = env.str("DATABASE_URL", default="") or (
+    f"sqlite:///{READERSTUDY_DATA / 'readerstudy.sqlite3'}"
+)
+DATABASES: dict[str, dict[str, Any]] = {"default": env.db_url_config(_DATABASE_URL)}
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     DATABASES["default"]["OPTIONS"] = {
         # Writers queue for `timeout` seconds. A transaction that reads first and
