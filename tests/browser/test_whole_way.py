@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from django.contrib.auth.models import User
 from playwright.sync_api import Page, expect
 from scipy import stats
@@ -54,6 +55,20 @@ def sit_down(browser, live_server, complaints) -> Iterator[Callable[[], Page]]:
     yield sit_down
     for context in contexts:
         context.close()
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """PyTorch on one core, for a test whose time should be bounded on busy machines.
+
+    Its threads wait for each other at every operation, actively. Measured on two cores
+    (single_bn, images/s): 105 with two threads, 80 with one; beside another busy
+    process 30 and 88.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 def answer(shown: bytes, username: str) -> int:
@@ -165,7 +180,7 @@ def make_bundle(source: Path, folder: Path) -> Path:
 
 
 def test_real_radiographs_become_a_tested_table_of_ratings(
-    shared_data, tmp_path, sit_down, rhea, omar, ada
+    shared_data, tmp_path, one_thread, sit_down, rhea, omar, ada
 ):
     readers = [rhea, omar]
     bundle = make_bundle(shared_data / DATASET, tmp_path / "bundle")
