@@ -26,7 +26,7 @@ demo: setup
 
 run: setup
 	$(BIN)/python manage.py migrate --verbosity 0
-	$(BIN)/gunicorn readerstudy.wsgi --workers 2 --threads 4 --bind $(ADDRESS)
+	$(BIN)/gunicorn readerstudy.wsgi --bind $(ADDRESS)
 
 test: setup
 	$(BIN)/python -m tests.browser.install

@@ -226,6 +226,6 @@ def _data() -> Path:
 def _serve(address: str) -> None:
     """Become the server: torch and pandas, loaded by the trainings, go with us."""
     sys.stdout.flush()
-    arguments = ["readerstudy.wsgi", "--workers=2", "--threads=4", f"--bind={address}"]
+    arguments = ["readerstudy.wsgi", f"--bind={address}"]
     os.chdir(settings.BASE_DIR)
     os.execv(sys.executable, [sys.executable, "-m", "gunicorn", *arguments])  # noqa: S606
