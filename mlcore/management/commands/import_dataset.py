@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import DatabaseError
 from rich.progress import track
 
 from mlcore.datasets.importing import (
@@ -19,6 +18,7 @@ from mlcore.datasets.importing import (
 )
 from mlcore.datasets.table import SPLITS, ImageTable, TableError, verify_table
 from mlcore.datasets.write import TableImage
+from mlcore.management.database import require_table
 from mlcore.management.locate import check_name, table_folder, tables_root
 from mlcore.models import Dataset
 
@@ -62,7 +62,7 @@ class Command(BaseCommand):
 
     def _import(self, name: str, options: dict[str, Any]) -> tuple[ImageTable, str]:
         folder = tables_root() / check_name(name)
-        _require_database()
+        require_table(Dataset)
         source = read_source(options["format"], _import_options(options))
         for note in source.notes:
             self.stdout.write(f"Note: {note}.")
@@ -115,15 +115,6 @@ def _import_options(options: dict[str, Any]) -> ImportOptions:
         modality=options["modality"],
         images=options["images"],
     )
-
-
-def _require_database() -> None:
-    """Fail before the work, not after it, if the admin's row cannot be written."""
-    try:
-        Dataset.objects.exists()
-    except DatabaseError as error:
-        message = "The database is not ready: run `manage.py migrate` first."
-        raise CommandError(message) from error
 
 
 def _mirror(table: ImageTable) -> None:

@@ -4,7 +4,6 @@ from typing import Any
 
 import torch
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import DatabaseError
 
 from mlcore.datasets.table import ImageTable, TableError, open_table
 from mlcore.engine.config import PRESETS, EngineError, RunConfig, to_dict
@@ -12,6 +11,7 @@ from mlcore.engine.networks import find_device
 from mlcore.engine.objectives import OBJECTIVES
 from mlcore.engine.runs import check_startable, configure, open_run
 from mlcore.engine.train import train
+from mlcore.management.database import require_table
 from mlcore.management.locate import runs_root, table_folder
 from mlcore.management.progress import shown
 from mlcore.models import TrainingRun
@@ -59,7 +59,7 @@ class Command(BaseCommand):
             for variant in dict.fromkeys(options["variants"] or OBJECTIVES)
         ]
         device = find_device(options["device"])
-        _require_database()
+        require_table(TrainingRun)
         # All of them first: the third must not fail after the first two took a day.
         for config in configs:
             folder = runs_root(table.name) / config.name
@@ -96,13 +96,3 @@ def _summary(result: dict[str, Any]) -> str:
         for finding, area in result["dev"]["auc"].items()
     ]
     return f"dev loss {result['dev']['loss']:.3f}, AUC {', '.join(areas)}"
-
-
-def _require_database() -> None:
-    """Fail before the work, not after it, if the admin's row cannot be written."""
-    try:
-        TrainingRun.objects.exists()
-    except DatabaseError as error:
-        raise CommandError(
-            "The database is not ready: run `manage.py migrate` first."
-        ) from error
