@@ -15,7 +15,7 @@ from scipy import sparse
 
 from mlcore.evaluation.metrics import known_cases
 
-Counts = NDArray[np.uint16] | NDArray[np.uint32]
+Counts = NDArray[np.unsignedinteger[Any]]
 Floats = NDArray[np.float64]
 
 
@@ -45,7 +45,8 @@ class Tally:
     @property
     def positives(self) -> Floats:
         """(B,) all positives."""
-        return self.missed[-1]
+        every: Floats = self.missed[-1]
+        return every
 
     def rest_of(self, whole: "Tally") -> "Tally":
         """What `whole` (B = 1) counts and this one does not."""
@@ -54,7 +55,8 @@ class Tally:
     def wins(self) -> Floats:
         """(B,) twice the pairs that are ranked rightly, ties counted half."""
         at = np.diff(self.missed, axis=0)
-        return np.einsum("kb,kb->b", at, self.below + self.not_above)
+        wins: Floats = np.einsum("kb,kb->b", at, self.below + self.not_above)
+        return wins
 
     def auc(self) -> Floats:
         """(B,) area under the ROC curve; NaN without positives or negatives."""
@@ -182,7 +184,7 @@ def rank(
     )
 
 
-def count_type(largest_sum: int) -> type[np.uint16] | type[np.uint32]:
+def count_type(largest_sum: int) -> type[np.unsignedinteger[Any]]:
     """The smallest type for weights whose columns add up to at most `largest_sum`.
 
     Half as many bytes are twice as many weightings for the same traffic of memory.

@@ -1,7 +1,6 @@
 """Bootstrap intervals. Cases are redrawn once and shared by all that is compared."""
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -62,7 +61,6 @@ def bootstrap(
     redraws: int,
     rng: np.random.Generator,
     patients: Sequence[object] | None = None,
-    workers: int = 1,
 ) -> Redraws:
     """Redraw the cases with replacement and measure every variant and finding anew.
 
@@ -72,12 +70,11 @@ def bootstrap(
             with the others and left out of that finding.
         cutoffs: (variants, findings) fixed cutoffs; NaN where there is none.
         redraws: how many; the first ones do not depend on how many follow.
-        rng: freshly seeded; its children draw one block of redraws each, so that the
-            same seed gives the same redraws whatever the workers.
+        rng: freshly seeded; its children draw one block of 64 redraws each. The same
+            seed gives the same redraws, whatever scores are measured on them.
         patients: (n,) who each case is of. Whole patients are redrawn, as many as
             there are, since cases of one patient are not independent. None: each case
             is a patient of its own.
-        workers: threads.
 
     Raises:
         ValueError: shapes do not fit, there is no case, or see `metrics.known_cases`.
@@ -96,24 +93,15 @@ def bootstrap(
         for variant, row in enumerate(cutoffs)
     ]
     found = np.full((len(fields(Redraws)), redraws, *cutoffs.shape), np.nan)
-    blocks = range(0, redraws, _BLOCK)
-
-    def fill(start: int, source: np.random.Generator) -> None:
+    starts = range(0, redraws, _BLOCK)
+    # One after the other: with two threads 10,000 redraws took 8.8 s in place of 6.5.
+    for start, source in zip(starts, rng.spawn(len(starts)), strict=True):
         block = found[:, start : start + _BLOCK]
-        counts = redraw_counts(unit_of_case, source)
+        counts = redraw_counts(unit_of_case, source)[:, : block.shape[1]]
         for variant, row in enumerate(rankings):
             for finding, ranking in enumerate(row):
                 if ranking is not None:
-                    values = measures(ranking.tally(counts))
-                    block[:, :, variant, finding] = values[:, : block.shape[1]]
-
-    sources = rng.spawn(len(blocks))
-    if workers == 1:
-        for start, source in zip(blocks, sources, strict=True):
-            fill(start, source)
-    else:
-        with ThreadPoolExecutor(workers) as pool:
-            list(pool.map(fill, blocks, sources))
+                    block[:, :, variant, finding] = measures(ranking.tally(counts))
     return Redraws(*found)
 
 
