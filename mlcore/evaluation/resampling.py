@@ -107,9 +107,7 @@ def bootstrap(
 
 def measures(tally: Tally) -> Floats:
     """(6, B): the attributes of `Redraws`, in their order, for each weighting."""
-    fixed = tally.rates(
-        tally.missed_at_cutoff, tally.negatives - tally.below_cutoff
-    )
+    fixed = tally.rates(tally.missed_at_cutoff, tally.negatives - tally.below_cutoff)
     best = tally.rates(*tally.closest_to_corner())
     return np.stack([tally.auc(), tally.average_precision(), *fixed, *best])
 
@@ -143,7 +141,9 @@ def number_patients(patients: Sequence[object] | None, cases: int) -> NDArray[np
     if len(patients) != cases:
         raise ValueError(f"{len(patients)} patients are given for {cases} cases.")
     numbers: dict[object, int] = {}
-    return np.array([numbers.setdefault(one, len(numbers)) for one in patients], np.intp)
+    return np.array(
+        [numbers.setdefault(one, len(numbers)) for one in patients], np.intp
+    )
 
 
 def redraw_counts(unit_of_case: NDArray[np.intp], rng: np.random.Generator) -> Counts:

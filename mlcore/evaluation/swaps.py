@@ -1,4 +1,4 @@
-"""Do two models differ? Their predictions are swapped, case by case, by the toss of a coin.
+"""Do two models differ? Their predictions are swapped, case by case, by tossed coins.
 
 If the models are equally good, it makes no difference which of them gave which of a
 case's two scores, and the observed difference is one of many that swaps give.

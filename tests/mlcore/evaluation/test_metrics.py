@@ -188,7 +188,7 @@ def test_a_score_that_is_not_finite_is_refused(bad):
 
 
 def test_a_label_that_is_no_label_is_refused():
-    with pytest.raises(ValueError, match="must be 1, 0 or NaN .* not -1"):
+    with pytest.raises(ValueError, match=r"must be 1, 0 or NaN .* not -1"):
         known_cases([0.1, 0.2], [1, -1])
 
 
