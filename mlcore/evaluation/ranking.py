@@ -144,21 +144,14 @@ class Ranking:
         )
 
 
-def rank(
-    scores: ArrayLike, labels: ArrayLike, cutoff: float | None = None
-) -> Ranking | None:
+def rank(scores: ArrayLike, labels: ArrayLike, cutoff: float | None = None) -> Ranking:
     """Sort the cases once (see `metrics.known_cases`).
 
     Args:
         scores, labels: (n,); cases of unknown label get no weight.
         cutoff: a fixed one, at which the tally counts as well.
-
-    Returns:
-        None if no case has a known label.
     """
     known, positive = known_cases(scores, labels)
-    if not len(known):
-        return None
     cases = np.flatnonzero(~np.isnan(np.asarray(labels, np.float64)))
     order = np.argsort(known, kind="stable")
     known, positive, cases = known[order], positive[order], cases[order]

@@ -100,8 +100,7 @@ def bootstrap(
         counts = redraw_counts(unit_of_case, source)[:, : block.shape[1]]
         for variant, row in enumerate(rankings):
             for finding, ranking in enumerate(row):
-                if ranking is not None:
-                    block[:, :, variant, finding] = measures(ranking.tally(counts))
+                block[:, :, variant, finding] = measures(ranking.tally(counts))
     return Redraws(*found)
 
 

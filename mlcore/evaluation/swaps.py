@@ -28,8 +28,8 @@ class SwapP:
 
     Attributes:
         difference: observed.
-        p_share: share of the swaps whose difference lies beyond the observed one on
-            its own side of zero, equal ones not counted; the paper's form.
+        p_share: share of the swaps whose difference lies above the observed one (or
+            below, if that is negative), equal ones not counted; the paper's form.
         p: two-sided, (b + 1) / (swaps + 1), where b swaps give a difference at least
             as large in size (Phipson and Smyth 2010); never 0.
     """
@@ -85,7 +85,7 @@ def swap_test(
     The paper's test is `swaps=1000, ranked=False` and `p_share`. Raw scores have next
     to no power between models of different calibration, since swaps then mix two
     scales; with `ranked`, each model's scores are first replaced by their ranks among
-    its own (E. S. Venkatraman, C. B. Begg, Biometrika 83 (1996) 835-848).
+    its own (after E. S. Venkatraman, C. B. Begg, Biometrika 83 (1996) 835-848).
 
     Args:
         first, second: (n,) scores of the two models; higher means more likely.
@@ -100,9 +100,9 @@ def swap_test(
         ValueError: shapes do not fit, or see `metrics.known_cases`.
     """
     unit_of_case = number_patients(patients, len(np.asarray(labels)))
+    if reason := reason_undefined(known_cases(first, labels)[1]):
+        return SwapTest(swaps, ranked, reason=reason)
     pair = pair_models(first, second, labels, ranked=ranked)
-    if isinstance(pair, str):
-        return SwapTest(swaps, ranked, reason=pair)
     known = ~np.isnan(np.asarray(labels, np.float64))
     observed = differences(pair, np.zeros((pair.n, 1), bool))[:, 0]
     beyond, as_large = np.zeros(3, np.int64), np.zeros(3, np.int64)
@@ -127,17 +127,14 @@ def swap_test(
 
 def pair_models(
     first: ArrayLike, second: ArrayLike, labels: ArrayLike, *, ranked: bool
-) -> Pair | str:
-    """Sort two models' scores together; a reason, in words, where there is no curve."""
+) -> Pair:
+    """Sort the scores of two models together, or their ranks within each model."""
     (one, positive), (other, _) = (
         known_cases(scores, labels) for scores in (first, second)
     )
-    if reason := reason_undefined(positive):
-        return reason
     if ranked:
         one, other = stats.rankdata(one), stats.rankdata(other)
     ranking = rank(np.append(one, other), np.append(positive, positive))
-    assert ranking is not None  # noqa: S101 - there are positives and negatives
     n = len(positive)
     everyone = np.ones((2 * n, 1), count_type(2 * n))
     return Pair(ranking, ranking.tally(everyone), n)
@@ -173,7 +170,8 @@ def mcnemar(first: Flags, second: Flags) -> float:
     """Exact two-sided p that two models call equally many cases positive.
 
     With the positives alone this compares sensitivities at fixed cutoffs, with the
-    negatives alone specificities; it is what swaps of the calls would give.
+    negatives alone specificities; it is what all swaps of the calls would give. Cases
+    count as independent, also those of one patient.
 
     Args:
         first, second: (n,) whether each model calls the case positive.

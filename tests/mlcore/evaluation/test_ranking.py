@@ -103,8 +103,9 @@ def test_cases_of_one_kind_have_half_a_fixed_point_and_nothing_else(label):
     np.testing.assert_allclose(got, [[np.nan] * 4 + fixed] * 4)
 
 
-def test_cases_without_labels_have_no_ranking():
-    assert rank([1, 2], [np.nan, np.nan]) is None
+def test_cases_without_labels_have_no_number_at_all():
+    weights = np.ones((2, 4), np.uint16)
+    assert np.isnan(measured([1, 2], [np.nan, np.nan], weights, cutoff=1)).all()
 
 
 def test_without_a_cutoff_nothing_is_counted_at_one():
