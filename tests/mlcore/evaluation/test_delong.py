@@ -2,7 +2,7 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -70,6 +70,7 @@ def test_the_covariance_of_three_agrees_with_r():
     assert stats.chi2.sf(chisq, 2) == close(golden["p"])
 
 
+@settings(deadline=None)
 @given(
     st.integers(2, 8),
     st.integers(2, 8),

@@ -3,7 +3,7 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sk
 
@@ -79,6 +79,7 @@ def test_area_and_cutoff_agree_with_r(name):
     assert (lower + result.best.cutoff) / 2 == close(best["threshold"])
 
 
+@settings(deadline=None)
 @given(cases())
 def test_the_curves_are_scikit_learns(drawn):
     scores, labels = drawn
@@ -97,6 +98,7 @@ def test_the_curves_are_scikit_learns(drawn):
     np.testing.assert_allclose(points.sensitivity, recall[::-1], atol=1e-12)
 
 
+@settings(deadline=None)
 @given(cases())
 def test_areas_are_scikit_learns(drawn):
     scores, labels = drawn
@@ -117,6 +119,7 @@ def test_areas_of_many_tied_scores_are_scikit_learns(noisy):
     assert result.ap == pytest.approx(sk.average_precision_score(*pair), abs=1e-12)
 
 
+@settings(deadline=None)
 @given(cases())
 def test_the_best_cutoff_is_the_closest_of_all_and_then_the_most_sensitive(drawn):
     scores, labels = drawn
@@ -170,6 +173,7 @@ def test_what_has_no_positive_or_no_negative_has_no_number(
     assert (point.sensitivity, point.specificity) == (sensitivity, specificity)
 
 
+@settings(deadline=None)
 @given(cases(), st.floats(0.1, 5), st.floats(-5, 5))
 def test_areas_depend_on_the_order_of_the_scores_alone(drawn, scale, shift):
     scores, labels = drawn

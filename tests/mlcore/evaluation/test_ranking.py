@@ -2,7 +2,7 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlcore.evaluation.metrics import at_cutoff, discriminate
@@ -53,6 +53,7 @@ def weighted(draw):
     return scores, labels, weights
 
 
+@settings(deadline=None)
 @given(weighted(), st.sampled_from([-2, -0.5, 0.0, 0.1, 2]), st.sampled_from("HI"))
 def test_counting_is_repeating_the_cases(drawn, cutoff, kind):
     scores, labels, weights = drawn
@@ -114,6 +115,7 @@ def test_without_a_cutoff_nothing_is_counted_at_one():
     assert np.isnan(tally.below_cutoff).all()
 
 
+@settings(deadline=None)
 @given(weighted())
 def test_what_is_left_of_the_whole_is_the_tally_of_the_other_weights(drawn):
     scores, labels, weights = drawn
