@@ -14,7 +14,7 @@ from mlcore.datasets.table import open_table
 from mlcore.engine import config
 from mlcore.engine.checkpoint import save_weights
 from mlcore.engine.networks import build_network
-from mlcore.engine.objectives import OBJECTIVES
+from mlcore.engine.objectives import VARIANTS, find_objective
 from mlcore.engine.runs import configure
 from mlcore.files import write_json
 from mlcore.models import TrainingRun
@@ -196,7 +196,8 @@ def trained(tiny, data_folder):
     call_command("import_dataset", "phantom", f"--name={demo.DATASET}", *options)
     table = open_table(data_folder / "tables" / demo.DATASET)
     result = {"finished_at": "2026-01-01", "dev": {"loss": 0.5, "auc": {}}}
-    for variant, objective in OBJECTIVES.items():
+    for variant in VARIANTS:
+        objective = find_objective(variant)
         run = configure(table, variant, "demo", seed=demo.SEED)
         folder = data_folder / "runs" / demo.DATASET / run.name
         network = build_network(run.train.network, 2, dual=objective.dual, seed=1)

@@ -7,7 +7,7 @@ import torch
 from mlcore.engine.checkpoint import save_weights
 from mlcore.engine.config import EngineError, to_dict
 from mlcore.engine.networks import build_network
-from mlcore.engine.objectives import OBJECTIVES
+from mlcore.engine.objectives import VARIANTS
 from mlcore.engine.runs import (
     check_runs,
     check_startable,
@@ -34,7 +34,7 @@ def make_run(
 
 @pytest.fixture
 def root(tmp_path, table):
-    for variant in OBJECTIVES:
+    for variant in VARIANTS:
         make_run(tmp_path / "runs", table, variant)
     return tmp_path / "runs"
 
@@ -61,7 +61,7 @@ def test_an_override_with_the_presets_own_value_is_none(table):
 def test_the_newest_finished_run_of_each_variant_is_chosen(root, table):
     newer = [
         make_run(root, table, name, seed=2, finished="2026-02-01T00:00:00+00:00")
-        for name in OBJECTIVES
+        for name in VARIANTS
     ]
     make_run(root, table, "standard", seed=3, finished=None)
     make_run(
