@@ -85,7 +85,7 @@ class World:
         known = signature(DistributedDataParallel).parameters
         name = "forward_sync_buffers"
         option = name if name in known else "broadcast_buffers"
-        return DistributedDataParallel(model, **{option: False})
+        return DistributedDataParallel(model, **{option: False})  # type: ignore[arg-type]
 
 
 ALONE = World()

@@ -278,7 +278,7 @@ def _finish(training: _Training, progress: Progress) -> dict[str, Any]:
     if world.main:
         write_json(training.folder / "result.json", result)
     training.on_event({"event": "finished", "result": result})
-    return result
+    return world.from_main(lambda: result)
 
 
 def _set_up(
