@@ -6,11 +6,26 @@ not underflow.
 """
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 LossFunction = Callable[[Tensor], Tensor]
+
+
+class Attacked(NamedTuple):
+    """Attacked images, and which of them the attack could not take hold of.
+
+    Attributes:
+        images: (N, ...) detached, within the ball and within [0, 1].
+        zero_gradient: (N,) bool, true where the first gradient was 0 at every pixel.
+            With the sign of 0 the image never moves: float32 loses the gradient of a
+            label told with a logit of about 17 or more, which robustness is not.
+    """
+
+    images: Tensor
+    zero_gradient: Tensor
 
 
 def input_gradient(loss_fn: LossFunction, x: Tensor) -> Tensor:
@@ -33,7 +48,7 @@ def pgd(
     steps: int,
     random_start: bool = False,
     generator: torch.Generator | None = None,
-) -> Tensor:
+) -> Attacked:
     """Images nearby that raise the loss (Madry et al. 2018).
 
     Each step adds `alpha` times the sign of the gradient, then projects to the ball
@@ -47,9 +62,6 @@ def pgd(
         steps: number of steps.
         random_start: begin at a uniform point of the ball instead of at `x`.
         generator: draws the start; on the device of `x`.
-
-    Returns:
-        Detached images of the shape of `x`, within the ball and within [0, 1].
     """
     x = x.detach()
     low, high = (x - eps).clamp_(0.0, 1.0), (x + eps).clamp_(0.0, 1.0)
@@ -57,8 +69,11 @@ def pgd(
     if random_start:
         noise = torch.rand(x.shape, generator=generator, device=x.device, dtype=x.dtype)
         adversarial = torch.clamp(x + (2 * noise - 1) * eps, low, high)
-    for _ in range(steps):
+    zero = torch.zeros(len(x), dtype=torch.bool, device=x.device)
+    for step_number in range(steps):
         gradient = input_gradient(loss_fn, adversarial)
+        if step_number == 0:
+            zero = ~gradient.flatten(1).any(dim=1)
         step = torch.add(adversarial, gradient.sign_(), alpha=alpha)
         adversarial = torch.clamp(step, low, high)
-    return adversarial
+    return Attacked(adversarial, zero)

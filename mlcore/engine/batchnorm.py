@@ -5,7 +5,7 @@ adversarial branch (Han et al. 2021, after Xie et al. 2020). All layers switch t
 through `branch`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Literal
 
@@ -41,6 +41,25 @@ class DualBatchNorm2d(nn.Module):
         if rest:
             raise ValueError(f"branch 'both' halves the batch, but it holds {len(x)}")
         return torch.cat([self.bn_std(x[:half]), self.bn_adv(x[half:])])
+
+
+def for_both_branches(
+    model: nn.Module, state: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """The state of a network with ordinary batch norm as one for `model`.
+
+    Each batch norm's values appear under both branches of the dual one of that name;
+    everything else stays as it is.
+    """
+    dual = {name for name, m in model.named_modules() if isinstance(m, DualBatchNorm2d)}
+    filled: dict[str, Tensor] = {}
+    for key, value in state.items():
+        layer, _, name = key.rpartition(".")
+        if layer in dual:
+            filled |= {f"{layer}.{part}.{name}": value for part in ("bn_std", "bn_adv")}
+        else:
+            filled[key] = value
+    return filled
 
 
 @contextmanager
@@ -81,18 +100,18 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def attacking(model: nn.Module, name: Branch) -> Iterator[None]:
+def attacking(model: nn.Module, name: Branch, *, frozen: bool = True) -> Iterator[None]:
     """What an attack needs: eval mode, frozen parameters, that branch.
 
     Eval mode keeps attack iterates out of the running statistics. Frozen parameters
-    keep a compiled graph from computing their gradients. All of it is put back, also
-    after an exception.
+    keep a compiled graph from computing their gradients (`frozen` is there to measure
+    what that is worth). All of it is put back, also after an exception.
     """
     parameters = [(p, p.requires_grad) for p in model.parameters()]
     with evaluating(model), branch(model, name):
         try:
-            for parameter, _ in parameters:
-                parameter.requires_grad_(False)
+            for parameter, before in parameters:
+                parameter.requires_grad_(before and not frozen)
             yield
         finally:
             for parameter, before in parameters:

@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
-from torch import nn
+from torch import Tensor, nn
 
 from mlcore.engine.config import EngineError
 from mlcore.files import atomic_file
 
-FORMAT = 1
+FORMAT = 2  # 2: within an epoch as well
 
 
 def save_state(folder: Path, state: Mapping[str, Any]) -> None:
@@ -70,6 +70,18 @@ def save_weights(path: Path, model: nn.Module, about: Mapping[str, Any]) -> None
         file.write(save(tensors, metadata={"about": json.dumps(about)}))
 
 
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """The tensors, on the CPU, of a file that `save_weights` wrote.
+
+    Raises:
+        EngineError: the file is missing or damaged.
+    """
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise EngineError(f"{path} cannot be read: {error}.") from error
+
+
 def load_weights(path: Path, model: nn.Module) -> None:
     """Read weights that `save_weights` wrote into a network of the same form.
 
@@ -77,8 +89,6 @@ def load_weights(path: Path, model: nn.Module) -> None:
         EngineError: the file is missing, damaged, or of another network.
     """
     try:
-        model.load_state_dict(load_file(path))
-    except (OSError, SafetensorError) as error:
-        raise EngineError(f"{path} cannot be read: {error}.") from error
+        model.load_state_dict(read_weights(path))
     except RuntimeError as error:
         raise EngineError(f"{path} holds the weights of another network.") from error

@@ -1,17 +1,21 @@
 """ResNets from torchvision for grey images, with our batch norm, and devices."""
 
+import pickle
 import platform
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import get_args
+from pathlib import Path
+from typing import cast, get_args
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 
-from mlcore.engine.batchnorm import DualBatchNorm2d
+from mlcore.engine.batchnorm import DualBatchNorm2d, for_both_branches
 from mlcore.engine.config import EngineError, NetworkConfig, NetworkName, Precision
 
 BLOCKS: dict[NetworkName, tuple[type[BasicBlock | Bottleneck], list[int]]] = {
@@ -35,12 +39,18 @@ class GreyResNet(nn.Module):
         super().__init__()
         self.resnet = resnet
         self.mixed_precision = mixed_precision
+        self.memory_format = torch.channels_last
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return cast(torch.device, self.resnet.fc.weight.device)
 
     def forward(self, x: Tensor) -> Tensor:
         """Images (N, 1, H, W), float32 in [0, 1], to float32 logits (N, classes)."""
         net = self.resnet
         # Of one input channel the convolution cannot tell the memory format.
-        x = self._stem(x).contiguous(memory_format=torch.channels_last)
+        x = self._stem(x).contiguous(memory_format=self.memory_format)
         if self.mixed_precision:
             x = x.bfloat16()
         with torch.autocast(
@@ -102,7 +112,50 @@ def build_network(
         torch.manual_seed(seed)
         resnet = ResNet(block, layers, num_classes=classes, norm_layer=norm_layer)
     network = GreyResNet(resnet, mixed_precision=mixed_precision)
-    return network.to(memory_format=torch.channels_last)
+    return network.to(memory_format=network.memory_format)
+
+
+def load_resnet_weights(network: GreyResNet, path: Path) -> None:
+    """Fill a network with the weights of an ordinary ResNet, such as ImageNet's.
+
+    A dual batch norm takes the one batch norm of the file into both branches. The last
+    layer stays fresh where the file's has another number of outputs.
+
+    Args:
+        path: a state dictionary with torchvision's names, `.safetensors` or what
+            `torch.save` writes.
+
+    Raises:
+        EngineError: the file cannot be read, or is of another network.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            state = load_file(path)
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+        fits = state["fc.weight"].shape == network.resnet.fc.weight.shape
+    except (OSError, RuntimeError, EOFError, SafetensorError, pickle.PickleError) as e:
+        raise EngineError(f"{path} cannot be read as weights.") from e
+    except (KeyError, TypeError, AttributeError) as error:
+        raise EngineError(f"{path} holds no weights of a ResNet.") from error
+    if not fits:
+        state |= network.resnet.fc.state_dict(prefix="fc.")
+    try:
+        network.resnet.load_state_dict(for_both_branches(network.resnet, state))
+    except RuntimeError as error:
+        raise EngineError(f"{path} holds the weights of another network.") from error
+
+
+def compiled(network: GreyResNet) -> nn.Module:
+    """`network`, its forward compiled: pointwise work is fused between convolutions.
+
+    A graph is made for each batch size, mode, branch and set of frozen parameters that
+    comes along, about a minute each for a ResNet-50, and kept.
+    """
+    # All of these share one code object; the default of 8 graphs would silently fall
+    # back to eager.
+    torch._dynamo.config.recompile_limit = 64
+    return cast(nn.Module, torch.compile(network, dynamic=False))
 
 
 @contextmanager

@@ -1,6 +1,5 @@
 """What is minimised: one small object per variant, all over the same training loop."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -10,9 +9,6 @@ from torch.nn import functional
 
 from mlcore.engine.batchnorm import Branch, branch
 from mlcore.engine.config import EngineError
-
-# From images and labels to adversarial images; see `train.py`.
-Attack = Callable[[Tensor, Tensor], Tensor]
 
 
 def summed_bce(logits: Tensor, labels: Tensor) -> Tensor:
@@ -35,6 +31,16 @@ def mean_bce(logits: Tensor, labels: Tensor) -> Tensor:
     return summed_bce(logits, labels) / known.clamp(min=1)
 
 
+class Perturbations(Protocol):
+    """How a training batch can be changed before the network sees it.
+
+    Images (N, 1, H, W) in [0, 1] go in and come out, detached.
+    """
+
+    def attacked(self, images: Tensor, labels: Tensor) -> Tensor: ...
+    def noisy(self, images: Tensor) -> Tensor: ...
+
+
 class Objective(Protocol):
     """A variant: its kind of batch norm, and the loss of one training batch.
 
@@ -49,9 +55,16 @@ class Objective(Protocol):
     @property
     def robust_branch(self) -> Branch: ...
 
-    def loss(
-        self, model: nn.Module, images: Tensor, labels: Tensor, attack: Attack
-    ) -> Tensor: ...
+    def summed_loss(
+        self, model: nn.Module, images: Tensor, labels: Tensor, change: Perturbations
+    ) -> Tensor:
+        """The loss, summed over the known labels, of one forward of `model`.
+
+        The training divides it by the number of known labels of `labels`, over all
+        processes: a mean per process would weigh a label by where it landed. One
+        forward, because several would each wait for the other processes.
+        """
+        ...
 
 
 @dataclass(frozen=True)
@@ -62,14 +75,14 @@ class Standard:
     dual: bool = False
     robust_branch: Branch = "std"
 
-    def loss(
+    def summed_loss(
         self,
         model: nn.Module,
         images: Tensor,
         labels: Tensor,
-        attack: Attack,  # noqa: ARG002
+        change: Perturbations,  # noqa: ARG002
     ) -> Tensor:
-        return mean_bce(model(images), labels)
+        return summed_bce(model(images), labels)
 
 
 @dataclass(frozen=True)
@@ -80,37 +93,76 @@ class SingleBatchNorm:
     dual: bool = False
     robust_branch: Branch = "std"
 
-    def loss(
-        self, model: nn.Module, images: Tensor, labels: Tensor, attack: Attack
+    def summed_loss(
+        self, model: nn.Module, images: Tensor, labels: Tensor, change: Perturbations
     ) -> Tensor:
-        return mean_bce(model(attack(images, labels)), labels)
+        return summed_bce(model(change.attacked(images, labels)), labels)
 
 
 @dataclass(frozen=True)
 class DualBatchNorm:
     """L_std + L_adv, each through its own branch of every batch norm.
 
-    One forward with both halves. The two means are added: one mean over the joined
-    batch would be half of the stated loss.
+    Both are means over the same labels, so their sum is the sum of both halves over
+    the number of labels of one: a mean over the joined batch would be half of it.
     """
 
     name: str = "dual_bn"
     dual: bool = True
     robust_branch: Branch = "adv"
 
-    def loss(
-        self, model: nn.Module, images: Tensor, labels: Tensor, attack: Attack
+    def summed_loss(
+        self, model: nn.Module, images: Tensor, labels: Tensor, change: Perturbations
     ) -> Tensor:
-        adversarial = attack(images, labels)
+        joined = torch.cat([images, change.attacked(images, labels)])
         with branch(model, "both"):
-            clean, attacked = model(torch.cat([images, adversarial])).chunk(2)
-        return mean_bce(clean, labels) + mean_bce(attacked, labels)
+            return summed_bce(model(joined), labels.repeat(2, 1))
+
+
+@dataclass(frozen=True)
+class MixedBatchNorm:
+    """Control: L_std + L_adv as in `dual_bn`, both through one batch norm.
+
+    What the caption of the paper's Figure 7 says of its single batch norm network.
+    """
+
+    name: str = "mixed_bn"
+    dual: bool = False
+    robust_branch: Branch = "std"
+
+    def summed_loss(
+        self, model: nn.Module, images: Tensor, labels: Tensor, change: Perturbations
+    ) -> Tensor:
+        joined = torch.cat([images, change.attacked(images, labels)])
+        return summed_bce(model(joined), labels.repeat(2, 1))
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Control: Gaussian pixel noise instead of an attack (the paper's supplement)."""
+
+    name: str = "noise"
+    dual: bool = False
+    robust_branch: Branch = "std"
+
+    def summed_loss(
+        self, model: nn.Module, images: Tensor, labels: Tensor, change: Perturbations
+    ) -> Tensor:
+        return summed_bce(model(change.noisy(images)), labels)
 
 
 OBJECTIVES: dict[str, Objective] = {
     objective.name: objective
-    for objective in (Standard(), SingleBatchNorm(), DualBatchNorm())
+    for objective in (
+        Standard(),
+        SingleBatchNorm(),
+        DualBatchNorm(),
+        MixedBatchNorm(),
+        Noise(),
+    )
 }
+# The three that the paper compares; the others are its controls.
+VARIANTS = ("standard", "single_bn", "dual_bn")
 
 
 def find_objective(name: str) -> Objective:

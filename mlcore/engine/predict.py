@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.func import functional_call
 
 from mlcore.engine.attack import pgd
@@ -25,52 +25,78 @@ def predict(
     branch: Branch,
     batch_size: int = 256,
     perturb: Perturb | None = None,
+    forward: nn.Module | None = None,
 ) -> Tensor:
     """Logits (n, classes), float32 on the CPU, in eval mode through `branch`.
 
     Args:
         perturb: turns images and labels into those to be scored, e.g. an attack.
+        forward: the network as it is to be called, e.g. compiled.
     """
-    logits = []
+    call = forward or network
+    logits = [torch.empty(0, network.resnet.fc.out_features)]
     with attacking(network, branch):
         for pixels, labels in images.batches(batch_size):
             seen = pixels if perturb is None else perturb(pixels, labels)
             with torch.no_grad():
-                logits.append(network(seen).cpu())
+                logits.append(call(seen).cpu())
     return torch.cat(logits)
 
 
-def attacker(
-    network: GreyResNet,
-    config: AttackConfig,
-    branch: Branch,
-    generator: torch.Generator | None = None,
-) -> Perturb:
-    """PGD on the loss over all known labels, through `branch` of the network.
+class Attacker:
+    """PGD on the loss over all known labels, through `branch` of a network.
 
     With a generator the attack starts where `config.random_start` says; without one,
     as in evaluation, it starts at the image.
+
+    Attributes:
+        zero_gradients: how many of the images attacked so far had a gradient of zero
+            and so were not changed; a tensor, since reading it waits for the GPU.
     """
 
-    def attack(images: Tensor, labels: Tensor) -> Tensor:
-        with attacking(network, branch):
-            weights = network.cast_weights()
-            return pgd(
-                lambda x: summed_bce(functional_call(network, weights, x), labels),
+    def __init__(
+        self,
+        network: GreyResNet,
+        config: AttackConfig,
+        branch: Branch,
+        *,
+        generator: torch.Generator | None = None,
+        forward: nn.Module | None = None,
+        frozen: bool = True,
+    ) -> None:
+        self.network, self.config, self.branch = network, config, branch
+        self.generator, self.forward, self.frozen = generator, forward, frozen
+        self.zero_gradients = torch.zeros((), dtype=torch.int64, device=network.device)
+
+    def __call__(self, images: Tensor, labels: Tensor) -> Tensor:
+        """The attacked images; see `pgd`."""
+        config = self.config
+        with attacking(self.network, self.branch, frozen=self.frozen):
+            call = self._call()
+            attacked = pgd(
+                lambda x: summed_bce(call(x), labels),
                 images,
                 eps=config.eps,
                 alpha=config.alpha,
                 steps=config.steps,
-                random_start=config.random_start and generator is not None,
-                generator=generator,
+                random_start=config.random_start and self.generator is not None,
+                generator=self.generator,
             )
+        self.zero_gradients += attacked.zero_gradient.sum()
+        return attacked.images
 
-    return attack
+    def _call(self) -> Callable[[Tensor], Tensor]:
+        if self.forward is not None and self.forward is not self.network:
+            return self.forward  # compiled: it casts the weights in passing
+        if not self.frozen:
+            return self.network
+        weights = self.network.cast_weights()
+        return lambda x: functional_call(self.network, weights, x)
 
 
-def loss_of(logits: Tensor, images: Images) -> float:
-    """Mean binary cross-entropy over the known labels of `images`."""
-    return float(mean_bce(logits, images.labels.cpu()))
+def loss_of(logits: Tensor, labels: Tensor) -> float:
+    """Mean binary cross-entropy over the known labels."""
+    return float(mean_bce(logits, labels.cpu()))
 
 
 def auc(scores: NDArray[np.floating], labels: NDArray[np.floating]) -> float | None:
@@ -93,8 +119,8 @@ def auc(scores: NDArray[np.floating], labels: NDArray[np.floating]) -> float | N
 
 
 def auc_per_class(
-    logits: Tensor, images: Images, classes: tuple[str, ...]
+    logits: Tensor, labels: Tensor, classes: tuple[str, ...]
 ) -> dict[str, float | None]:
     """`auc` of every finding, by its name."""
-    scores, labels = logits.numpy(), images.labels.cpu().numpy()
-    return {name: auc(scores[:, i], labels[:, i]) for i, name in enumerate(classes)}
+    scores, known = logits.numpy(), labels.cpu().numpy()
+    return {name: auc(scores[:, i], known[:, i]) for i, name in enumerate(classes)}

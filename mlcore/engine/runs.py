@@ -19,7 +19,7 @@ from mlcore.engine.config import (
     with_overrides,
 )
 from mlcore.engine.networks import GreyResNet, build_network, wants_bfloat16
-from mlcore.engine.objectives import OBJECTIVES, Objective, find_objective
+from mlcore.engine.objectives import VARIANTS, Objective, find_objective
 from mlcore.files import sha256_file
 
 
@@ -70,13 +70,21 @@ def configure(
     *,
     fraction: float = 1.0,
     seed: int = 0,
+    weights: Path | None = None,
 ) -> RunConfig:
     """The configuration of one training on `table`.
 
+    Args:
+        weights: the file of an ordinary ResNet to start from; default a fresh network.
+
     Raises:
         EngineError: an unknown variant or preset, or an assignment that
-            `with_overrides` refuses.
+            `with_overrides` refuses, or a file of weights that cannot be read.
     """
+    try:
+        initial = "" if weights is None else sha256_file(weights)
+    except OSError as error:
+        raise EngineError(f"{weights} cannot be read: {error.strerror}.") from error
     base = preset(preset_name)
     settings = with_overrides(base, assignments)
     return RunConfig(
@@ -88,6 +96,7 @@ def configure(
         overrides=differences(base, settings),
         fraction=fraction,
         seed=seed,
+        initial_weights=initial,
         train=settings,
     )
 
@@ -116,7 +125,14 @@ def open_run(folder: Path) -> FinishedRun:
         raise EngineError(f"{folder} is no run: it has no config.json.")
     if not (folder / "result.json").is_file():
         raise EngineError(f"{folder} is not finished; train_models --resume goes on.")
-    config = from_dict(RunConfig, read_json(folder / "config.json"))
+    path = folder / "config.json"
+    try:
+        config = from_dict(RunConfig, read_json(path))
+    except EngineError as error:
+        raise EngineError(
+            f"{path} is not understood: {error} If another version wrote it, train "
+            "anew, or move the run elsewhere."
+        ) from error
     return FinishedRun(folder, config, read_json(folder / "result.json"))
 
 
@@ -153,12 +169,12 @@ def choose_runs(root: Path) -> list[FinishedRun]:
         newest = finished.get(run.variant)
         if run.config.fraction == 1 and (newest is None or _age(newest) < _age(run)):
             finished[run.variant] = run
-    for name in OBJECTIVES:
+    for name in VARIANTS:
         if name not in finished:
             raise EngineError(
                 f"No finished run of {name} lies under {root}; train_models makes one."
             )
-    runs = [finished[name] for name in OBJECTIVES]
+    runs = [finished[name] for name in VARIANTS]
     for run in runs[1:]:
         _check_alike(runs[0], run)
     return runs

@@ -12,7 +12,7 @@ from mlcore.datasets.importing import ImportOptions, import_source, read_source
 from mlcore.engine.checkpoint import save_weights
 from mlcore.engine.config import to_dict
 from mlcore.engine.networks import build_network
-from mlcore.engine.objectives import OBJECTIVES, find_objective
+from mlcore.engine.objectives import VARIANTS, find_objective
 from mlcore.engine.runs import configure
 from mlcore.files import sha256_file, write_json
 from mlcore.management.choice import chosen_runs
@@ -52,7 +52,7 @@ def made(tmp_path_factory):
         workers=1,
         shown=iter,
     )
-    return table, {name: make_run(root, table, name, seed=1) for name in OBJECTIVES}
+    return table, {name: make_run(root, table, name, seed=1) for name in VARIANTS}
 
 
 @pytest.fixture
@@ -148,7 +148,7 @@ def test_without_names_each_variants_newest_run_is_taken(
     runs, phantoms, cpu, data_folder
 ):
     root = data_folder / "runs" / "phantoms"
-    newest = [make_run(root, phantoms, name, seed=2) for name in OBJECTIVES]
+    newest = [make_run(root, phantoms, name, seed=2) for name in VARIANTS]
     chosen = chosen_runs(phantoms, None, cpu)
     assert [run.run.folder for run in chosen] == newest
     assert not any(run.network.training for run in chosen)

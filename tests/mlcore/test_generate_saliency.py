@@ -9,7 +9,7 @@ from django.core.management.base import CommandError
 from mlcore.engine.checkpoint import save_weights
 from mlcore.engine.config import to_dict
 from mlcore.engine.networks import build_network
-from mlcore.engine.objectives import OBJECTIVES, find_objective
+from mlcore.engine.objectives import VARIANTS, find_objective
 from mlcore.engine.runs import configure
 from mlcore.files import sha256_file, write_json
 from tests.mlcore.toy import QUICK, write_toy_table
@@ -41,7 +41,7 @@ def make_run(root, table, variant, **options):
 @pytest.fixture
 def runs(data_folder, table):
     root = data_folder / "runs" / "toy"
-    return {name: make_run(root, table, name, seed=1) for name in OBJECTIVES}
+    return {name: make_run(root, table, name, seed=1) for name in VARIANTS}
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def test_a_bundle_is_written_from_the_newest_finished_runs(
     generate, runs, table, data_folder, tmp_path
 ):
     root = data_folder / "runs" / "toy"
-    newest = {name: make_run(root, table, name, seed=2) for name in OBJECTIVES}
+    newest = {name: make_run(root, table, name, seed=2) for name in VARIANTS}
     line, manifest = generate()
     assert line == (
         f"{tmp_path / 'bundle'}: 3 cases with maps of standard, single_bn, dual_bn."

@@ -9,7 +9,7 @@ from django.db.models import QuerySet
 from django.urls import reverse
 
 from mlcore.engine import train as engine
-from mlcore.engine.objectives import OBJECTIVES
+from mlcore.engine.objectives import VARIANTS
 from mlcore.management.commands import train_models
 from mlcore.models import TrainingRun
 from tests.mlcore.toy import QUICK, write_toy_table
@@ -45,7 +45,7 @@ def stop_in_epoch(monkeypatch, epoch, error):
 def test_the_three_variants_are_trained_recorded_and_reported(table, data_folder):
     lines = run("toy")
     rows = TrainingRun.objects.all()
-    assert {row.variant for row in rows} == set(OBJECTIVES)
+    assert {row.variant for row in rows} == set(VARIANTS)
     for row in rows:
         folder = data_folder / "runs" / "toy" / row.run_id
         assert row.folder == str(folder)
@@ -238,5 +238,5 @@ def test_the_help_names_variants_and_presets():
     text = (
         train_models.Command().create_parser("manage.py", "train_models").format_help()
     )
-    for name in (*OBJECTIVES, "paper", "code", "demo", "attack.eps=0.01"):
+    for name in (*VARIANTS, "paper", "code", "demo", "attack.eps=0.01"):
         assert name in text

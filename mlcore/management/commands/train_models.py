@@ -8,9 +8,9 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from mlcore.datasets.table import ImageTable, TableError, open_table
 from mlcore.engine.config import PRESETS, EngineError, RunConfig, to_dict
 from mlcore.engine.networks import find_device
-from mlcore.engine.objectives import OBJECTIVES
+from mlcore.engine.objectives import VARIANTS
 from mlcore.engine.runs import check_startable, configure, open_run
-from mlcore.engine.train import train
+from mlcore.engine.train import Execution, train
 from mlcore.management.database import require_table
 from mlcore.management.locate import runs_root, table_folder
 from mlcore.management.progress import shown
@@ -22,11 +22,11 @@ class Command(BaseCommand):
     help = "Train the variants of the classifier on a data set."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        variants, presets = ", ".join(OBJECTIVES), ", ".join(PRESETS)
+        variants, presets = ", ".join(VARIANTS), ", ".join(PRESETS)
         some: dict[str, Any] = {"nargs": "+", "action": "extend"}
         add = parser.add_argument
         add("dataset", help="name of a data set, or its folder")
-        add("--variants", **some, metavar="VARIANT", help=f"default all: {variants}")
+        add("--variants", **some, metavar="VARIANT", help=f"default: {variants}")
         add("--preset", default="paper", help=f"{presets} (paper)")
         add("--set", **some, metavar="KEY=VALUE", help="such as attack.eps=0.01")
         add("--fraction", type=float, default=1.0, help="of the patients' images (1)")
@@ -56,7 +56,7 @@ class Command(BaseCommand):
                 fraction=options["fraction"],
                 seed=options["seed"],
             )
-            for variant in dict.fromkeys(options["variants"] or OBJECTIVES)
+            for variant in dict.fromkeys(options["variants"] or VARIANTS)
         ]
         device = find_device(options["device"])
         require_table(TrainingRun)
@@ -85,7 +85,12 @@ class Command(BaseCommand):
                 show(event)
 
             result = train(
-                table, folder, config, device=device, on_event=on_event, resume=resume
+                table,
+                folder,
+                config,
+                Execution(device),
+                on_event=on_event,
+                resume=resume,
             )
         self.stdout.write(f"{config.name} is finished: {_summary(result)}.")
 

@@ -11,7 +11,7 @@ from mlcore.engine.bundle import draw_cases, findings_of, write_bundle
 from mlcore.engine.checkpoint import save_weights
 from mlcore.engine.config import EngineError, to_dict
 from mlcore.engine.networks import build_network
-from mlcore.engine.objectives import OBJECTIVES, find_objective
+from mlcore.engine.objectives import VARIANTS, find_objective
 from mlcore.engine.runs import configure, load_run
 from mlcore.engine.saliency import loss_gradients, normalise, to_int8
 from mlcore.files import sha256_file, write_json
@@ -88,7 +88,7 @@ def runs(table, tmp_path_factory):
     import torch
 
     loaded = []
-    for seed, variant in enumerate(OBJECTIVES):
+    for seed, variant in enumerate(VARIANTS):
         config = configure(table, variant, "demo", QUICK)
         folder = tmp_path_factory.mktemp("runs") / config.name
         write_json(folder / "config.json", to_dict(config))

@@ -28,6 +28,7 @@ def run_config(**changes):
         "overrides": {},
         "fraction": 1.0,
         "seed": 1,
+        "initial_weights": "",
         "train": preset("paper"),
     }
     return RunConfig(**values | changes)

@@ -14,7 +14,7 @@ from mlcore.engine.objectives import (
     mean_bce,
     summed_bce,
 )
-from mlcore.engine.predict import attacker
+from mlcore.engine.predict import Attacker
 
 ATTACK = AttackConfig(eps=0.03, alpha=0.02, steps=2)
 
@@ -61,6 +61,16 @@ def batch(generator):
     return images, labels
 
 
+class Changes:
+    """Perturbations for one network; `noisy` is told apart by its 0.25."""
+
+    def __init__(self, network, config, branch):
+        self.attacked = Attacker(network, config, branch)
+
+    def noisy(self, images):
+        return images * 0.25
+
+
 def gradients(network):
     return {name: p.grad for name, p in network.named_parameters()}
 
@@ -70,7 +80,7 @@ def test_an_attack_changes_no_buffer_and_no_gradient(trained_like, batch, name):
     objective = OBJECTIVES[name]
     network = trained_like(dual=objective.dual).train()
     before = copy.deepcopy(network.state_dict())
-    attacked = attacker(network, ATTACK, objective.robust_branch)(*batch)
+    attacked = Attacker(network, ATTACK, objective.robust_branch)(*batch)
     assert not torch.equal(attacked, batch[0])
     assert all(value.equal(before[key]) for key, value in network.state_dict().items())
     assert all(p.grad is None for p in network.parameters())
@@ -83,13 +93,13 @@ def test_a_dual_network_is_attacked_through_adv(trained_like, batch):
         for layer_name, buffer in network.named_buffers():
             if "bn_std" in layer_name and buffer.dtype == torch.float32:
                 buffer.fill_(math.nan)
-    attacked = attacker(network, ATTACK, OBJECTIVES["dual_bn"].robust_branch)(*batch)
+    attacked = Attacker(network, ATTACK, OBJECTIVES["dual_bn"].robust_branch)(*batch)
     assert (attacked - batch[0]).abs().max() > 0.02
 
 
 def test_an_attack_raises_the_loss(trained_like, batch):
     network = trained_like(dual=False).eval()
-    attacked = attacker(network, ATTACK, "std")(*batch)
+    attacked = Attacker(network, ATTACK, "std")(*batch)
     with torch.no_grad():
         assert mean_bce(network(attacked), batch[1]) > mean_bce(
             network(batch[0]), batch[1]
@@ -99,8 +109,8 @@ def test_an_attack_raises_the_loss(trained_like, batch):
 def test_only_training_starts_at_random(trained_like, batch, generator):
     config = AttackConfig(eps=0.03, alpha=0.0, steps=1, random_start=True)
     network = trained_like(dual=False)
-    assert torch.equal(attacker(network, config, "std")(*batch), batch[0])
-    started = attacker(network, config, "std", generator)(*batch)
+    assert torch.equal(Attacker(network, config, "std")(*batch), batch[0])
+    started = Attacker(network, config, "std", generator=generator)(*batch)
     assert not torch.equal(started, batch[0])
 
 
@@ -109,14 +119,14 @@ def test_the_gradient_of_the_dual_step_is_the_sum_of_two_separate_steps(
 ):
     images, labels = batch
     joined, apart = trained_like(dual=True), trained_like(dual=True)
-    attack = attacker(joined, ATTACK, "adv")
-    loss = OBJECTIVES["dual_bn"].loss(joined, images, labels, attack)
+    change = Changes(joined, ATTACK, "adv")
+    loss = OBJECTIVES["dual_bn"].summed_loss(joined, images, labels, change)
     loss.backward()
-    attacked = attacker(apart, ATTACK, "adv")(images, labels)
+    attacked = Attacker(apart, ATTACK, "adv")(images, labels)
     total = 0.0
     for name, seen in (("std", images), ("adv", attacked)):
         with branch(apart, name):
-            part = mean_bce(apart(seen), labels)
+            part = summed_bce(apart(seen), labels)
         part.backward()
         total += float(part.detach())
     assert float(loss.detach()) == pytest.approx(total, rel=1e-5)
@@ -132,22 +142,45 @@ def test_without_a_radius_single_bn_is_standard(trained_like, batch):
     values = []
     for name in ("standard", "single_bn"):
         network = trained_like(dual=False)
-        attack = attacker(network, AttackConfig(eps=0.0), "std")
-        values.append(OBJECTIVES[name].loss(network, *batch, attack))
+        change = Changes(network, AttackConfig(eps=0.0), "std")
+        values.append(OBJECTIVES[name].summed_loss(network, *batch, change))
     assert torch.equal(*values)
 
 
-def test_single_bn_learns_from_the_adversarial_batch_only(trained_like, batch):
+class Marked:
+    """Perturbations that anyone can recognise."""
+
+    def attacked(self, images, _labels):
+        return 1 - images
+
+    def noisy(self, images):
+        return images * 0.25
+
+
+@pytest.mark.parametrize(
+    ("name", "seen"),
+    [
+        ("standard", lambda x: x),
+        ("single_bn", lambda x: 1 - x),
+        ("mixed_bn", lambda x: torch.cat([x, 1 - x])),
+        ("noise", lambda x: x * 0.25),
+    ],
+)
+def test_each_objective_learns_from_its_own_images(trained_like, batch, name, seen):
     network, twin = trained_like(dual=False), trained_like(dual=False)
     images, labels = batch
-
-    def attack(x, _labels):
-        return 1 - x
-
-    loss = OBJECTIVES["single_bn"].loss(network, images, labels, attack)
-    assert torch.equal(loss, mean_bce(twin(1 - images), labels))
+    shown = seen(images)
+    loss = OBJECTIVES[name].summed_loss(network, images, labels, Marked())
+    known = labels.repeat(len(shown) // len(images), 1)
+    assert torch.equal(loss, summed_bce(twin(shown), known))
+    assert all(
+        buffer.equal(dict(twin.named_buffers())[key])
+        for key, buffer in network.named_buffers()
+    )
 
 
 def test_it_refuses_an_unknown_variant_and_names_the_known_ones():
-    with pytest.raises(EngineError, match="known: standard, single_bn, dual_bn"):
+    with pytest.raises(
+        EngineError, match="known: standard, single_bn, dual_bn, mixed_bn, noise"
+    ):
         find_objective("dual")

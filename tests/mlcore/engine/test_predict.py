@@ -11,7 +11,7 @@ from mlcore.engine.batchnorm import attacking
 from mlcore.engine.batchnorm import branch as through
 from mlcore.engine.config import AttackConfig
 from mlcore.engine.objectives import summed_bce
-from mlcore.engine.predict import attacker, auc, auc_per_class, loss_of, predict
+from mlcore.engine.predict import Attacker, auc, auc_per_class, loss_of, predict
 
 
 @given(
@@ -77,8 +77,8 @@ def test_weights_cast_once_attack_as_weights_cast_at_every_step(
             eps=config.eps,
             alpha=config.alpha,
             steps=config.steps,
-        )
-    assert torch.equal(attacker(network, config, "adv")(images, labels), plain)
+        ).images
+    assert torch.equal(Attacker(network, config, "adv")(images, labels), plain)
     assert not torch.equal(plain, images)
 
 
@@ -86,5 +86,10 @@ def test_loss_and_areas_leave_unknown_labels_out(table, cpu):
     images = load_images(table, table.split_indices("train"), cpu)
     assert torch.isnan(images.labels).any()
     logits = torch.where(torch.isnan(images.labels), 99.0, images.labels * 20 - 10)
-    assert loss_of(logits, images) == pytest.approx(np.log1p(np.exp(-10)), rel=0.01)
-    assert auc_per_class(logits, images, table.classes) == {"Nodule": 1.0, "Heart": 1.0}
+    assert loss_of(logits, images.labels) == pytest.approx(
+        np.log1p(np.exp(-10)), rel=0.01
+    )
+    assert auc_per_class(logits, images.labels, table.classes) == {
+        "Nodule": 1.0,
+        "Heart": 1.0,
+    }

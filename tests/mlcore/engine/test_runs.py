@@ -7,7 +7,7 @@ import torch
 from mlcore.engine.checkpoint import save_weights
 from mlcore.engine.config import EngineError, to_dict
 from mlcore.engine.networks import build_network
-from mlcore.engine.objectives import OBJECTIVES
+from mlcore.engine.objectives import VARIANTS
 from mlcore.engine.runs import (
     check_runs,
     check_startable,
@@ -34,7 +34,7 @@ def make_run(
 
 @pytest.fixture
 def root(tmp_path, table):
-    for variant in OBJECTIVES:
+    for variant in VARIANTS:
         make_run(tmp_path / "runs", table, variant)
     return tmp_path / "runs"
 
@@ -61,7 +61,7 @@ def test_an_override_with_the_presets_own_value_is_none(table):
 def test_the_newest_finished_run_of_each_variant_is_chosen(root, table):
     newer = [
         make_run(root, table, name, seed=2, finished="2026-02-01T00:00:00+00:00")
-        for name in OBJECTIVES
+        for name in VARIANTS
     ]
     make_run(root, table, "standard", seed=3, finished=None)
     make_run(
@@ -124,6 +124,15 @@ def test_only_a_finished_run_opens(tmp_path, table):
         open_run(folder)
     (folder / "result.json").write_text("{")
     with pytest.raises(EngineError, match="cannot be read"):
+        open_run(folder)
+
+
+def test_a_run_of_another_version_is_named_with_what_to_do(tmp_path, table):
+    folder = make_run(tmp_path, table, "standard")
+    config = json.loads((folder / "config.json").read_text())
+    del config["initial_weights"]
+    write_json(folder / "config.json", config)
+    with pytest.raises(EngineError, match=r'json is not .* lacks "init.*train anew'):
         open_run(folder)
 
 

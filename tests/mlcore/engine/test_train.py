@@ -8,13 +8,22 @@ import torch
 from safetensors import safe_open
 from torch.optim.lr_scheduler import MultiStepLR, OneCycleLR
 
+from mlcore.engine import progress as progress_module
 from mlcore.engine import train as engine
 from mlcore.engine.batches import load_images
-from mlcore.engine.config import EngineError, OptimiserConfig, to_dict
+from mlcore.engine.checkpoint import save_weights
+from mlcore.engine.config import (
+    EngineError,
+    NetworkConfig,
+    OptimiserConfig,
+    to_dict,
+)
+from mlcore.engine.networks import build_network
 from mlcore.engine.objectives import OBJECTIVES
 from mlcore.engine.predict import loss_of, predict
 from mlcore.engine.runs import configure, load_run
-from mlcore.engine.train import learning_rate, train
+from mlcore.engine.schedule import learning_rate
+from mlcore.engine.train import Execution, train
 from tests.mlcore.toy import QUICK, write_toy_table
 
 
@@ -61,7 +70,7 @@ def finished(request, table, tmp_path_factory):
     config, events = quick(table, request.param), []
     folder = tmp_path_factory.mktemp("runs") / config.name
     result = train(
-        table, folder, config, device=torch.device("cpu"), on_event=events.append
+        table, folder, config, Execution(torch.device("cpu")), on_event=events.append
     )
     return folder, config, result, events
 
@@ -95,7 +104,7 @@ def test_events_tell_every_epoch_once(finished):
 
 
 def test_the_weights_with_the_lowest_clean_loss_are_kept(finished, table, cpu):
-    folder, _, result, events = finished
+    folder, config, result, events = finished
     rows = [event for event in events if event["event"] == "epoch"]
     best = min(rows, key=lambda row: row["dev_loss"])
     robust = min(rows, key=lambda row: row["robust_dev_loss"])
@@ -103,18 +112,25 @@ def test_the_weights_with_the_lowest_clean_loss_are_kept(finished, table, cpu):
     assert result["best_robust_epoch"] == robust["epoch"]
     loaded = load_run(folder, cpu)
     images = load_images(table, table.split_indices("dev"), cpu)
-    loss = loss_of(predict(loaded.network, images, branch="std"), images)
+    loss = loss_of(predict(loaded.network, images, branch="std"), images.labels)
     assert loss == pytest.approx(best["dev_loss"], rel=1e-5)
     assert result["dev"]["loss"] == pytest.approx(loss, rel=1e-5)
     assert set(result["dev"]["auc"]) == {"Nodule", "Heart"}
-    assert result["dev"]["robust_loss"] >= result["dev"]["loss"]
+    branches = ["adv", "std"] if config.objective == "dual_bn" else ["std"]
+    pairs = [(row["attacked"], row["scored"]) for row in result["dev"]["robust"]]
+    assert pairs == [(one, other) for one in branches for other in branches]
+    for row in result["dev"]["robust"]:
+        assert set(row["auc"]) == {"Nodule", "Heart"}
+        assert row["zero_gradients"] == 0
+    if branches == ["std"]:
+        assert result["dev"]["robust"][0]["loss"] >= result["dev"]["loss"]
 
 
 def test_a_finished_run_is_not_repeated(finished, table, cpu):
     folder, config, result, _ = finished
     before = (folder / "best.safetensors").stat().st_mtime_ns
     events = []
-    again = train(table, folder, config, device=cpu, on_event=events.append)
+    again = train(table, folder, config, Execution(cpu), on_event=events.append)
     assert again == result
     assert events == []
     assert (folder / "best.safetensors").stat().st_mtime_ns == before
@@ -127,7 +143,7 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others(
     more = ("epochs=1", "attack.random_start=true", "augment.rotate=10")
     for name, seed in (("one", 1), ("same", 1), ("other", 2)):
         config = quick(table, variant, *more, seed=seed)
-        train(table, tmp_path / name, config, device=cpu)
+        train(table, tmp_path / name, config, Execution(cpu))
     assert same(network_of(tmp_path / "one"), network_of(tmp_path / "same"))
     assert not same(network_of(tmp_path / "one"), network_of(tmp_path / "other"))
 
@@ -136,20 +152,20 @@ def test_a_resumed_run_ends_with_the_weights_of_a_straight_one(table, tmp_path, 
     more = ("epochs=3", "attack.random_start=true", "augment.rotate=10")
     config = quick(table, "dual_bn", *more)
     straight, resumed = tmp_path / "straight", tmp_path / "resumed"
-    train(table, straight, config, device=cpu)
+    train(table, straight, config, Execution(cpu))
     for epoch in (1, 2):
         with pytest.raises(StoppedError):
             train(
                 table,
                 resumed,
                 config,
-                device=cpu,
+                Execution(cpu),
                 on_event=stop_after(epoch),
                 resume=epoch > 1,
             )
     with pytest.raises(EngineError, match=r"not finished\. Add --resume"):
-        train(table, resumed, config, device=cpu)
-    result = train(table, resumed, config, device=cpu, resume=True)
+        train(table, resumed, config, Execution(cpu))
+    result = train(table, resumed, config, Execution(cpu), resume=True)
     assert same(network_of(straight), network_of(resumed))
     for name in ("best.safetensors", "best_robust.safetensors"):
         assert same(weights(straight, name), weights(resumed, name))
@@ -158,16 +174,106 @@ def test_a_resumed_run_ends_with_the_weights_of_a_straight_one(table, tmp_path, 
     assert [row["epoch"] for row in epochs_of(resumed)] == [1, 2, 3]
 
 
+@pytest.mark.parametrize("variant", ["standard", "dual_bn", "noise"])
+def test_a_training_stopped_within_an_epoch_goes_on_with_the_next_step(
+    table, tmp_path, cpu, monkeypatch, variant
+):
+    monkeypatch.setattr(progress_module, "SECONDS_BETWEEN_STEP_EVENTS", 0.0)
+    config = quick(table, variant, "attack.random_start=true", "augment.rotate=10")
+    straight, resumed = tmp_path / "straight", tmp_path / "resumed"
+    train(table, straight, config, Execution(cpu))
+    steps = []
+
+    def stop(event):
+        if event["event"] == "step":
+            steps.append((event["epoch"], event["step"]))
+            if len(steps) % 2 == 0:  # its step is done, but not in a checkpoint
+                raise StoppedError
+
+    every_step = Execution(cpu, checkpoint_seconds=0.0)
+    for _ in range(5):
+        with pytest.raises(StoppedError):
+            train(table, resumed, config, every_step, on_event=stop, resume=True)
+    train(table, resumed, config, every_step, on_event=stop, resume=True)
+    assert steps == [
+        *((1, 1), (1, 2), (1, 2), (1, 3), (1, 3), (2, 1)),
+        *((2, 1), (2, 2), (2, 2), (2, 3), (2, 3)),
+    ]
+    assert same(network_of(straight), network_of(resumed))
+    for name in ("best.safetensors", "best_robust.safetensors"):
+        assert same(weights(straight, name), weights(resumed, name))
+    for one, other in zip(epochs_of(straight), epochs_of(resumed), strict=True):
+        del one["images_per_second"], other["images_per_second"]
+        assert one == other
+
+
+def test_within_an_epoch_a_checkpoint_follows_after_the_time_asked_for(
+    table, tmp_path, cpu, monkeypatch
+):
+    clock = iter(range(0, 1000, 60))  # a minute from one look to the next
+    monkeypatch.setattr(engine.time, "monotonic", lambda: next(clock))
+    saved = []
+    monkeypatch.setattr(
+        engine, "save_state", lambda _, state: saved.append(state["progress"]["step"])
+    )
+    config = quick(table, "standard", "batch_size=4", "epochs=1")
+    train(table, tmp_path / "run", config, Execution(cpu, checkpoint_seconds=150))
+    assert saved == [3, 6, 0]
+
+
+@pytest.mark.parametrize(("patience", "epochs"), [(0, 7), (1, 3), (2, 6), (3, 7)])
+def test_patience_ends_a_training_that_no_longer_gets_better(
+    table, tmp_path, cpu, monkeypatch, patience, epochs
+):
+    losses = iter([3.0, 2.0, 2.5, 1.0, 1.0, 1.5, 1.6])
+    monkeypatch.setattr(engine, "loss_of", lambda *_: next(losses))
+    more = ("epochs=7", f"patience={patience}", "robust_dev_every=0")
+    config = quick(table, "standard", *more)
+    result = train(table, tmp_path / "run", config, Execution(cpu))
+    assert result["epochs"] == len(epochs_of(tmp_path / "run")) == epochs
+    assert result["best_epoch"] == (2 if epochs == 3 else 4)
+
+
+def test_without_a_radius_single_bn_trains_as_standard(table, tmp_path, cpu):
+    states = []
+    for variant in ("standard", "single_bn"):
+        config = quick(table, variant, "attack.eps=0", "augment.rotate=10")
+        train(table, tmp_path / variant, config, Execution(cpu))
+        states.append(network_of(tmp_path / variant))
+    assert same(*states)
+
+
+def test_a_training_can_start_from_given_weights(table, tmp_path, cpu):
+    file = tmp_path / "weights.safetensors"
+    resnet = build_network(NetworkConfig(name="resnet10"), 7, dual=False, seed=9).resnet
+    save_weights(file, resnet, {})
+    more = ("epochs=1", "optimiser.lr=1e-9")
+    config = quick(table, "dual_bn", *more, weights=file)
+    assert config.run_id != quick(table, "dual_bn", *more).run_id
+    train(table, tmp_path / "run", config, Execution(cpu, initial_weights=file))
+    trained = weights(tmp_path / "run")
+    torch.testing.assert_close(
+        trained["resnet.layer1.0.conv1.weight"],
+        resnet.layer1[0].conv1.weight.detach(),
+        rtol=0,
+        atol=1e-6,
+    )
+    with pytest.raises(EngineError, match="starts from weights that no --weights are"):
+        train(table, tmp_path / "other", config, Execution(cpu))
+    with pytest.raises(EngineError, match=r"gone\.pth cannot be read"):
+        quick(table, weights=tmp_path / "gone.pth")
+
+
 def test_a_truncated_checkpoint_is_told_and_the_one_before_used(table, tmp_path, cpu):
     config = quick(table, "standard", "epochs=3", "robust_dev_every=0")
     straight, resumed = tmp_path / "straight", tmp_path / "resumed"
-    train(table, straight, config, device=cpu)
+    train(table, straight, config, Execution(cpu))
     with pytest.raises(StoppedError):
-        train(table, resumed, config, device=cpu, on_event=stop_after(2))
+        train(table, resumed, config, Execution(cpu), on_event=stop_after(2))
     last = resumed / "last.pt"
     last.write_bytes(last.read_bytes()[:1000])
     events = []
-    train(table, resumed, config, device=cpu, on_event=events.append, resume=True)
+    train(table, resumed, config, Execution(cpu), on_event=events.append, resume=True)
     warnings = [event["message"] for event in events if event["event"] == "warning"]
     assert warnings == [f"{last} is damaged and was passed over."]
     assert [e["epoch"] for e in events if e["event"] == "epoch"] == [2, 3]
@@ -182,16 +288,16 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_the_checkpoint(
     calls = []
 
     class Diverging(type(real)):
-        def loss(self, *arguments):
+        def summed_loss(self, *arguments):
             calls.append(1)
-            value = super().loss(*arguments)
+            value = super().summed_loss(*arguments)
             return value * math.nan if len(calls) > 3 else value
 
     monkeypatch.setattr(engine, "find_objective", lambda _: Diverging())
     with pytest.raises(
         EngineError, match=r"training loss of .* is nan in epoch 2"
     ) as e:
-        train(table, tmp_path / "run", config, device=cpu)
+        train(table, tmp_path / "run", config, Execution(cpu))
     assert "--set optimiser.lr=0.0002" in str(e.value)
     state = torch.load(tmp_path / "run" / "last.pt", weights_only=True)
     assert state["progress"]["epoch"] == 1
@@ -204,7 +310,7 @@ def test_a_full_gpu_is_told_with_what_to_change(table, tmp_path, cpu, monkeypatc
 
     monkeypatch.setattr(engine, "_train_epoch", exhausted)
     with pytest.raises(EngineError, match="Try --set batch_size=4"):
-        train(table, tmp_path / "run", quick(table), device=cpu)
+        train(table, tmp_path / "run", quick(table), Execution(cpu))
 
 
 @pytest.mark.parametrize(("every", "expected"), [(0, []), (1, [1, 2, 3]), (2, [2, 3])])
@@ -213,7 +319,9 @@ def test_the_loss_under_attack_is_taken_as_often_as_configured(
 ):
     config = quick(table, "standard", "epochs=3", f"robust_dev_every={every}")
     events = []
-    result = train(table, tmp_path / "run", config, device=cpu, on_event=events.append)
+    result = train(
+        table, tmp_path / "run", config, Execution(cpu), on_event=events.append
+    )
     rows = [event for event in events if event["event"] == "epoch"]
     assert [r["epoch"] for r in rows if r["robust_dev_loss"] is not None] == expected
     assert (tmp_path / "run" / "best_robust.safetensors").exists() is bool(expected)
@@ -222,15 +330,15 @@ def test_the_loss_under_attack_is_taken_as_often_as_configured(
 
 def test_a_fraction_trains_on_fewer_patients(table, tmp_path, cpu):
     config = quick(table, "standard", "epochs=1", fraction=0.5)
-    result = train(table, tmp_path / "run", config, device=cpu)
+    result = train(table, tmp_path / "run", config, Execution(cpu))
     assert result["images"] == {"train": 12, "dev": 8}
 
 
 def test_a_long_epoch_reports_on_the_way(table, tmp_path, cpu, monkeypatch):
-    monkeypatch.setattr(engine, "SECONDS_BETWEEN_STEP_EVENTS", 0.0)
+    monkeypatch.setattr(progress_module, "SECONDS_BETWEEN_STEP_EVENTS", 0.0)
     events = []
     config = quick(table, "standard", "epochs=1")
-    train(table, tmp_path / "run", config, device=cpu, on_event=events.append)
+    train(table, tmp_path / "run", config, Execution(cpu), on_event=events.append)
     steps = [event for event in events if event["event"] == "step"]
     assert [event["step"] for event in steps] == [1, 2, 3]
     assert {event["steps"] for event in steps} == {3}
@@ -246,34 +354,59 @@ def without(table, split):
 @pytest.mark.parametrize("split", ["train", "dev"])
 def test_an_empty_split_is_refused(table, tmp_path, cpu, split):
     with pytest.raises(EngineError, match=f"toy has 0 images in {split}"):
-        train(without(table, split), tmp_path / "run", quick(table), device=cpu)
+        train(without(table, split), tmp_path / "run", quick(table), Execution(cpu))
     assert not (tmp_path / "run").exists()
 
 
-def test_a_finding_that_never_occurs_is_told_and_has_no_area(table, tmp_path, cpu):
+def relabelled(table, split, column, value):
     labels = table.labels.copy()
-    labels[:, 0] = 0
-    events = []
-    bare = dataclasses.replace(table, labels=labels)
+    labels[table.split_indices(split), column] = value
+    return dataclasses.replace(table, labels=labels)
+
+
+@pytest.mark.parametrize(
+    ("value", "words"), [(0, "shows Nodule"), (1, "is known to be without Nodule")]
+)
+def test_a_finding_that_cannot_be_scored_is_told_and_has_no_area(
+    table, tmp_path, cpu, value, words
+):
+    bare, events = relabelled(table, "dev", 0, value), []
     config = quick(table, "standard", "epochs=1")
-    result = train(bare, tmp_path / "run", config, device=cpu, on_event=events.append)
+    result = train(
+        bare, tmp_path / "run", config, Execution(cpu), on_event=events.append
+    )
     assert [event["message"] for event in events if event["event"] == "warning"] == [
-        "no image in train shows Nodule.",
-        "no image in dev shows Nodule.",
+        f"no image in dev {words}."
     ]
     assert result["dev"]["auc"]["Nodule"] is None
+    assert result["dev"]["robust"][0]["auc"]["Nodule"] is None
+    assert result["dev"]["auc"]["Heart"] is not None
+
+
+@pytest.mark.parametrize(
+    ("fraction", "change"),
+    [(1.0, r"without it \(import_dataset --classes\)"), (0.5, "Raise --fraction")],
+)
+def test_a_finding_that_cannot_be_learnt_is_refused_with_what_to_change(
+    table, tmp_path, cpu, fraction, change
+):
+    bare = relabelled(table, "train", 1, 0)
+    config = quick(table, fraction=fraction)
+    with pytest.raises(EngineError, match=rf"No image in train shows Heart.*{change}"):
+        train(bare, tmp_path / "run", config, Execution(cpu))
+    assert not (tmp_path / "run").exists()
 
 
 def test_another_table_than_the_configured_one_is_refused(table, tmp_path, cpu):
     other = write_toy_table(tmp_path / "other", seed=1)
     with pytest.raises(EngineError, match="not the table that the run was set up on"):
-        train(other, tmp_path / "run", quick(table), device=cpu)
+        train(other, tmp_path / "run", quick(table), Execution(cpu))
 
 
 def test_it_learns_what_can_be_learnt(tmp_path, cpu):
     table = write_toy_table(tmp_path / "toy", train=96)
     config = quick(table, "standard", "epochs=4")
-    result = train(table, tmp_path / "run", config, device=cpu)
+    result = train(table, tmp_path / "run", config, Execution(cpu))
     assert result["dev"]["auc"]["Heart"] == 1.0
     losses = [row["loss"] for row in epochs_of(tmp_path / "run")]
     assert losses[-1] < losses[0] / 2

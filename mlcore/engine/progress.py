@@ -1,0 +1,115 @@
+"""How far a training has come, and what it tells of that on the way."""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from mlcore.engine.config import EngineError, RunConfig
+from mlcore.engine.learner import Step
+
+Event = dict[str, Any]
+OnEvent = Callable[[Event], None]
+
+SECONDS_BETWEEN_STEP_EVENTS = 1.0
+
+
+def ignore(_event: Event) -> None:
+    """Listen to no event."""
+
+
+@dataclass
+class Progress:
+    """What a checkpoint says of a training beside its tensors.
+
+    Attributes:
+        epoch: epochs done.
+        step: steps done in the epoch after that.
+        sums: of those steps; see `Meter`.
+        history: a row for each epoch done.
+        best_loss, best_epoch: the lowest clean development loss, and when.
+        best_robust_loss, best_robust_epoch: the same under attack.
+    """
+
+    epoch: int = 0
+    step: int = 0
+    sums: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])
+    history: list[Event] = field(default_factory=list)
+    best_loss: float = math.inf
+    best_epoch: int = 0
+    best_robust_loss: float = math.inf
+    best_robust_epoch: int = 0
+
+    def ended(self, config: RunConfig) -> bool:
+        """Whether the last epoch is done, or the patience is at its end."""
+        patience = config.train.patience
+        waited = self.epoch - self.best_epoch
+        return self.epoch == config.train.epochs or 0 < patience <= waited
+
+
+class Meter:
+    """Mean loss and speed of an epoch; tells the listener about once a second.
+
+    Attributes:
+        sums: float64 (3,), of the losses, of the known labels and of the images with
+            zero gradients. They stay on the device: reading them waits for the GPU.
+    """
+
+    def __init__(
+        self,
+        config: RunConfig,
+        progress: Progress,
+        steps: int,
+        device: torch.device,
+        on_event: OnEvent,
+    ) -> None:
+        self.config, self.on_event = config, on_event
+        self.epoch, self.step, self.steps = progress.epoch + 1, progress.step, steps
+        self.sums = torch.tensor(progress.sums, dtype=torch.float64, device=device)
+        self.images = 0
+        self.started = self.reported = time.perf_counter()
+
+    def count(self, step: Step, images: int) -> None:
+        """Add what a step left; `images` is the size of its whole batch."""
+        self.sums += torch.stack([step.loss, step.known, step.zero_gradients]).double()
+        self.images += images
+        self.step += 1
+        if time.perf_counter() - self.reported >= SECONDS_BETWEEN_STEP_EVENTS:
+            self.on_event({**self.row(), "event": "step", "step": self.step})
+            self.reported = time.perf_counter()
+
+    def row(self) -> Event:
+        """The epoch so far.
+
+        Raises:
+            EngineError: the loss is not finite.
+        """
+        loss, known, zero_gradients = self.sums.tolist()
+        mean = loss / max(known, 1)
+        check_finite("training", mean, self.config, self.epoch)
+        return {
+            "event": "epoch",
+            "epoch": self.epoch,
+            "epochs": self.config.train.epochs,
+            "steps": self.steps,
+            "loss": mean,
+            "zero_gradients": int(zero_gradients),
+            "images_per_second": self.images / (time.perf_counter() - self.started),
+        }
+
+
+def check_finite(which: str, loss: float, config: RunConfig, epoch: int) -> None:
+    """Refuse to go on with weights that are lost.
+
+    Raises:
+        EngineError: the loss is infinite or no number.
+    """
+    if not math.isfinite(loss):
+        smaller = config.train.optimiser.lr / 10
+        raise EngineError(
+            f"The {which} loss of {config.name} is {loss} in epoch {epoch}; the "
+            f"checkpoint before it is kept. Try --set optimiser.lr={smaller:g}."
+        )

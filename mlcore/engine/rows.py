@@ -1,0 +1,70 @@
+"""Which images of a table a training takes, and whether they suffice."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlcore.datasets.table import ImageTable
+from mlcore.engine.batches import nested_subset
+from mlcore.engine.config import EngineError, RunConfig
+from mlcore.engine.distributed import World
+from mlcore.engine.progress import OnEvent
+
+
+def training_rows(
+    table: ImageTable, config: RunConfig, world: World, on_event: OnEvent
+) -> dict[str, NDArray[np.int64]]:
+    """The rows to train on and to select by; warns of findings that cannot be scored.
+
+    Raises:
+        EngineError: another table, too few images, or a finding without a positive.
+    """
+    if table.sha256 != config.dataset_sha256:
+        raise EngineError(
+            f"{table.folder} is not the table that the run was set up on."
+        )
+    rows = {split: table.split_indices(split) for split in ("train", "dev")}
+    rows["train"] = nested_subset(
+        table.patient_ids, rows["train"], config.fraction, config.seed
+    )
+    for split, least in (("train", 2), ("dev", 1)):
+        if len(rows[split]) < least:
+            raise EngineError(
+                f"{table.name} has {len(rows[split])} images in {split}; "
+                f"training needs at least {least}."
+            )
+    _check_batches(len(rows["train"]), config.train.batch_size, world)
+    _check_findings(table, rows, config.fraction, on_event)
+    return rows
+
+
+def _check_batches(images: int, batch_size: int, world: World) -> None:
+    smallest = images // -(-images // batch_size)
+    if world.size > 1 and smallest // world.size < 2:
+        raise EngineError(
+            f"{world.size} processes share batches of {smallest} images, and batch "
+            "norm needs 2 in each. Start fewer, or raise --set batch_size."
+        )
+
+
+def _check_findings(
+    table: ImageTable,
+    rows: dict[str, NDArray[np.int64]],
+    fraction: float,
+    on_event: OnEvent,
+) -> None:
+    for column, finding in enumerate(table.classes):
+        labels = {split: table.labels[rows[split], column] for split in rows}
+        if not (labels["train"] == 1).any():
+            change = (
+                "Raise --fraction."
+                if fraction < 1
+                else "Import the data set without it (import_dataset --classes)."
+            )
+            raise EngineError(
+                f"No image in train shows {finding}, so it cannot be learnt. {change}"
+            )
+        for split, known in labels.items():
+            for label, words in ((1, "shows"), (0, "is known to be without")):
+                if not (known == label).any():
+                    message = f"no image in {split} {words} {finding}."
+                    on_event({"event": "warning", "message": message})
