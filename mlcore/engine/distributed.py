@@ -7,11 +7,13 @@ batch of all processes together, so that a run means the same on one GPU and on 
 
 import os
 import sys
+import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, TypeVar, cast
+from typing import Any, NoReturn, TypeVar, cast
 
 import torch
 from torch import Tensor, distributed, nn
@@ -24,6 +26,7 @@ from mlcore.engine.networks import find_device
 # While the first process writes or scores, the others wait; the default of 10 minutes
 # for NCCL would end a long training.
 TIMEOUT = timedelta(hours=6)
+GRACE_SECONDS = 10.0
 
 Answer = TypeVar("Answer")
 
@@ -90,7 +93,10 @@ class World:
         """
         if self.size == 1:
             return model
-        return DistributedDataParallel(model, broadcast_buffers=False)
+        with warnings.catch_warnings():
+            # PyTorch 2.15 prefers a name that 2.11 does not know.
+            warnings.filterwarnings("ignore", "`broadcast_buffers`", FutureWarning)
+            return DistributedDataParallel(model, broadcast_buffers=False)
 
 
 ALONE = World()
@@ -122,11 +128,20 @@ def joined(device_name: str | None) -> Iterator[tuple[World, torch.device]]:
     except BaseException:
         # Before the group is destroyed: the others notice that, and fail as well.
         if not _fails_first(store):
-            sys.exit(1)
+            leave_telling_to_another(1)
         raise
     finally:
         if distributed.is_initialized():
             distributed.destroy_process_group()
+
+
+def leave_telling_to_another(status: int) -> NoReturn:
+    """End this process without a word, once another has said what is wrong.
+
+    `torchrun` ends all processes as soon as one has ended, so this one stays behind.
+    """
+    time.sleep(GRACE_SECONDS)
+    sys.exit(status)
 
 
 def _own_device(name: str | None) -> torch.device:

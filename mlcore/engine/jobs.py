@@ -6,18 +6,17 @@ where the data lie and in who listens.
 
 import argparse
 import os
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import torch
 
 from mlcore.datasets.table import ImageTable, TableError
 from mlcore.engine.config import PRESETS, EngineError, RunConfig
-from mlcore.engine.distributed import World
+from mlcore.engine.distributed import World, leave_telling_to_another
 from mlcore.engine.learner import Levers
 from mlcore.engine.lines import Say, summary
 from mlcore.engine.objectives import OBJECTIVES, VARIANTS
@@ -80,7 +79,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--compile", action="store_true", help="faster steps after a slow first one")
     if os.environ.get("RANK", "0") != "0":
         # Of several processes, the first says what is wrong with the arguments.
-        setattr(parser, "error", _end_silently)  # noqa: B010
+        setattr(parser, "error", lambda _: leave_telling_to_another(2))  # noqa: B010
 
 
 def plan(
@@ -178,7 +177,3 @@ def explain(error: BaseException) -> tuple[str, int]:
 
 def _weights(options: Mapping[str, Any]) -> Path | None:
     return None if options["weights"] is None else Path(options["weights"])
-
-
-def _end_silently(_message: str) -> NoReturn:
-    sys.exit(2)
