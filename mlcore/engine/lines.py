@@ -48,7 +48,7 @@ def share_done(event: Event) -> float:
 
 
 def line_of(event: Event) -> str:
-    """What there is to say of an event; "" for one of no other kind than those."""
+    """What there is to say of a step, an epoch or a warning; "" of anything else."""
     if event["event"] == "warning":
         return f"warning: {event['message']}"
     if event["event"] not in ("step", "epoch"):
@@ -61,7 +61,7 @@ def line_of(event: Event) -> str:
         if event.get(key) is not None:
             parts.append(f"{title} {event[key]:.3f}")
     if event.get("zero_gradients"):
-        parts.append(f"{event['zero_gradients']} images with a zero gradient")
+        parts.append(f"zero gradients {event['zero_gradients']}")
     return ", ".join([*parts, f"{event['images_per_second']:.0f} images/s"])
 
 

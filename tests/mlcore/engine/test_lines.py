@@ -63,7 +63,7 @@ def test_a_warning_is_said_and_a_result_left_to_the_summary():
 
 @pytest.mark.parametrize(
     ("count", "words"),
-    [(0, "loss 0.500, dev"), (1, "1 images with a zero gradient, 100 images/s")],
+    [(0, "loss 0.500, dev"), (1, "zero gradients 1, 100 images/s")],
 )
 def test_images_with_a_zero_gradient_are_told_if_there_are_any(clock, count, words):
     said = []
@@ -71,7 +71,7 @@ def test_images_with_a_zero_gradient_are_told_if_there_are_any(clock, count, wor
     clock[0] += 60
     listen(event(1) | {"zero_gradients": count})
     assert words in said[0]
-    assert ("zero gradient" in said[0]) is (count > 0)
+    assert ("zero gradients" in said[0]) is (count > 0)
 
 
 def scores(*areas):

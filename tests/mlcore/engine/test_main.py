@@ -26,7 +26,7 @@ def arguments(table, out, *more, variants=("standard",)):
 
 def python(*words, **options):
     """Run to the end in a process of its own, as on one core."""
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     return subprocess.run(
         [sys.executable, *words],
         cwd=ROOT,
