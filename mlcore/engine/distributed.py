@@ -8,11 +8,11 @@ batch of all processes together, so that a run means the same on one GPU and on 
 import os
 import sys
 import time
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from inspect import signature
 from typing import Any, NoReturn, TypeVar, cast
 
 import torch
@@ -48,9 +48,9 @@ class World:
         """Whether this is the process that reads, writes and reports."""
         return self.rank == 0
 
-    def share(self, positions: Tensor) -> Tensor:
-        """This process's part of `positions`; parts differ in length by at most 1."""
-        return positions.tensor_split(self.size)[self.rank]
+    def share_of(self, batch: Tensor) -> Tensor:
+        """This process's part of `batch`; parts differ in length by at most 1."""
+        return batch.tensor_split(self.size)[self.rank]
 
     def add_up(self, tensors: Sequence[Tensor]) -> None:
         """Replace each float32 tensor by its sum over the processes, in one message."""
@@ -93,10 +93,11 @@ class World:
         """
         if self.size == 1:
             return model
-        with warnings.catch_warnings():
-            # PyTorch 2.15 prefers a name that 2.11 does not know.
-            warnings.filterwarnings("ignore", "`broadcast_buffers`", FutureWarning)
-            return DistributedDataParallel(model, broadcast_buffers=False)
+        # Newer releases of PyTorch warn of the old name of this option.
+        known = signature(DistributedDataParallel).parameters
+        name = "forward_sync_buffers"
+        option = name if name in known else "broadcast_buffers"
+        return DistributedDataParallel(model, **{option: False})  # type: ignore[arg-type]
 
 
 ALONE = World()

@@ -161,7 +161,14 @@ def open_run(folder: Path) -> FinishedRun:
         raise EngineError(f"{folder} is no run: it has no config.json.")
     if not (folder / "result.json").is_file():
         raise EngineError(f"{folder} is not finished; train_models --resume goes on.")
-    config = from_dict(RunConfig, read_json(folder / "config.json"))
+    path = folder / "config.json"
+    try:
+        config = from_dict(RunConfig, read_json(path))
+    except EngineError as error:
+        raise EngineError(
+            f"{path} is not understood: {error} If another version wrote it, train "
+            "anew, or move the run elsewhere."
+        ) from error
     return FinishedRun(folder, config, read_json(folder / "result.json"))
 
 

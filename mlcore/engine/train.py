@@ -159,7 +159,7 @@ def _train_epoch(training: _Training, progress: Progress) -> Event:
     saved = time.monotonic()
     for step in range(progress.step, len(order)):
         place = (epoch, step, world.rank)
-        pixels, labels = images.batch(world.share(order[step]))
+        pixels, labels = images.batch(world.share_of(order[step]))
         drawn = generator_for(config.seed, "augment", *place)
         pixels = augment(pixels, settings.augment, drawn)
         share = (epoch - 1 + step / len(order)) / settings.epochs
@@ -280,7 +280,7 @@ def _finish(training: _Training, progress: Progress) -> dict[str, Any]:
         "compiled": execution.levers.compiled,
         "bfloat16": network.mixed_precision,
         "versions": {
-            "torch": torch.__version__,
+            "torch": str(torch.__version__),
             "torchvision": torchvision.__version__,
         },
         "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -288,7 +288,7 @@ def _finish(training: _Training, progress: Progress) -> dict[str, Any]:
     if world.main:
         write_json(training.folder / "result.json", result)
     training.on_event({"event": "finished", "result": result})
-    return result
+    return world.from_main(lambda: result)
 
 
 def _set_up(
@@ -311,7 +311,7 @@ def _set_up(
     if config.initial_weights:
         _load_initial(network, config, execution)
     development = rows["dev"]
-    own = world.share(torch.arange(len(development))).numpy()
+    own = world.share_of(torch.arange(len(development))).numpy()
     return _Training(
         folder=folder,
         config=config,

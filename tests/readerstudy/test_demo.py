@@ -19,7 +19,7 @@ from mlcore.engine.runs import configure
 from mlcore.files import write_json
 from mlcore.models import TrainingRun
 from readerstudy.management.commands import demo
-from readerstudy.management.commands.demo import Claim, claims
+from readerstudy.management.commands.demo import Claim, claims, robustness_claims
 from readerstudy.models import Study
 from readerstudy.trial.study import create_study
 from tests.readerstudy.factories import make_bundle
@@ -97,6 +97,53 @@ def test_without_a_nodule_to_point_to_the_maps_are_undefined():
     found = claims(evaluation() | {"localization": []})
     assert [claim.value for claim in found[:3]] == [None] * 3
     assert len(broken(found)) == 3
+
+
+def results(standard=0.1, single=0.31, dual=0.5):
+    """`result.json` of each variant, as far as the claims read it."""
+
+    def rows(*areas):
+        return [
+            {
+                "attacked": attacked,
+                "scored": scored,
+                "loss": 0.5,
+                "auc": {"Cardiomegaly": area, "Nodule": area},
+                "zero_gradients": 0,
+            }
+            for attacked, scored, area in areas
+        ]
+
+    areas = {
+        "standard": [("std", "std", standard)],
+        "single_bn": [("std", "std", single)],
+        "dual_bn": [
+            ("adv", "adv", dual),
+            ("adv", "std", 0.0),
+            ("std", "adv", 1.0),
+            ("std", "std", 0.0),
+        ],
+    }
+    return {
+        name: {
+            "finished_at": "2026-01-01",
+            "dev": {"loss": 0.5, "auc": {}, "robust": rows(*each)},
+        }
+        for name, each in areas.items()
+    }
+
+
+def test_adversarial_training_must_bring_robustness():
+    found = robustness_claims(results())
+    assert broken(found) == []
+    assert [claim.value for claim in found] == pytest.approx([0.21, 0.4])
+    assert broken(robustness_claims(results(single=0.29, dual=0.31))) == [
+        "single_bn, AUC under attack above that of standard"
+    ]
+    assert broken(robustness_claims(results(dual=0.29))) == [
+        "dual_bn, AUC under attack above that of standard"
+    ]
+    assert len(broken(robustness_claims(results(standard=None)))) == 2
 
 
 def test_a_claim_says_what_was_found_and_wanted():
@@ -195,7 +242,6 @@ def trained(tiny, data_folder):
     options = ["--image-size=32", "--images=20", f"--seed={demo.SEED}"]
     call_command("import_dataset", "phantom", f"--name={demo.DATASET}", *options)
     table = open_table(data_folder / "tables" / demo.DATASET)
-    result = {"finished_at": "2026-01-01", "dev": {"loss": 0.5, "auc": {}}}
     for variant in VARIANTS:
         objective = find_objective(variant)
         run = configure(table, variant, "demo", seed=demo.SEED)
@@ -203,7 +249,7 @@ def trained(tiny, data_folder):
         network = build_network(run.train.network, 2, dual=objective.dual, seed=1)
         write_json(folder / "config.json", config.to_dict(run))
         save_weights(folder / "best.safetensors", network, {})
-        write_json(folder / "result.json", result)
+        write_json(folder / "result.json", results()[variant])
     return tiny
 
 

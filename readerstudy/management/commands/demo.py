@@ -85,6 +85,33 @@ def claims(evaluation: Mapping[str, Any]) -> list[Claim]:
     return found
 
 
+def robustness_claims(results: Mapping[str, Any]) -> list[Claim]:
+    """What adversarial training must have brought on the development images.
+
+    Args:
+        results: `result.json` of each variant. Areas under attack are means over the
+            findings, attacked and scored through the branch that gives the maps.
+    """
+
+    def area(variant: str, branch: str) -> float | None:
+        (row,) = (
+            row
+            for row in results[variant]["dev"]["robust"]
+            if row["attacked"] == row["scored"] == branch
+        )
+        areas = list(row["auc"].values())
+        return None if None in areas else sum(areas) / len(areas)
+
+    base = area("standard", "std")
+    found = []
+    for variant, branch in (("single_bn", "std"), ("dual_bn", "adv")):
+        text = f"{variant}, AUC under attack above that of standard"
+        own = area(variant, branch)
+        gain = None if own is None or base is None else own - base
+        found.append(Claim(text, gain, 0.2, above=True))
+    return found
+
+
 class Command(BaseCommand):
     help = "Train on synthetic radiographs, set a study up and serve it."
 
@@ -136,7 +163,13 @@ class Command(BaseCommand):
         self._step("Evaluating: do the maps point to the planted findings?")
         self._call("evaluate_models", DATASET)
         report = _data() / "reports" / f"evaluation-{DATASET}" / "evaluation.json"
-        found = claims(json.loads(report.read_text(encoding="utf-8")))
+        evaluation = _json(report)
+        runs = _data() / "runs" / DATASET
+        results = {
+            variant: _json(runs / name / "result.json")
+            for variant, name in evaluation["run"]["runs"].items()
+        }
+        found = [*claims(evaluation), *robustness_claims(results)]
         for claim in found:
             self.stdout.write(str(claim))
         if not all(claim.holds for claim in found):
@@ -183,6 +216,10 @@ class Command(BaseCommand):
             self.stdout.write(
                 f"  http://{address}/{page:<7} {username:<13} password {password}"
             )
+
+
+def _json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def _address(text: str) -> str:

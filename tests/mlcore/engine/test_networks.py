@@ -2,16 +2,18 @@ import copy
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 from torchvision.models import resnet18, resnet50
 
 from mlcore.engine import networks
-from mlcore.engine.batchnorm import DualBatchNorm2d
+from mlcore.engine.batchnorm import DualBatchNorm2d, branch
 from mlcore.engine.config import EngineError, NetworkConfig
 from mlcore.engine.networks import (
     build_network,
     find_device,
     full_precision,
+    load_resnet_weights,
     wants_bfloat16,
 )
 
@@ -134,3 +136,77 @@ def test_it_refuses_an_unknown_device_and_names_those_here():
         find_device("tpu")
     assert find_device("cpu") == torch.device("cpu")
     assert find_device(None).type in ("cpu", "cuda")
+
+
+@pytest.fixture
+def ordinary():
+    """An ordinary ResNet-18 with statistics of its own, as torchvision builds it."""
+    torch.manual_seed(11)
+    network = resnet18(num_classes=5)
+    for name, buffer in network.named_buffers():
+        if "running" in name:
+            buffer.uniform_(0.5, 2)
+    return network
+
+
+@pytest.mark.parametrize("suffix", ["pth", "safetensors"])
+@pytest.mark.parametrize("dual", [True, False])
+def test_ordinary_weights_fill_the_network_and_both_branches(
+    ordinary, generator, tmp_path, suffix, dual
+):
+    path = tmp_path / f"weights.{suffix}"
+    write = save_file if suffix == "safetensors" else torch.save
+    write(ordinary.state_dict(), path)
+    config = NetworkConfig(name="resnet18")
+    network = build_network(config, 5, dual=dual, seed=1)
+    load_resnet_weights(network, path)
+    x = torch.rand(4, 1, 32, 32, generator=generator)
+    for name in ("std", "adv") if dual else ("std",):
+        with branch(network, name):
+            torch.testing.assert_close(
+                network.eval()(x),
+                ordinary.eval()(x.expand(-1, 3, -1, -1)),
+                rtol=1e-4,
+                atol=1e-4,
+            )
+
+
+def test_with_another_number_of_findings_the_last_layer_stays_fresh(ordinary, tmp_path):
+    torch.save(ordinary.state_dict(), tmp_path / "weights.pth")
+    network = build_network(NetworkConfig(name="resnet18"), 2, dual=True, seed=1)
+    fresh = copy.deepcopy(network.resnet.fc.state_dict())
+    load_resnet_weights(network, tmp_path / "weights.pth")
+    for name, value in network.resnet.fc.state_dict().items():
+        assert torch.equal(value, fresh[name])
+    assert torch.equal(network.resnet.conv1.weight, ordinary.conv1.weight)
+    assert torch.equal(network.resnet.bn1.bn_adv.running_var, ordinary.bn1.running_var)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"no weights", "cannot be read as weights"),
+        ({"fc.weight": 3}, "holds no weights of a ResNet"),
+        ([1, 2], "holds no weights of a ResNet"),
+        ({"conv.weight": torch.zeros(2)}, "holds no weights of a ResNet"),
+        ({"fc.weight": torch.zeros(2, 512)}, "weights of another network"),
+        (None, "cannot be read as weights"),
+    ],
+    ids=["bytes", "number", "list", "no last layer", "too few", "absent"],
+)
+def test_foreign_weights_are_refused(tmp_path, content, message):
+    path = tmp_path / "weights.pth"
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    elif content is not None:
+        torch.save(content, path)
+    network = build_network(NetworkConfig(name="resnet18"), 2, dual=False, seed=1)
+    with pytest.raises(EngineError, match=message):
+        load_resnet_weights(network, path)
+
+
+def test_weights_of_a_deeper_network_are_refused(tmp_path):
+    torch.save(resnet50(num_classes=2).state_dict(), tmp_path / "weights.pth")
+    network = build_network(NetworkConfig(name="resnet18"), 2, dual=False, seed=1)
+    with pytest.raises(EngineError, match="weights of another network"):
+        load_resnet_weights(network, tmp_path / "weights.pth")

@@ -132,6 +132,15 @@ def test_only_a_finished_run_opens(tmp_path, table):
         open_run(folder)
 
 
+def test_a_run_of_another_version_is_named_with_what_to_do(tmp_path, table):
+    folder = make_run(tmp_path, table, "standard")
+    config = json.loads((folder / "config.json").read_text())
+    del config["initial_weights"]
+    write_json(folder / "config.json", config)
+    with pytest.raises(EngineError, match=r'json is not .* lacks "init.*train anew'):
+        open_run(folder)
+
+
 def test_a_run_that_was_begun_wants_to_be_resumed(tmp_path, table):
     config = configure(table, "standard", "demo", QUICK)
     folder = tmp_path / config.name

@@ -11,7 +11,14 @@ from torch.optim.lr_scheduler import MultiStepLR, OneCycleLR
 from mlcore.engine import progress as progress_module
 from mlcore.engine import train as engine
 from mlcore.engine.batches import load_images
-from mlcore.engine.config import EngineError, OptimiserConfig, to_dict
+from mlcore.engine.checkpoint import save_weights
+from mlcore.engine.config import (
+    EngineError,
+    NetworkConfig,
+    OptimiserConfig,
+    to_dict,
+)
+from mlcore.engine.networks import build_network
 from mlcore.engine.objectives import OBJECTIVES
 from mlcore.engine.predict import loss_of, predict
 from mlcore.engine.runs import configure, load_run
@@ -165,6 +172,96 @@ def test_a_resumed_run_ends_with_the_weights_of_a_straight_one(table, tmp_path, 
     twin = json.loads((straight / "result.json").read_text())
     assert result["dev"] == twin["dev"]
     assert [row["epoch"] for row in epochs_of(resumed)] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("variant", ["standard", "dual_bn", "noise"])
+def test_a_training_stopped_within_an_epoch_goes_on_with_the_next_step(
+    table, tmp_path, cpu, monkeypatch, variant
+):
+    monkeypatch.setattr(progress_module, "SECONDS_BETWEEN_STEP_EVENTS", 0.0)
+    config = quick(table, variant, "attack.random_start=true", "augment.rotate=10")
+    straight, resumed = tmp_path / "straight", tmp_path / "resumed"
+    train(table, straight, config, Execution(cpu))
+    steps = []
+
+    def stop(event):
+        if event["event"] == "step":
+            steps.append((event["epoch"], event["step"]))
+            if len(steps) % 2 == 0:  # its step is done, but not in a checkpoint
+                raise StoppedError
+
+    every_step = Execution(cpu, checkpoint_seconds=0.0)
+    for _ in range(5):
+        with pytest.raises(StoppedError):
+            train(table, resumed, config, every_step, on_event=stop, resume=True)
+    train(table, resumed, config, every_step, on_event=stop, resume=True)
+    assert steps == [
+        *((1, 1), (1, 2), (1, 2), (1, 3), (1, 3), (2, 1)),
+        *((2, 1), (2, 2), (2, 2), (2, 3), (2, 3)),
+    ]
+    assert same(network_of(straight), network_of(resumed))
+    for name in ("best.safetensors", "best_robust.safetensors"):
+        assert same(weights(straight, name), weights(resumed, name))
+    for one, other in zip(epochs_of(straight), epochs_of(resumed), strict=True):
+        del one["images_per_second"], other["images_per_second"]
+        assert one == other
+
+
+def test_within_an_epoch_a_checkpoint_follows_after_the_time_asked_for(
+    table, tmp_path, cpu, monkeypatch
+):
+    clock = iter(range(0, 1000, 60))  # a minute from one look to the next
+    monkeypatch.setattr(engine.time, "monotonic", lambda: next(clock))
+    saved = []
+    monkeypatch.setattr(
+        engine, "save_state", lambda _, state: saved.append(state["progress"]["step"])
+    )
+    config = quick(table, "standard", "batch_size=4", "epochs=1")
+    train(table, tmp_path / "run", config, Execution(cpu, checkpoint_seconds=150))
+    assert saved == [3, 6, 0]
+
+
+@pytest.mark.parametrize(("patience", "epochs"), [(0, 7), (1, 3), (2, 6), (3, 7)])
+def test_patience_ends_a_training_that_no_longer_gets_better(
+    table, tmp_path, cpu, monkeypatch, patience, epochs
+):
+    losses = iter([3.0, 2.0, 2.5, 1.0, 1.0, 1.5, 1.6])
+    monkeypatch.setattr(engine, "loss_of", lambda *_: next(losses))
+    more = ("epochs=7", f"patience={patience}", "robust_dev_every=0")
+    config = quick(table, "standard", *more)
+    result = train(table, tmp_path / "run", config, Execution(cpu))
+    assert result["epochs"] == len(epochs_of(tmp_path / "run")) == epochs
+    assert result["best_epoch"] == (2 if epochs == 3 else 4)
+
+
+def test_without_a_radius_single_bn_trains_as_standard(table, tmp_path, cpu):
+    states = []
+    for variant in ("standard", "single_bn"):
+        config = quick(table, variant, "attack.eps=0", "augment.rotate=10")
+        train(table, tmp_path / variant, config, Execution(cpu))
+        states.append(network_of(tmp_path / variant))
+    assert same(*states)
+
+
+def test_a_training_can_start_from_given_weights(table, tmp_path, cpu):
+    file = tmp_path / "weights.safetensors"
+    resnet = build_network(NetworkConfig(name="resnet10"), 7, dual=False, seed=9).resnet
+    save_weights(file, resnet, {})
+    more = ("epochs=1", "optimiser.lr=1e-9")
+    config = quick(table, "dual_bn", *more, weights=file)
+    assert config.run_id != quick(table, "dual_bn", *more).run_id
+    train(table, tmp_path / "run", config, Execution(cpu, initial_weights=file))
+    trained = weights(tmp_path / "run")
+    torch.testing.assert_close(
+        trained["resnet.layer1.0.conv1.weight"],
+        resnet.layer1[0].conv1.weight.detach(),
+        rtol=0,
+        atol=1e-6,
+    )
+    with pytest.raises(EngineError, match="starts from weights that no --weights are"):
+        train(table, tmp_path / "other", config, Execution(cpu))
+    with pytest.raises(EngineError, match=r"gone\.pth cannot be read"):
+        quick(table, weights=tmp_path / "gone.pth")
 
 
 def test_a_truncated_checkpoint_is_told_and_the_one_before_used(table, tmp_path, cpu):
