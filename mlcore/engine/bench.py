@@ -90,10 +90,9 @@ def benchmark(options: Mapping[str, Any], tell: Callable[[str], object]) -> str:
     for row in _rows(settings, report):
         report["rows"] = sorted([*report["rows"], row], key=place_of)
         report["summary"] = summary(report["rows"])
-        speed = row["images_per_second"]
-        said = row["note"] or f"{speed:,.1f} images/s"
-        tell(f"{row['variant']}, {row['label']}: {said}")
         _write(out, report)
+        said = row["note"] or f"{row['images_per_second']:,.1f} images/s"
+        tell(f"{row['variant']}, {row['label']}: {said}")
     return markdown(report)
 
 

@@ -1,5 +1,6 @@
 """The benchmark's report: what it says first, its summary, and its table."""
 
+import os
 import platform
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -32,9 +33,10 @@ def header(settings: Settings) -> dict[str, Any]:
             "torch": torch.__version__,
             "torchvision": torchvision.__version__,
             "cuda": torch.version.cuda if device.type == "cuda" else None,
-            "cudnn": torch.backends.cudnn.version() if device.type == "cuda" else None,
+            "cudnn": _cudnn() if device.type == "cuda" else None,
         },
         "threads": torch.get_num_threads(),
+        "load_before": os.getloadavg()[0] if device.type == "cpu" else None,
         "settings": {
             "network": settings.network,
             "size": settings.size,
@@ -53,6 +55,10 @@ def header(settings: Settings) -> dict[str, Any]:
         "summary": [],
         "rows": [],
     }
+
+
+def _cudnn() -> int | None:
+    return torch.backends.cudnn.version()  # type: ignore[no-any-return,no-untyped-call]
 
 
 def device_name(device: torch.device) -> str:
@@ -123,11 +129,13 @@ def markdown(report: Mapping[str, Any]) -> str:
     settings = report["settings"]
     versions = ", ".join(f"{k} {v}" for k, v in report["versions"].items() if v)
     tf32 = "TF32 where cuDNN takes it" if settings["tf32_convolutions"] else "no TF32"
+    load = report["load_before"]
+    busy = "" if load is None else f"; load of the machine before: {load:.2f}"
     lines = [
         f"# {report['device']}",
         "",
         f"- Versions: {versions}",
-        f"- Threads: {report['threads']}",
+        f"- Threads: {report['threads']}{busy}",
         f"- Settings: {settings['network']}, {settings['size']} x {settings['size']}"
         f" pixels, batch {settings['batch_size']}, attack of"
         f" {settings['attack_steps']} steps; float32 is PyTorch's default ({tf32})",

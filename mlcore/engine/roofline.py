@@ -98,7 +98,8 @@ def count_elements(network: nn.Module, image: Tensor) -> Elements:
 
 def count_flops(step: Callable[[], object]) -> int:
     """Floating-point operations of the matrix products and convolutions of `step`."""
-    with _FlopCounter() as counter:
+    counter = _FlopCounter()
+    with counter:
         step()
     return counter.flops
 
@@ -111,7 +112,7 @@ class _FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.flops = 0
+        self.flops: int = 0
 
     def __torch_dispatch__(
         self,
