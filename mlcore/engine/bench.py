@@ -43,7 +43,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "batch_size": 16,
         "steps": 4,
         "repeats": 7,
-        "minutes": 8.0,
+        "minutes": 4.0,
     },
 }
 OPTIONS: dict[str, tuple[type, str]] = {

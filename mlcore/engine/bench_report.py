@@ -44,6 +44,7 @@ def header(settings: Settings) -> dict[str, Any]:
             "attack_steps": settings.steps,
             "minutes": settings.minutes,
             "only": list(settings.only),
+            "omp_wait_policy": os.environ.get("OMP_WAIT_POLICY"),
             "tf32_convolutions": torch.backends.cudnn.allow_tf32,
             "memory": MEMORY[device.type],
         },
@@ -129,13 +130,15 @@ def markdown(report: Mapping[str, Any]) -> str:
     settings = report["settings"]
     versions = ", ".join(f"{k} {v}" for k, v in report["versions"].items() if v)
     tf32 = "TF32 where cuDNN takes it" if settings["tf32_convolutions"] else "no TF32"
+    policy = settings["omp_wait_policy"]
+    waiting = f" (OMP_WAIT_POLICY={policy})" if policy else ""
     load = report["load_before"]
     busy = "" if load is None else f"; load of the machine before: {load:.2f}"
     lines = [
         f"# {report['device']}",
         "",
         f"- Versions: {versions}",
-        f"- Threads: {report['threads']}{busy}",
+        f"- Threads: {report['threads']}{waiting}{busy}",
         f"- Settings: {settings['network']}, {settings['size']} x {settings['size']}"
         f" pixels, batch {settings['batch_size']}, attack of"
         f" {settings['attack_steps']} steps; float32 is PyTorch's default ({tf32})",
