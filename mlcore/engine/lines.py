@@ -66,28 +66,27 @@ def line_of(event: Event) -> str:
 
 
 def summary(result: Mapping[str, Any]) -> list[str]:
-    """A result's table: an area under the ROC curve per finding, clean and attacked.
+    """A result's table: areas under the ROC curve by finding, clean and attacked.
 
     An area that is not defined, for want of positives or negatives, is a hyphen.
     """
     dev, images = result["dev"], result["images"]["dev"]
     dual = len(dev["robust"]) > 1
-    rows = [("", list(dev["auc"])), ("clean (std)" if dual else "clean", _areas(dev))]
-    zero_gradients = {}
+    columns = [("", list(dev["auc"])), ("clean", _areas(dev))]
+    notes = ["attacked through one branch > scored by one (clean: std)"] * dual
+    told = set()
     for row in dev["robust"]:
-        through = f"attacked through {row['attacked']}" if dual else "under attack"
-        scored = f", scored by {row['scored']}" if dual else ""
-        rows.append((through + scored, _areas(row)))
-        zero_gradients[through] = row["zero_gradients"]
-    return [
-        *_aligned(rows),
-        *(
-            f"  {through}: {count} of {images} images had a zero gradient "
-            "and were not attacked"
-            for through, count in zero_gradients.items()
-            if count
-        ),
-    ]
+        through, count = row["attacked"], row["zero_gradients"]
+        title = f"{through} > {row['scored']}" if dual else "under attack"
+        columns.append((title, _areas(row)))
+        if count and through not in told:
+            told.add(through)
+            where = f"attacked through {through}" if dual else "under attack"
+            notes.append(
+                f"{where}, {count} of {images} images had a zero gradient and did "
+                "not change"
+            )
+    return [*_aligned(columns), *(f"  {note}" for note in notes)]
 
 
 def _areas(scores: Mapping[str, Any]) -> list[str]:
@@ -96,11 +95,12 @@ def _areas(scores: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _aligned(rows: Sequence[tuple[str, list[str]]]) -> Iterator[str]:
-    """Indented lines: titles to the left, cells to the right of equal columns."""
-    margin = max(len(title) for title, _ in rows)
-    columns = zip(*(cells for _, cells in rows), strict=True)
-    widths = [max(len(cell) for cell in column) for column in columns]
-    for title, cells in rows:
-        padded = map(str.rjust, cells, widths)
-        yield "  " + "  ".join([title.ljust(margin), *padded])
+def _aligned(columns: Sequence[tuple[str, list[str]]]) -> Iterator[str]:
+    """Indented lines of columns: the first to the left, the others to the right."""
+    padded = []
+    for number, (title, cells) in enumerate(columns):
+        width = max(map(len, [title, *cells]))
+        pad = str.rjust if number else str.ljust
+        padded.append([pad(cell, width) for cell in [title, *cells]])
+    for line in zip(*padded, strict=True):
+        yield "  " + "  ".join(line)

@@ -255,7 +255,9 @@ def _finish(training: _Training, progress: Progress) -> dict[str, Any]:
     network, world = training.learner.network, execution.world
     best = training.folder / "best.safetensors"
     network.load_state_dict(world.from_main(lambda: read_weights(best)))
+    # A checkpoint after an epoch's last step leaves the resumed one nothing to time.
     speeds = [row["images_per_second"] for row in progress.history]
+    speeds = [speed for speed in speeds if speed] or [0.0]
     result = {
         "schema_version": 1,
         "run": config.name,

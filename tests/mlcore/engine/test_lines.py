@@ -93,9 +93,9 @@ def result(*rows):
 def test_a_summary_is_a_table_of_areas_clean_and_attacked():
     row = robust("std", "std", 0.25, 1.0)
     assert summary(result(row)) == [
-        "                Nodule  Heart",
-        "  clean          0.812      -",
-        "  under attack   0.250  1.000",
+        "          clean  under attack",
+        "  Nodule  0.812         0.250",
+        "  Heart       -         1.000",
     ]
 
 
@@ -107,12 +107,10 @@ def test_with_dual_batch_norm_it_names_the_branches_attacked_and_scored():
         robust("std", "std", 0.3, 0.4),
     ]
     assert summary(result(*rows)) == [
-        "                                       Nodule  Heart",
-        "  clean (std)                           0.812      -",
-        "  attacked through adv, scored by adv   0.700  0.600",
-        "  attacked through adv, scored by std   0.100  0.200",
-        "  attacked through std, scored by adv   0.800  0.900",
-        "  attacked through std, scored by std   0.300  0.400",
+        "          clean  adv > adv  adv > std  std > adv  std > std",
+        "  Nodule  0.812      0.700      0.100      0.800      0.300",
+        "  Heart       -      0.600      0.200      0.900      0.400",
+        "  attacked through one branch > scored by one (clean: std)",
     ]
 
 
@@ -122,7 +120,10 @@ def test_it_says_once_how_many_images_an_attack_could_not_change():
         robust("adv", "std", 0.7, 0.6, zero_gradients=3),
         robust("std", "adv", 0.7, 0.6, zero_gradients=0),
     ]
-    assert summary(result(*rows))[5:] == [
-        "  attacked through adv: 3 of 8 images had a zero gradient "
-        "and were not attacked"
+    assert summary(result(*rows))[4:] == [
+        "  attacked through adv, 3 of 8 images had a zero gradient and did not change"
+    ]
+    alone = robust("std", "std", 0.7, 0.6, zero_gradients=1)
+    assert summary(result(alone))[3:] == [
+        "  under attack, 1 of 8 images had a zero gradient and did not change"
     ]
