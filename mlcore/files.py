@@ -14,6 +14,8 @@ from typing import Any, BinaryIO
 _UMASK = os.umask(0)
 os.umask(_UMASK)
 
+_UNFINISHED = ".unfinished"
+
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[BinaryIO]:
@@ -23,7 +25,9 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
     renamed to `path`; if the block raises, `path` stays as it was.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    descriptor, name = tempfile.mkstemp(
+        dir=path.parent, prefix=f".{path.name}.", suffix=_UNFINISHED
+    )
     temporary = Path(name)
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -37,6 +41,15 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
         temporary.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+def remove_unfinished_files(folder: Path) -> None:
+    """Remove what `atomic_file` left in `folder` where its process was killed.
+
+    Only for a folder that no other process writes to at this time.
+    """
+    for path in folder.glob(f".*{_UNFINISHED}"):
+        path.unlink()
 
 
 @contextmanager

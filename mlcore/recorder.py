@@ -27,8 +27,8 @@ def recorded(
     """Keep the run's row up to date while the block trains it.
 
     Yields a listener for the engine's events. At the end the row says finished; after
-    an exception failed, with its message, or interrupted (Ctrl-C), and the exception
-    goes on its way.
+    an exception failed, with its message, or interrupted (by Ctrl-C, or because nobody
+    reads the output any more), and the exception goes on its way.
 
     Args:
         folder: the run folder, which identifies the row.
@@ -47,7 +47,7 @@ def recorded(
     status, error = TrainingRun.Status.FINISHED, ""
     try:
         yield listen
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, BrokenPipeError):
         status = TrainingRun.Status.INTERRUPTED
         raise
     except BaseException as problem:

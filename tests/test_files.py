@@ -1,6 +1,8 @@
 import hashlib
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,11 +11,13 @@ from mlcore.files import (
     atomic_file,
     atomic_folder,
     canonical_json,
+    remove_unfinished_files,
     sha256_bytes,
     sha256_file,
     sync_folder,
     write_json,
 )
+from tests.conftest import ROOT
 
 
 def names(folder):
@@ -206,3 +210,26 @@ def test_syncing_leaves_no_file_open(tmp_path):
     second = os.open(tmp_path, os.O_RDONLY)
     os.close(second)
     assert first == second
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from mlcore.files import atomic_file
+
+with atomic_file(Path(sys.argv[1])) as file:
+    file.write(b"half of the new")
+    file.flush()
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_a_killed_process_left_half_written_can_be_removed(old):
+    other = old.with_name(".hidden")
+    other.write_text("of somebody else")
+    subprocess.run([sys.executable, "-c", KILLED, str(old)], cwd=ROOT, check=False)
+    (left,) = set(names(old.parent)) - {old.name, other.name}
+    assert left.startswith(f".{old.name}.")
+    remove_unfinished_files(old.parent)
+    assert names(old.parent) == [other.name, old.name]
+    assert old.read_text() == "old"

@@ -25,7 +25,12 @@ def save_state(folder: Path, state: Mapping[str, Any]) -> None:
     """
     last = folder / "last.pt"
     with atomic_file(last) as file:
-        torch.save({**state, "format": FORMAT}, file)
+        try:
+            torch.save({**state, "format": FORMAT}, file)
+        except RuntimeError as error:
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from None  # such as a full disk
+            raise
         if last.exists():
             last.replace(folder / "previous.pt")
 

@@ -6,15 +6,18 @@ batch of all processes together, so that a run means the same on one GPU and on 
 """
 
 import os
+import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from inspect import signature
-from typing import TypeVar
+from typing import Any, NoReturn, TypeVar, cast
 
 import torch
 from torch import Tensor, distributed, nn
+from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
 from mlcore.engine.config import EngineError
@@ -23,6 +26,7 @@ from mlcore.engine.networks import find_device
 # While the first process writes or scores, the others wait; the default of 10 minutes
 # for NCCL would end a long training.
 TIMEOUT = timedelta(hours=6)
+GRACE_SECONDS = 10.0
 
 Answer = TypeVar("Answer")
 
@@ -66,12 +70,20 @@ class World:
         return torch.cat(parts)
 
     def from_main(self, ask: Callable[[], Answer]) -> Answer:
-        """What `ask` returns in the first process, told to all."""
+        """What `ask` returns in the first process, or raises there, told to all."""
         if self.size == 1:
             return ask()
-        answer = [ask() if self.main else None]
-        distributed.broadcast_object_list(answer)
-        return answer[0]  # type: ignore[return-value]
+        told: list[Any] = [None, None]
+        if self.main:
+            try:
+                told[0] = ask()
+            except Exception as error:  # noqa: BLE001
+                told[1] = error  # the others would wait for it in vain
+        distributed.broadcast_object_list(told)
+        answer, problem = told
+        if problem is not None:
+            raise problem
+        return cast(Answer, answer)
 
     def wrap(self, model: nn.Module) -> nn.Module:
         """`model`, its gradients averaged over the processes, its weights the first's.
@@ -95,24 +107,56 @@ ALONE = World()
 def joined(device_name: str | None) -> Iterator[tuple[World, torch.device]]:
     """The processes that `torchrun` started, or this one alone, and its device.
 
+    What fails in all of them, or in one and therefore in the others, is raised in one.
+
     Raises:
         EngineError: no such device here, or a GPU number where each process takes its
             own.
+        SystemExit: another process failed first, and tells why.
     """
-    size = int(os.environ.get("WORLD_SIZE", "1"))
-    if size == 1:
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield ALONE, find_device(device_name)
         return
-    device = find_device(device_name)
+    store, rank, size = next(rendezvous("env://", timeout=TIMEOUT))
+    try:
+        device = _own_device(device_name)
+        # Objects and logits travel from the CPU, gradients from where they are.
+        backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+        distributed.init_process_group(
+            backend, store=store, rank=rank, world_size=size, timeout=TIMEOUT
+        )
+        yield World(rank, size), device
+    except BaseException:
+        # Before the group is destroyed: the others notice that, and fail as well.
+        if not _fails_first(store):
+            leave_telling_to_another(1)
+        raise
+    finally:
+        if distributed.is_initialized():
+            distributed.destroy_process_group()
+
+
+def leave_telling_to_another(status: int) -> NoReturn:
+    """End this process without a word, once another has said what is wrong.
+
+    `torchrun` ends all processes as soon as one has ended, so this one stays behind.
+    """
+    time.sleep(GRACE_SECONDS)
+    sys.exit(status)
+
+
+def _own_device(name: str | None) -> torch.device:
+    device = find_device(name)
     if device.type == "cuda":
         if device.index is not None:
             raise EngineError("Under torchrun each process takes a GPU of its own.")
         device = find_device(f"cuda:{os.environ['LOCAL_RANK']}")
         torch.cuda.set_device(device)
-    # Objects and logits travel from the CPU, gradients from where they are.
-    backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
-    distributed.init_process_group(backend, timeout=TIMEOUT)
+    return device
+
+
+def _fails_first(store: Any) -> bool:
     try:
-        yield World(distributed.get_rank(), distributed.get_world_size()), device
-    finally:
-        distributed.destroy_process_group()
+        return bool(store.add("failures", 1) == 1)
+    except RuntimeError:  # it went with the process that kept it
+        return False

@@ -1,5 +1,7 @@
 """Which images of a table a training takes, and whether they suffice."""
 
+import shlex
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -52,19 +54,24 @@ def _check_findings(
     fraction: float,
     on_event: OnEvent,
 ) -> None:
+    absent = []
     for column, finding in enumerate(table.classes):
         labels = {split: table.labels[rows[split], column] for split in rows}
         if not (labels["train"] == 1).any():
-            change = (
-                "Raise --fraction."
-                if fraction < 1
-                else "Import the data set without it (import_dataset --classes)."
-            )
-            raise EngineError(
-                f"No image in train shows {finding}, so it cannot be learnt. {change}"
-            )
+            absent.append(finding)
         for split, known in labels.items():
             for label, words in ((1, "shows"), (0, "is known to be without")):
-                if not (known == label).any():
+                if not (known == label).any() and finding not in absent:
                     message = f"no image in {split} {words} {finding}."
                     on_event({"event": "warning", "message": message})
+    if absent:
+        others = shlex.join(name for name in table.classes if name not in absent)
+        change = (
+            "Raise --fraction."
+            if fraction < 1
+            else f"Import the data set with --classes {others}."
+        )
+        raise EngineError(
+            f"No image in train shows {' or '.join(absent)}: that cannot be learnt. "
+            + change
+        )

@@ -1,7 +1,11 @@
 """Run folders: setting one up, reading it back, choosing among finished ones."""
 
+import fcntl
 import json
-from collections.abc import Sequence
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +25,8 @@ from mlcore.engine.config import (
 from mlcore.engine.networks import GreyResNet, build_network, wants_bfloat16
 from mlcore.engine.objectives import VARIANTS, Objective, find_objective
 from mlcore.files import sha256_file
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -101,14 +107,44 @@ def configure(
     )
 
 
+@contextmanager
+def occupied(folder: Path) -> Iterator[None]:
+    """Keep every other process from training in `folder`, which is made if needed.
+
+    The kernel gives the folder free when this process ends, however it ends. On a
+    network file system this may hold for the processes of one machine only.
+
+    Raises:
+        EngineError: another process trains in it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise EngineError(
+                f"{folder.name} is being trained by another process."
+            ) from None
+        except OSError:  # a file system without locks
+            logger.info("%s cannot be locked.", folder)
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def check_startable(folder: Path, config: RunConfig, *, resume: bool) -> None:
     """Refuse to begin an unfinished run anew, without being told to resume it.
 
     Raises:
-        EngineError: the run was begun and is not finished, and `resume` is not set.
+        EngineError: the run was begun and is not finished, and another process trains
+            it or `resume` is not set.
     """
-    begun = (folder / "config.json").exists()
-    if begun and not resume and not (folder / "result.json").exists():
+    if not (folder / "config.json").exists() or (folder / "result.json").exists():
+        return
+    with occupied(folder):
+        pass
+    if not resume:
         raise EngineError(
             f"{config.name} was begun and is not finished. Add --resume to go on, "
             f"or remove {folder} to start anew."

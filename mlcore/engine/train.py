@@ -7,6 +7,7 @@ weights of one that was never stopped (bit for bit on a CPU).
 
 import json
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -47,10 +48,15 @@ from mlcore.engine.progress import (
     ignore,
 )
 from mlcore.engine.rows import training_rows
-from mlcore.engine.runs import check_startable, read_json
+from mlcore.engine.runs import check_startable, occupied, read_json
 from mlcore.engine.schedule import learning_rate
 from mlcore.engine.scores import development_scores
-from mlcore.files import atomic_file, sha256_file, write_json
+from mlcore.files import (
+    atomic_file,
+    remove_unfinished_files,
+    sha256_file,
+    write_json,
+)
 
 
 @dataclass(frozen=True)
@@ -112,8 +118,9 @@ def train(
         The content of `result.json`.
 
     Raises:
-        EngineError: the run is unfinished and `resume` is not set; the data do not
-            suffice; the loss is no longer finite; the GPU's memory is exhausted.
+        EngineError: the run is unfinished and `resume` is not set; another process
+            trains it; the data do not suffice; the loss is no longer finite; the GPU's
+            memory is exhausted.
     """
     world = execution.world
     finished = run_folder / "result.json"
@@ -122,20 +129,22 @@ def train(
     world.from_main(lambda: check_startable(run_folder, config, resume=resume))
     heard = on_event if world.main else ignore
     training = _set_up(table, run_folder, config, execution, heard)
-    progress = _begin(training)
-    try:
-        # `benchmark`: the fastest convolution is measured once per shape.
-        with torch.backends.cudnn.flags(enabled=True, benchmark=True):
-            while not progress.ended(config):
-                row = _train_epoch(training, progress)
-                row |= _development_losses(training, row["epoch"])
-                _close_epoch(training, progress, row)
-    except torch.OutOfMemoryError as error:
-        smaller = max(4, config.train.batch_size // 2)
-        raise EngineError(
-            f"The GPU's memory does not suffice. Try --set batch_size={smaller}."
-        ) from error
-    return _finish(training, progress)
+    with ExitStack() as until_the_end:
+        world.from_main(lambda: until_the_end.enter_context(occupied(run_folder)))
+        progress = _begin(training)
+        try:
+            # `benchmark`: the fastest convolution is measured once per shape.
+            with torch.backends.cudnn.flags(enabled=True, benchmark=True):
+                while not progress.ended(config):
+                    row = _train_epoch(training, progress)
+                    row |= _development_losses(training, row["epoch"])
+                    _close_epoch(training, progress, row)
+        except torch.OutOfMemoryError as error:
+            smaller = max(4, config.train.batch_size // 2)
+            raise EngineError(
+                f"The GPU's memory does not suffice. Try --set batch_size={smaller}."
+            ) from error
+        return _finish(training, progress)
 
 
 def _train_epoch(training: _Training, progress: Progress) -> Event:
@@ -212,13 +221,14 @@ def _close_epoch(training: _Training, progress: Progress, row: Event) -> None:
     if robust is not None and robust < progress.best_robust_loss:
         progress.best_robust_loss, progress.best_robust_epoch = robust, progress.epoch
         _save_best(training, "best_robust.safetensors", progress.epoch)
-    _save(training, progress)
     if training.execution.world.main:
-        # Whole each time: after a kill and a resume no epoch is there twice or by half.
+        # Whole each time, and before the checkpoint that will not repeat the epoch:
+        # after a kill and a resume none is there twice, by half or not at all.
         with atomic_file(training.folder / "events.jsonl") as file:
             file.writelines(
                 json.dumps(row).encode() + b"\n" for row in progress.history
             )
+    _save(training, progress)
     training.on_event(row)
 
 
@@ -245,7 +255,9 @@ def _finish(training: _Training, progress: Progress) -> dict[str, Any]:
     network, world = training.learner.network, execution.world
     best = training.folder / "best.safetensors"
     network.load_state_dict(world.from_main(lambda: read_weights(best)))
+    # A checkpoint after an epoch's last step leaves the resumed one nothing to time.
     speeds = [row["images_per_second"] for row in progress.history]
+    speeds = [speed for speed in speeds if speed] or [0.0]
     result = {
         "schema_version": 1,
         "run": config.name,
@@ -334,6 +346,7 @@ def _begin(training: _Training) -> Progress:
     folder, config = training.folder, training.config
 
     def state_on_disk() -> tuple[dict[str, Any] | None, list[str]]:
+        remove_unfinished_files(folder)
         if (folder / "config.json").exists():
             return load_state(folder, to_dict(config))
         write_json(folder / "config.json", to_dict(config))

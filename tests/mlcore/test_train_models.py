@@ -1,17 +1,30 @@
 import io
 import json
+import os
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
 
 import pytest
+import torch
 from django.core.management import call_command
 from django.core.management.base import CommandError
 from django.db import OperationalError
 from django.db.models import QuerySet
 from django.urls import reverse
 
+from mlcore.engine import progress
 from mlcore.engine import train as engine
-from mlcore.engine.objectives import VARIANTS
+from mlcore.engine.config import PRESETS, NetworkConfig
+from mlcore.engine.lines import summary
+from mlcore.engine.networks import build_network
+from mlcore.engine.objectives import OBJECTIVES
+from mlcore.engine.runs import occupied
+from mlcore.files import sha256_file
 from mlcore.management.commands import train_models
 from mlcore.models import TrainingRun
+from tests.conftest import ROOT
 from tests.mlcore.toy import QUICK, write_toy_table
 
 pytestmark = pytest.mark.django_db
@@ -34,10 +47,10 @@ def run(*arguments, **options):
 def stop_in_epoch(monkeypatch, epoch, error):
     real = engine._train_epoch
 
-    def stopping(training, number):
-        if number == epoch:
+    def stopping(training, progress):
+        if progress.epoch + 1 == epoch:
             raise error
-        return real(training, number)
+        return real(training, progress)
 
     monkeypatch.setattr(engine, "_train_epoch", stopping)
 
@@ -45,7 +58,7 @@ def stop_in_epoch(monkeypatch, epoch, error):
 def test_the_three_variants_are_trained_recorded_and_reported(table, data_folder):
     lines = run("toy")
     rows = TrainingRun.objects.all()
-    assert {row.variant for row in rows} == set(VARIANTS)
+    assert {row.variant for row in rows} == {"standard", "single_bn", "dual_bn"}
     for row in rows:
         folder = data_folder / "runs" / "toy" / row.run_id
         assert row.folder == str(folder)
@@ -54,12 +67,9 @@ def test_the_three_variants_are_trained_recorded_and_reported(table, data_folder
         assert row.result == result
         assert row.config == json.loads((folder / "config.json").read_text())
         assert row.finished_at >= row.started_at
-        area = result["dev"]["auc"]["Nodule"]
-        told = [
-            line for line in lines if line.startswith(f"{row.run_id} is finished: ")
-        ]
-        assert len(told) == 1
-        assert f"dev loss {result['dev']['loss']:.3f}, AUC Nodule {area:.3f}" in told[0]
+        told = lines.index(f"{row.run_id} is finished. AUC on dev:")
+        table_lines = summary(result)
+        assert lines[told + 1 : told + 1 + len(table_lines)] == table_lines
         epochs = [line for line in lines if line.startswith(f"{row.run_id}: epoch")]
         assert len(epochs) == 2
         assert "epoch 1 of 2, loss " in epochs[0]
@@ -70,8 +80,9 @@ def test_the_three_variants_are_trained_recorded_and_reported(table, data_folder
 def test_a_finished_run_is_not_repeated(table):
     run("toy", variants=["standard"])
     before = TrainingRun.objects.get()
-    (line,) = run("toy", variants=["standard", "standard"])
-    assert line.startswith(f"{before.run_id} was finished before: dev loss")
+    lines = run("toy", variants=["standard", "standard"])
+    title = f"{before.run_id} was finished before. AUC on dev:"
+    assert lines == [title, *summary(before.result)]
     assert TrainingRun.objects.get().finished_at == before.finished_at
 
 
@@ -147,7 +158,7 @@ def test_a_database_that_does_not_answer_ends_no_training(
     monkeypatch.setattr(TrainingRun, "save", locked)
     monkeypatch.setattr("mlcore.recorder._begin", lambda *_: TrainingRun())
     lines = run("toy", variants=["standard"])
-    assert "is finished: dev loss" in lines[-1]
+    assert any("is finished. AUC on dev:" in line for line in lines)
     (folder,) = (data_folder / "runs" / "toy").iterdir()
     assert (folder / "result.json").exists()
     assert "is out of date: database is locked" in caplog.text
@@ -167,7 +178,7 @@ def test_the_database_is_asked_before_the_work(table, monkeypatch, data_folder):
     ("arguments", "options", "message"),
     [
         (["nothing"], {}, "Known data sets: toy."),
-        (["toy"], {"variants": ["triple_bn"]}, "known: standard, single_bn, dual_bn."),
+        (["toy"], {"variants": ["triple_bn"]}, "dual_bn, mixed_bn, noise."),
         (["toy"], {"preset": "papre"}, "known: paper, code, demo."),
         (["toy"], {"device": "tpu"}, 'Unknown device "tpu"; here: cpu'),
         (["toy"], {"set": ["attack.epz=1"]}, 'nearest known one is "attack.eps"'),
@@ -193,9 +204,9 @@ def test_on_a_terminal_a_bar_is_shown(table, monkeypatch, capsys):
         def isatty(self):
             return True
 
-    monkeypatch.setattr(engine, "SECONDS_BETWEEN_STEP_EVENTS", 0.0)
-    (line,) = run("toy", variants=["standard"], out=Terminal())
-    assert "is finished: dev loss" in line
+    monkeypatch.setattr(progress, "SECONDS_BETWEEN_STEP_EVENTS", 0.0)
+    lines = run("toy", variants=["standard"], out=Terminal())
+    assert "is finished. AUC on dev:" in lines[0]
     shown = capsys.readouterr().out
     assert "epoch 1 of 2, loss" in shown
     assert "images/s" in shown
@@ -234,9 +245,78 @@ def test_the_admin_shows_a_training_that_has_only_begun(
     assert f"{loss:.3f}" in page
 
 
-def test_the_help_names_variants_and_presets():
+def test_a_reader_of_the_output_may_go_away(table):
+    class Closed(io.StringIO):
+        def flush(self):
+            raise BrokenPipeError
+
+    # No CommandError: manage.py ends quietly.
+    with pytest.raises(BrokenPipeError):
+        run("toy", variants=["standard"], out=Closed())
+    assert TrainingRun.objects.get().status == "interrupted"
+
+
+def test_a_run_that_another_process_trains_is_left_alone(
+    table, data_folder, monkeypatch
+):
+    with monkeypatch.context() as patch:
+        stop_in_epoch(patch, 2, KeyboardInterrupt())
+        with pytest.raises(CommandError):
+            run("toy", variants=["standard"])
+    (folder,) = (data_folder / "runs" / "toy").iterdir()
+    message = f"{folder.name} is being trained by another process."
+    with occupied(folder), pytest.raises(CommandError, match=message) as caught:
+        run("toy", variants=["single_bn", "standard"], resume=True)
+    assert caught.value.returncode == 2
+    assert [row.status for row in TrainingRun.objects.all()] == ["interrupted"]
+
+
+def test_a_training_starts_from_a_file_of_weights(table, tmp_path):
+    path = tmp_path / "resnet10.pt"
+    network = build_network(NetworkConfig(name="resnet10"), 2, dual=False, seed=5)
+    torch.save(network.resnet.state_dict(), path)
+    run("toy", variants=["standard"], weights=str(path))
+    assert TrainingRun.objects.get().config["initial_weights"] == sha256_file(path)
+
+
+def test_the_help_names_variants_controls_and_presets():
     text = (
         train_models.Command().create_parser("manage.py", "train_models").format_help()
     )
-    for name in (*VARIANTS, "paper", "code", "demo", "attack.eps=0.01"):
+    for name in (*OBJECTIVES, *PRESETS, "attack.eps=0.01", "noise.sigma=0.1"):
         assert name in text
+
+
+@pytest.mark.slow
+def test_two_processes_train_one_run_and_one_of_them_tells(tmp_path):
+    data = tmp_path / "own"
+    write_toy_table(data / "tables" / "toy")
+    environment = os.environ | {
+        "READERSTUDY_DATA": str(data),
+        "DATABASE_URL": f"sqlite:///{data / 'readerstudy.sqlite3'}",
+        "OMP_NUM_THREADS": "1",
+    }
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    train = ["train_models", "toy", "--variants=standard", "--preset=demo"]
+    for command in (
+        ["manage.py", "migrate"],
+        [*torchrun, "manage.py", *train, "--device=cpu", "--set", *QUICK],
+    ):
+        done = subprocess.run(
+            [sys.executable, *command],
+            cwd=ROOT,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+    (folder,) = (data / "runs" / "toy").iterdir()
+    result = json.loads((folder / "result.json").read_text())
+    assert result["processes"] == 2
+    lines = done.stdout.splitlines()
+    title = f"{folder.name} is finished. AUC on dev:"
+    assert lines[2:] == [title, *summary(result)]
+    with closing(sqlite3.connect(data / "readerstudy.sqlite3")) as database:
+        rows = database.execute("SELECT run_id, status, epoch FROM mlcore_trainingrun")
+        assert rows.fetchall() == [(folder.name, "finished", 2)]

@@ -100,7 +100,7 @@ def test_without_a_nodule_to_point_to_the_maps_are_undefined():
 
 
 def results(standard=0.1, single=0.31, dual=0.5):
-    """`result.json` of each variant, as far as the claims read it."""
+    """`result.json` of each variant, as far as the claims and the summary read it."""
 
     def rows(*areas):
         return [
@@ -127,7 +127,12 @@ def results(standard=0.1, single=0.31, dual=0.5):
     return {
         name: {
             "finished_at": "2026-01-01",
-            "dev": {"loss": 0.5, "auc": {}, "robust": rows(*each)},
+            "images": {"train": 14, "dev": 2},
+            "dev": {
+                "loss": 0.5,
+                "auc": {"Cardiomegaly": 1.0, "Nodule": 1.0},
+                "robust": rows(*each),
+            },
         }
         for name, each in areas.items()
     }

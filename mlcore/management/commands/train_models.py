@@ -1,19 +1,19 @@
 """An image table in, a trained network per variant out."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
-import torch
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from mlcore.datasets.table import ImageTable, TableError, open_table
-from mlcore.engine.config import PRESETS, EngineError, RunConfig, to_dict
-from mlcore.engine.networks import find_device
-from mlcore.engine.objectives import VARIANTS
-from mlcore.engine.runs import check_startable, configure, open_run
-from mlcore.engine.train import Execution, train
+from mlcore.datasets.table import open_table
+from mlcore.engine.config import to_dict
+from mlcore.engine.distributed import joined
+from mlcore.engine.jobs import FAILURES, Job, add_arguments, carry_out, explain, plan
+from mlcore.engine.progress import Event, OnEvent
 from mlcore.management.database import require_table
 from mlcore.management.locate import runs_root, table_folder
-from mlcore.management.progress import shown
+from mlcore.management.progress import saying, shown
 from mlcore.models import TrainingRun
 from mlcore.recorder import recorded
 
@@ -22,82 +22,44 @@ class Command(BaseCommand):
     help = "Train the variants of the classifier on a data set."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        variants, presets = ", ".join(VARIANTS), ", ".join(PRESETS)
-        some: dict[str, Any] = {"nargs": "+", "action": "extend"}
-        add = parser.add_argument
-        add("dataset", help="name of a data set, or its folder")
-        add("--variants", **some, metavar="VARIANT", help=f"default: {variants}")
-        add("--preset", default="paper", help=f"{presets} (paper)")
-        add("--set", **some, metavar="KEY=VALUE", help="such as attack.eps=0.01")
-        add("--fraction", type=float, default=1.0, help="of the patients' images (1)")
-        add("--seed", type=int, default=1, help="of everything random (1)")
-        add("--resume", action="store_true", help="go on with unfinished trainings")
-        add("--device", help="cpu, cuda or cuda:N; default a GPU if there is one")
+        parser.add_argument("dataset", help="name of a data set, or its folder")
+        add_arguments(parser)
 
     def handle(self, **options: Any) -> None:
         try:
-            self._train_all(options)
-        except (EngineError, TableError) as error:
-            raise CommandError(str(error), returncode=2) from error
-        except OSError as error:  # such as a full disk
-            reason = f"{error.strerror or error} ({error.filename or 'a run folder'})"
-            raise CommandError(f"The training failed: {reason}.") from error
-        except KeyboardInterrupt:
-            raise CommandError("Interrupted; --resume goes on from there.") from None
+            self._train(options)
+        except BrokenPipeError:  # nobody reads on; manage.py ends quietly
+            raise
+        except FAILURES as error:
+            line, status = explain(error)
+            raise CommandError(line, returncode=status) from error
 
-    def _train_all(self, options: dict[str, Any]) -> None:
-        table = open_table(table_folder(options["dataset"]))
-        configs = [
-            configure(
+    def _train(self, options: dict[str, Any]) -> None:
+        with joined(options["device"]) as (world, device):
+            table = open_table(table_folder(options["dataset"]))
+            # The first process alone knows the database; all hear its complaint.
+            world.from_main(lambda: require_table(TrainingRun))
+            jobs = plan(table, runs_root(table.name), options, world)
+            carry_out(
+                jobs,
                 table,
-                variant,
-                options["preset"],
-                options["set"] or (),
-                fraction=options["fraction"],
-                seed=options["seed"],
+                options,
+                world,
+                device,
+                say=saying(self.stdout),
+                listening=self._recorded_and_shown,
             )
-            for variant in dict.fromkeys(options["variants"] or VARIANTS)
-        ]
-        device = find_device(options["device"])
-        require_table(TrainingRun)
-        # All of them first: the third must not fail after the first two took a day.
-        for config in configs:
-            folder = runs_root(table.name) / config.name
-            check_startable(folder, config, resume=options["resume"])
-        for config in configs:
-            self._train(table, config, options["resume"], device)
 
-    def _train(
-        self, table: ImageTable, config: RunConfig, resume: bool, device: torch.device
-    ) -> None:
-        folder = runs_root(table.name) / config.name
-        if (folder / "result.json").exists():
-            result = open_run(folder).result
-            self.stdout.write(f"{config.name} was finished before: {_summary(result)}.")
-            return
+    @contextmanager
+    def _recorded_and_shown(self, job: Job) -> Iterator[OnEvent]:
+        name = job.config.name
         with (
-            recorded(folder, name=config.name, config=to_dict(config)) as record,
-            shown(self.stdout, config.name) as show,
+            recorded(job.folder, name=name, config=to_dict(job.config)) as record,
+            shown(self.stdout, name) as show,
         ):
 
-            def on_event(event: dict[str, Any]) -> None:
+            def on_event(event: Event) -> None:
                 record(event)
                 show(event)
 
-            result = train(
-                table,
-                folder,
-                config,
-                Execution(device),
-                on_event=on_event,
-                resume=resume,
-            )
-        self.stdout.write(f"{config.name} is finished: {_summary(result)}.")
-
-
-def _summary(result: dict[str, Any]) -> str:
-    areas = [
-        f"{finding} {'undefined' if area is None else format(area, '.3f')}"
-        for finding, area in result["dev"]["auc"].items()
-    ]
-    return f"dev loss {result['dev']['loss']:.3f}, AUC {', '.join(areas)}"
+            yield on_event

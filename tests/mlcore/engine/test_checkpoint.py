@@ -1,4 +1,5 @@
 import pickle
+import resource
 
 import pytest
 import torch
@@ -24,6 +25,20 @@ def test_the_last_state_comes_back_and_the_one_before_is_kept(tmp_path):
     (tmp_path / "last.pt").unlink()
     state, _ = load_state(tmp_path, CONFIG)
     assert state["epoch"] == 2
+
+
+def test_a_disk_that_is_full_is_told_as_such_and_the_last_state_kept(tmp_path):
+    save_epochs(tmp_path, 1)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (500, hard))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            save_epochs(tmp_path, 2)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    state, problems = load_state(tmp_path, CONFIG)
+    assert (state["epoch"], problems) == (1, [])
+    assert [path.name for path in tmp_path.iterdir()] == ["last.pt"]
 
 
 def test_without_any_state_there_is_none(tmp_path):

@@ -1,5 +1,8 @@
 import dataclasses
+import errno
 import json
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -14,9 +17,11 @@ from mlcore.engine.runs import (
     choose_runs,
     configure,
     load_run,
+    occupied,
     open_run,
 )
 from mlcore.files import write_json
+from tests.conftest import ROOT
 from tests.mlcore.toy import QUICK, write_toy_table
 
 
@@ -144,6 +149,46 @@ def test_a_run_that_was_begun_wants_to_be_resumed(tmp_path, table):
     check_startable(folder, config, resume=True)
     with pytest.raises(EngineError, match="Add --resume"):
         check_startable(folder, config, resume=False)
+
+
+HOLDER = """
+import sys
+from pathlib import Path
+from mlcore.engine.runs import occupied
+
+with occupied(Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_folder_is_one_process_s_until_that_is_killed(tmp_path):
+    folder = tmp_path / "runs" / "standard-1234"
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(folder)],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout.readline() == "held\n"
+        with (
+            pytest.raises(EngineError, match="standard-1234 is being trained by ano"),
+            occupied(folder),
+        ):
+            pass
+        process.kill()
+    with occupied(folder):
+        assert list(folder.iterdir()) == []
+
+
+def test_a_file_system_without_locks_keeps_nobody_from_training(tmp_path, monkeypatch):
+    def unsupported(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("mlcore.engine.runs.fcntl.flock", unsupported)
+    with occupied(tmp_path), occupied(tmp_path):
+        pass
 
 
 def test_a_loaded_run_has_the_weights_and_its_branch(root, table, cpu):

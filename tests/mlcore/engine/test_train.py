@@ -385,7 +385,7 @@ def test_a_finding_that_cannot_be_scored_is_told_and_has_no_area(
 
 @pytest.mark.parametrize(
     ("fraction", "change"),
-    [(1.0, r"without it \(import_dataset --classes\)"), (0.5, "Raise --fraction")],
+    [(1.0, "with --classes Nodule"), (0.5, "Raise --fraction")],
 )
 def test_a_finding_that_cannot_be_learnt_is_refused_with_what_to_change(
     table, tmp_path, cpu, fraction, change

@@ -1,0 +1,24 @@
+"""How fast training is on this device; a thin shell around `mlcore.engine.bench`."""
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from mlcore.engine.bench import add_arguments, benchmark
+from mlcore.engine.config import EngineError
+
+
+class Command(BaseCommand):
+    help = "Measure training and saliency, each lever off and on, beside a plain loop."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        add_arguments(parser)
+
+    def handle(self, **options: Any) -> None:
+        try:
+            table = benchmark(options, self.stderr.write)
+        except EngineError as error:
+            raise CommandError(str(error), returncode=2) from error
+        except KeyboardInterrupt:
+            raise CommandError("Interrupted.") from None
+        self.stdout.write(table, ending="")

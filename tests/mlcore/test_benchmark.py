@@ -1,0 +1,35 @@
+import io
+import json
+
+import pytest
+from django.core.management import call_command
+from django.core.management.base import CommandError
+
+from mlcore.engine.bench import main
+
+TINY = ["--device=cpu", "--size=32", "--batch-size=4", "--steps=1", "--repeats=1"]
+ONLY = ["--only", "standard", "dual_bn", "reference", "no_compile"]
+
+
+def test_the_command_and_the_module_give_the_same_rows(tmp_path, capsys):
+    files = [tmp_path / "command.json", tmp_path / "module.json"]
+    out, err = io.StringIO(), io.StringIO()
+    options = {"stdout": out, "stderr": err}
+    call_command("benchmark", *TINY, f"--out={files[0]}", *ONLY, **options)
+    assert main([*TINY, f"--out={files[1]}", *ONLY]) == 0
+    told = capsys.readouterr()
+    rows = [json.loads(file.read_text())["rows"] for file in files]
+    same = ("variant", "row", "label", "bfloat16", "loss", "note")
+    ours, theirs = ([{k: row[k] for k in same} for row in each] for each in rows)
+    assert ours == theirs
+    assert len(ours) == 4
+    assert out.getvalue() == files[0].with_suffix(".md").read_text()
+    assert told.out == files[1].with_suffix(".md").read_text()
+    assert err.getvalue().count("\n") == told.err.count("\n") == 4
+
+
+def test_a_bad_argument_ends_in_one_line():
+    with pytest.raises(CommandError, match="--size must be at least 32") as caught:
+        call_command("benchmark", "--device=cpu", "--size=8")
+    assert caught.value.returncode == 2
+    assert "\n" not in str(caught.value)
