@@ -105,9 +105,11 @@ def own_scores(table, run, branch, kind):
 
 @pytest.mark.parametrize("kind", MAPS)
 @pytest.mark.parametrize("branch", ["std", "adv"])
-def test_a_row_is_made_of_the_maps_of_its_own_labels(table, runs, cpu, kind, branch):
-    rows, _ = evaluated(table, runs, cpu, redraws=200)
-    scores = own_scores(table, runs[1], branch, kind)
+def test_a_row_is_made_of_the_maps_of_its_own_labels(
+    table, unlike_runs, cpu, kind, branch
+):
+    rows, _ = evaluated(table, unlike_runs, cpu, redraws=200)
+    scores = own_scores(table, unlike_runs[1], branch, kind)
     (target, *_) = targets(table)
     for measure, column in zip(MEASURES, scores.T, strict=True):
         row = one_row(
@@ -145,11 +147,12 @@ def test_the_ratio_is_redrawn_with_its_chance(table, runs, cpu, monkeypatch):
     )
 
 
-def test_a_difference_is_that_of_the_same_images(table, runs, cpu):
-    _, rows = evaluated(table, runs, cpu, redraws=200)
+def test_a_difference_is_that_of_the_same_images(table, unlike_runs, cpu):
+    _, rows = evaluated(table, unlike_runs, cpu, redraws=200)
     for kind in MAPS:
-        one = own_scores(table, runs[0], "std", kind)
-        other = own_scores(table, runs[1], "adv", kind)
+        one = own_scores(table, unlike_runs[0], "std", kind)
+        other = own_scores(table, unlike_runs[1], "adv", kind)
+        assert np.ptp(one - other, axis=0)[0] > 0.001
         for measure, column in zip(MEASURES, (one - other).T, strict=True):
             row = one_row(
                 rows,
@@ -193,17 +196,17 @@ def test_one_network_is_compared_with_nothing(table, runs, cpu):
     assert evaluated(table, runs[:1], cpu)[1] == []
 
 
-def test_a_network_compared_with_itself_differs_by_nothing(table, runs, cpu):
-    _, rows = evaluated(table, [runs[0], runs[0]], cpu)
+def test_a_network_compared_with_itself_differs_by_nothing(table, unlike_runs, cpu):
+    _, rows = evaluated(table, [unlike_runs[0], unlike_runs[0]], cpu)
     assert rows
     assert all((row["diff"], row["lo"], row["hi"]) == (0, 0, 0) for row in rows)
 
 
-def test_batches_do_not_matter(table, runs, cpu, monkeypatch):
+def test_batches_do_not_matter(table, unlike_runs, cpu, monkeypatch):
     (target, *_) = targets(table)
-    together = judge(table, target, runs, cpu)
+    together = judge(table, target, unlike_runs, cpu)
     monkeypatch.setattr(module, "BATCH_SIZE", 1)
-    apart = judge(table, target, runs, cpu)
+    apart = judge(table, target, unlike_runs, cpu)
     np.testing.assert_allclose(apart.scores, together.scores, rtol=1e-4)
 
 
@@ -284,9 +287,9 @@ def test_images_of_one_patient_are_redrawn_together(table, runs, cpu, monkeypatc
     assert together[0]["value"] == alone[0]["value"]
 
 
-def test_the_same_seed_gives_the_same_tables(table, runs, cpu):
+def test_the_same_seed_gives_the_same_tables(table, unlike_runs, cpu):
     one, same, other = (
-        evaluated(table, runs, cpu, redraws=7, seed=seed) for seed in (1, 1, 3)
+        evaluated(table, unlike_runs, cpu, seed=seed) for seed in (1, 1, 2)
     )
     assert one == same
     for ours, theirs in zip(one, other, strict=True):
@@ -309,12 +312,56 @@ def test_variants_see_the_same_redraws(table, runs, cpu, monkeypatch):
 
 @pytest.fixture(scope="module")
 def phantoms(tmp_path_factory):
-    """60 radiographs of 32 pixels, 12 of them in the test split."""
+    """60 radiographs of 64 pixels, 12 of them in the test split."""
     return import_source(
-        read_source("phantom", ImportOptions(image_size=32, images=60, seed=3)),
+        read_source("phantom", ImportOptions(image_size=64, images=60, seed=3)),
         tmp_path_factory.mktemp("phantoms") / "phantoms",
         name="phantoms",
-        image_size=32,
+        image_size=64,
         workers=1,
         shown=iter,
     )[0]
+
+
+def moved(target, times, rng):
+    """Each image several times, its mask at another place of the image each time."""
+    masks = np.concatenate([target.masks] * times)
+    for mask in masks:
+        mask[:] = np.roll(mask, rng.integers(0, len(mask), 2), axis=(0, 1))
+    rows = np.concatenate([target.rows] * times)
+    return dataclasses.replace(target, rows=rows, masks=masks)
+
+
+def test_an_untrained_network_is_at_chance_for_a_place_that_says_nothing(
+    phantoms, cpu, tmp_path, monkeypatch
+):
+    rng = np.random.default_rng(5)
+    places = [moved(target, 8, rng) for target in targets(phantoms)]
+    monkeypatch.setattr(module, "targets", lambda _table: places)
+    rows, _ = evaluated(
+        phantoms, [loaded(phantoms, "standard", tmp_path)], cpu, redraws=500
+    )
+    for row in rows:
+        if row["measure"] in ("energy_inside", "top_overlap"):
+            assert row["ratio_lo"] < 1 < row["ratio_hi"], row
+
+
+def test_an_untrained_network_is_above_a_uniform_map_where_findings_lie(
+    phantoms, cpu, tmp_path
+):
+    """Not by knowledge: gradients fade towards the zeros around an image, findings lie
+    in its middle, and a nodule is an edge.
+
+    Of 12 seeds of weights, energy inside was 1.37 to 1.49 times the area of a nodule
+    (other images' maps: 1.19) and 1.00 to 1.14 times that of a heart. A trained
+    network has to be held against this, the centre prior, or both.
+    """
+    run = loaded(phantoms, "standard", tmp_path)
+    rows, _ = evaluated(phantoms, [run], cpu, redraws=500)
+    energy = {"map": "all findings", "measure": "energy_inside"}
+    nodule = one_row(rows, finding="Nodule", **energy)
+    assert 1 < nodule["ratio_lo"] < nodule["ratio_hi"] < 2
+    assert nodule["value"] == pytest.approx(nodule["chance_centre"], rel=0.25)
+    heart = one_row(rows, finding="Cardiomegaly", **energy)
+    assert 0.9 < heart["ratio"] < 1.3
+    assert heart["value"] < heart["chance_centre"]

@@ -98,9 +98,9 @@ def part(name):
 
 
 @pytest.mark.parametrize("which", [0, 1])
-def test_the_parts_become_random_from_the_last_to_the_first(runs, which):
-    run = runs[which]
-    with torch.no_grad():  # as if trained: nothing is as in a fresh network
+def test_the_parts_become_random_from_the_last_to_the_first(unlike_runs, which):
+    run = unlike_runs[which]
+    with torch.no_grad():  # the running statistics too, as if trained
         for value in run.network.state_dict().values():
             value += 1
     trained = weights(run.network)
@@ -127,8 +127,8 @@ def checked(table, runs, cpu, **options):
     return randomization(table, runs, device=cpu, **options)
 
 
-def test_every_variant_branch_stage_and_measure_has_its_row(table, runs, cpu):
-    rows = checked(table, runs, cpu)
+def test_every_variant_branch_stage_and_measure_has_its_row(table, unlike_runs, cpu):
+    rows = checked(table, unlike_runs, cpu)
     keys = ("variant", "branch", "stage", "layers", "measure")
     assert [tuple(row[key] for key in keys) for row in rows] == [
         (*arm, stage, layers, measure)
@@ -151,8 +151,10 @@ def test_every_variant_branch_stage_and_measure_has_its_row(table, runs, cpu):
             assert row["unchanged"] == 0
 
 
-def test_a_value_is_the_mean_over_the_images_of_the_readers_maps(table, runs, cpu):
-    run = runs[1]
+def test_a_value_is_the_mean_over_the_images_of_the_readers_maps(
+    table, unlike_runs, cpu
+):
+    run = unlike_runs[1]
     rows = checked(table, [run], cpu)
     test = table.split_indices("test")
     images, labels = np.asarray(table.images[test]), table.labels[test]
