@@ -143,8 +143,7 @@ def _correlation(one: NDArray[np.floating], other: NDArray[np.floating]) -> floa
         values = each.astype(np.float64)
         if np.ptp(values) == 0 or not np.isfinite(values).all():
             return np.nan
-        # Gradients may be so small that their squares are not: to 1 before.
-        centred = (values - values.mean()) / np.abs(values).max()
+        centred = values - values.mean()
         units.append(centred / np.linalg.norm(centred))
     return float(np.clip(units[0] @ units[1], -1, 1))
 
