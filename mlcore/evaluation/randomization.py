@@ -62,6 +62,8 @@ def randomization(
         the cases, by patient, that knows nothing of the chance in the random weights.
         unchanged counts maps that are the trained network's but for a positive factor;
         undefined those that are zero everywhere or constant, before or after.
+        Unrelated weights bring Pearson's to 0, not Spearman's: the lattice of strides
+        and the border alone gave 0.26 to 0.29 (ResNet-10, 64 pixels, real images).
 
     Raises:
         EngineError: the table has no test image.
