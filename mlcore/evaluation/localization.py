@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 import torch
@@ -10,14 +11,25 @@ from numpy.typing import NDArray
 from mlcore.datasets.table import Box, ImageTable
 from mlcore.engine.batchnorm import Branch
 from mlcore.engine.runs import LoadedRun
-from mlcore.engine.saliency import loss_gradients
-from mlcore.evaluation.resampling import bootstrap_mean_interval
+from mlcore.engine.saliency import BATCH_SIZE, loss_gradients
+from mlcore.evaluation.means import count_known, limits, redraw_means
+from mlcore.evaluation.pointing import (
+    MEASURES,
+    centre_scores,
+    nearby,
+    score_map,
+    uniform_scores,
+)
+from mlcore.evaluation.resampling import number_patients
+
+Floats = NDArray[np.float64]
+Row = dict[str, object]
 
 # The map that readers see explains the whole diagnosis; the other, one finding of it.
 MAPS = ("all findings", "own finding")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Targets:
     """The images on which one finding's place is known.
 
@@ -32,27 +44,58 @@ class Targets:
     masks: NDArray[np.bool_]
 
 
-def energy_inside(
-    gradients: NDArray[np.float32], masks: NDArray[np.bool_]
-) -> NDArray[np.float64]:
-    """Share of each map's absolute gradient that falls into the mask.
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """How well the maps of one finding point to it.
 
-    The energy-based pointing game of Wang et al. (Score-CAM, 2020), on |gradient|. A
-    map without structure scores the mask's share of the image's area.
+    Attributes:
+        finding: its name.
+        arms: the networks asked, such as ("dual_bn", "adv").
+        patients: (n,) number of each image's patient, from 0.
+        area: (n,) the mask's share of the image.
+        scores: (n, maps, arms, measures) in the order of `MAPS`, `arms` and
+            `MEASURES`; NaN where a map is zero everywhere.
+        uniform, centre: (n, measures): chance, of a uniform map and a centre prior.
+    """
 
-    Args:
-        gradients: (n, H, W), signed.
-        masks: (n, H, W).
+    finding: str
+    arms: tuple[tuple[str, Branch], ...]
+    patients: NDArray[np.intp]
+    area: Floats
+    scores: Floats
+    uniform: Floats
+    centre: Floats
+
+
+def localization(
+    table: ImageTable,
+    runs: Sequence[LoadedRun],
+    *,
+    redraws: int,
+    seed: int,
+    device: torch.device,
+) -> dict[str, list[Row]]:
+    """How well maps point to masks and boxes of the test split, and who points better.
+
+    On |gradient| in float32, before any clipping. Intervals (95 %) are of a bootstrap
+    of the cases, by patient; a finding's rows all see the same redraws.
 
     Returns:
-        (n,) in [0, 1]; NaN where a map is zero everywhere and so points nowhere.
+        Two tables. "localization", by finding, map, variant, branch and measure (of
+        `MEASURES`): n images and their patients; undefined, maps that are zero
+        everywhere and left out; value with lo and hi; chance_uniform and chance_centre,
+        the same measure of a uniform map and of a centre prior; ratio, value over
+        chance_uniform, with ratio_lo and ratio_hi; area_share, the masks' share of the
+        images. "localization_compare", by finding, map, measure and pair ("A-B"): diff,
+        the mean over the images where both maps are defined of A minus B, with lo, hi.
+        What is undefined is None, with a reason.
     """
-    energy = np.abs(gradients.astype(np.float64))
-    total = energy.sum(axis=(1, 2))
-    inside = (energy * masks).sum(axis=(1, 2))
-    share = np.full(len(energy), np.nan)
-    np.divide(inside, total, out=share, where=total > 0)
-    return share
+    tables: dict[str, list[Row]] = {"localization": [], "localization_compare": []}
+    for target in targets(table):
+        judged = judge(table, target, runs, device)
+        tables["localization"] += _rows(judged, redraws, seed)
+        tables["localization_compare"] += _comparisons(judged, redraws, seed)
+    return tables
 
 
 def targets(table: ImageTable, split: str = "test") -> Iterator[Targets]:
@@ -89,50 +132,46 @@ def box_mask(boxes: Sequence[Box], size: int) -> NDArray[np.bool_]:
     return mask
 
 
-def localization(
-    table: ImageTable,
-    runs: Sequence[LoadedRun],
-    *,
-    redraws: int,
-    seed: int,
-    device: torch.device,
-) -> list[dict[str, object]]:
-    """Energy inside the finding, per finding, map, variant and branch.
-
-    Returns:
-        Rows with n, area_share (what a map without structure scores), energy_inside
-        with its case-bootstrap interval lo, hi (95 %), ratio (energy_inside over
-        area_share), and undefined: maps that are zero everywhere, left out.
-    """
-    rows: list[dict[str, object]] = []
-    for target in targets(table):
-        for kind in MAPS:
-            labels = _labels(table, target, kind)
-            for run in runs:
-                for branch in branches(run):
-                    gradients = loss_gradients(
-                        run.network,
-                        table.images[target.rows],
-                        labels,
-                        branch=branch,
-                        device=device,
-                    )
-                    name = {
-                        "finding": target.finding,
-                        "map": kind,
-                        "variant": run.run.variant,
-                        "branch": branch,
-                    }
-                    energy = energy_inside(gradients, target.masks)
-                    # One seed: rows of as many defined maps see the same redraws.
-                    rng = np.random.default_rng(seed)
-                    rows.append(name | _summary(energy, target.masks, redraws, rng))
-    return rows
-
-
 def branches(run: LoadedRun) -> tuple[Branch, ...]:
     """The batch norm branches that a run's network can be asked through."""
     return ("std", "adv") if run.objective.dual else ("std",)
+
+
+def judge(
+    table: ImageTable,
+    target: Targets,
+    runs: Sequence[LoadedRun],
+    device: torch.device,
+) -> Judged:
+    """Score the maps of every network, through each of its branches.
+
+    Gradients are held for `BATCH_SIZE` images at a time.
+    """
+    asked = [(run, branch) for run in runs for branch in branches(run)]
+    near = np.stack([nearby(mask) for mask in target.masks])
+    places = list(zip(target.masks, near, strict=True))
+    scores = np.empty((len(places), len(MAPS), len(asked), len(MEASURES)))
+    for start in range(0, len(places), BATCH_SIZE):
+        batch = slice(start, start + BATCH_SIZE)
+        images = table.images[target.rows[batch]]
+        for kind, name in enumerate(MAPS):
+            labels = _labels(table, target, name)[batch]
+            for arm, (run, branch) in enumerate(asked):
+                gradients = loss_gradients(
+                    run.network, images, labels, branch=branch, device=device
+                )
+                for case, gradient in enumerate(gradients, start):
+                    scores[case, kind, arm] = score_map(gradient, *places[case])
+    patients = [table.patient_ids[row] for row in target.rows]
+    return Judged(
+        finding=target.finding,
+        arms=tuple((run.run.variant, branch) for run, branch in asked),
+        patients=number_patients(patients, len(patients)),
+        area=target.masks.mean(axis=(1, 2)),
+        scores=scores,
+        uniform=np.stack([uniform_scores(*place) for place in places]),
+        centre=np.stack([centre_scores(*place) for place in places]),
+    )
 
 
 def _labels(table: ImageTable, target: Targets, kind: str) -> NDArray[np.float32]:
@@ -143,32 +182,82 @@ def _labels(table: ImageTable, target: Targets, kind: str) -> NDArray[np.float32
     return labels
 
 
-def _summary(
-    energy: NDArray[np.float64],
-    masks: NDArray[np.bool_],
-    redraws: int,
-    rng: np.random.Generator,
-) -> dict[str, object]:
-    known = np.isfinite(energy)
-    area = float(masks[known].mean()) if known.any() else None
-    row: dict[str, object] = {
-        "n": int(known.sum()),
-        "undefined": int((~known).sum()),
-        "area_share": area,
-        "energy_inside": None,
-        "lo": None,
-        "hi": None,
-        "ratio": None,
-    }
-    if area:
-        mean = float(energy[known].mean())
-        low, high = bootstrap_mean_interval(
-            energy[known, None], redraws=redraws, rng=rng
-        )
-        row |= {
-            "energy_inside": mean,
-            "lo": float(low[0]),
-            "hi": float(high[0]),
-            "ratio": mean / area,
+def _rows(judged: Judged, redraws: int, seed: int) -> list[Row]:
+    # Chance is that of the images which are left, or the ratio would mean nothing.
+    known = np.isfinite(judged.scores)
+    uniform = np.where(known, judged.uniform[:, None, None], np.nan)
+    values, chances = (
+        redraw_means(each, judged.patients, redraws=redraws, seed=seed)
+        for each in (judged.scores, uniform)
+    )
+    rows: list[Row] = []
+    for kind, arm, measure in np.ndindex(judged.scores.shape[1:]):
+        column = (slice(None), kind, arm, measure)
+        variant, branch = judged.arms[arm]
+        name: Row = {
+            "finding": judged.finding,
+            "map": MAPS[kind],
+            "variant": variant,
+            "branch": branch,
+            "measure": MEASURES[measure],
         }
-    return row
+        level = _levels(judged, judged.scores[column], measure)
+        counts = count_known(judged.scores[column], judged.patients)
+        lo, hi = limits(values[column], counts["patients"])
+        ratios = values[column] / chances[column]
+        ratio_lo, ratio_hi = limits(ratios, counts["patients"])
+        interval: Row = {"lo": lo, "hi": hi, "ratio_lo": ratio_lo, "ratio_hi": ratio_hi}
+        rows.append(name | counts | level | interval | _reason(counts))
+    return rows
+
+
+def _levels(judged: Judged, scores: Floats, measure: int) -> Row:
+    """The mean score and its chance levels, over the images where it is defined."""
+    known = np.isfinite(scores)
+    if not known.any():
+        names = ("value", "chance_uniform", "chance_centre", "ratio", "area_share")
+        return dict.fromkeys(names)
+    value = float(scores[known].mean())
+    chance = float(judged.uniform[known, measure].mean())
+    return {
+        "value": value,
+        "chance_uniform": chance,
+        "chance_centre": float(judged.centre[known, measure].mean()),
+        "ratio": value / chance,
+        "area_share": float(judged.area[known].mean()),
+    }
+
+
+def _comparisons(judged: Judged, redraws: int, seed: int) -> list[Row]:
+    """Every arm against every later one, image by image."""
+    pairs = list(combinations(range(len(judged.arms)), 2))
+    if not pairs:
+        return []
+    first, second = (list(side) for side in zip(*pairs, strict=True))
+    differences = judged.scores[:, :, first] - judged.scores[:, :, second]
+    draws = redraw_means(differences, judged.patients, redraws=redraws, seed=seed)
+    labels = [f"{variant}[{branch}]" for variant, branch in judged.arms]
+    rows: list[Row] = []
+    for kind, measure, pair in np.ndindex(len(MAPS), len(MEASURES), len(pairs)):
+        column = (slice(None), kind, pair, measure)
+        known = differences[column][np.isfinite(differences[column])]
+        counts = count_known(differences[column], judged.patients)
+        lo, hi = limits(draws[column], counts["patients"])
+        name: Row = {
+            "finding": judged.finding,
+            "map": MAPS[kind],
+            "measure": MEASURES[measure],
+            "pair": f"{labels[first[pair]]}-{labels[second[pair]]}",
+        }
+        diff = float(known.mean()) if len(known) else None
+        interval: Row = {"diff": diff, "lo": lo, "hi": hi}
+        rows.append(name | counts | interval | _reason(counts))
+    return rows
+
+
+def _reason(counts: dict[str, int]) -> Row:
+    if not counts["n"]:
+        return {"reason": "every map is zero everywhere"}
+    if counts["patients"] == 1:
+        return {"reason": "one patient has no interval"}
+    return {}

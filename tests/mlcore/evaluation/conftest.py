@@ -96,3 +96,18 @@ def runs(table, tmp_path):
 @pytest.fixture
 def cpu():
     return torch.device("cpu")
+
+
+@pytest.fixture
+def unlike_runs(runs):
+    """Runs of which no two networks or branches answer alike, as after training.
+
+    Fresh ones do: the same seed gives all variants and both branches the same weights.
+    """
+    for seed, run in enumerate(runs):
+        generator = torch.Generator().manual_seed(seed)
+        with torch.no_grad():
+            for weights in run.network.parameters():
+                noise = torch.randn(weights.shape, generator=generator)
+                weights += noise * (0.3 if weights.ndim == 1 else weights.std())
+    return runs

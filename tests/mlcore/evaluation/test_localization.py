@@ -1,9 +1,11 @@
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.extra import numpy as arrays
 
+from mlcore.datasets.importing import ImportOptions, import_source, read_source
 from mlcore.datasets.table import Box
 from mlcore.engine.saliency import loss_gradients
 from mlcore.evaluation import localization as module
@@ -11,61 +13,14 @@ from mlcore.evaluation.localization import (
     MAPS,
     box_mask,
     branches,
-    energy_inside,
+    judge,
     localization,
     targets,
 )
-from tests.mlcore.evaluation.conftest import MASKS, SIZE, square
+from mlcore.evaluation.pointing import MEASURES, centre_scores, nearby, score_map
+from tests.mlcore.evaluation.conftest import MASKS, SIZE, loaded, square
 
-
-def slow_energy(gradient, mask):
-    """Pixel by pixel."""
-    total = inside = 0.0
-    for row in range(gradient.shape[0]):
-        for column in range(gradient.shape[1]):
-            energy = abs(float(gradient[row, column]))
-            total += energy
-            if mask[row, column]:
-                inside += energy
-    return inside / total if total else np.nan
-
-
-@given(
-    gradients=arrays.arrays(
-        np.float32, (3, 4, 5), elements=st.floats(-100, 100, width=32)
-    ),
-    masks=arrays.arrays(np.bool_, (3, 4, 5)),
-)
-def test_energy_inside_is_the_share_of_absolute_gradient(gradients, masks):
-    got = energy_inside(gradients, masks)
-    expected = [slow_energy(g, m) for g, m in zip(gradients, masks, strict=True)]
-    np.testing.assert_allclose(got, expected, rtol=1e-9)
-    assert np.all(np.isnan(got) | ((got >= 0) & (got <= 1)))
-
-
-def test_a_map_without_structure_scores_the_masks_area():
-    masks = np.stack([square(0, 0, 4), square(3, 3, 8), np.ones((SIZE, SIZE), bool)])
-    signs = np.random.default_rng(0).choice([-0.2, 0.2], masks.shape)
-    got = energy_inside(signs.astype(np.float32), masks)
-    np.testing.assert_allclose(got, masks.mean(axis=(1, 2)))
-
-
-def test_scale_and_sign_of_a_map_do_not_matter_even_where_it_is_tiny():
-    rng = np.random.default_rng(1)
-    gradient = rng.normal(size=(1, SIZE, SIZE)).astype(np.float32)
-    mask = square(2, 2, 5)[None]
-    expected = energy_inside(gradient, mask)
-    for factor in (-1, 1e-25, 1e20):
-        scaled = (gradient * np.float32(factor)).astype(np.float32)
-        np.testing.assert_allclose(energy_inside(scaled, mask), expected, rtol=1e-5)
-
-
-def test_a_map_that_is_zero_everywhere_has_no_score():
-    gradients = np.zeros((2, SIZE, SIZE), np.float32)
-    gradients[1, 0, 0] = -1e-30
-    got = energy_inside(gradients, np.stack([square(0, 0, 2)] * 2))
-    assert np.isnan(got[0])
-    assert got[1] == 1
+ARMS = (("standard", "std"), ("dual_bn", "std"), ("dual_bn", "adv"))
 
 
 def slow_box_mask(boxes, size):
@@ -119,50 +74,140 @@ def test_a_dual_network_is_asked_through_both_branches(runs):
     assert [branches(run) for run in runs] == [("std",), ("std", "adv")]
 
 
-@pytest.mark.parametrize("kind", MAPS)
-def test_a_row_is_made_of_the_maps_of_its_own_labels(table, runs, cpu, kind):
-    rows = localization(table, runs, redraws=50, seed=1, device=cpu)
+def evaluated(table, runs, cpu, *, redraws=5, seed=1):
+    """Both tables."""
+    tables = localization(table, runs, redraws=redraws, seed=seed, device=cpu)
+    assert list(tables) == ["localization", "localization_compare"]
+    return tuple(tables.values())
+
+
+def one_row(rows, **wanted):
+    (row,) = (row for row in rows if row.items() >= wanted.items())
+    return row
+
+
+def own_scores(table, run, branch, kind):
+    """The nodule's maps and scores, made from their parts."""
     (target, *_) = targets(table)
     labels = table.labels[target.rows].copy()
     if kind == "own finding":
         labels[:, 1] = np.nan
-    dual = runs[1]
-    for branch in ("std", "adv"):
-        (row,) = (
-            row
-            for row in rows
-            if (row["finding"], row["map"], row["variant"], row["branch"])
-            == ("Nodule", kind, "dual_bn", branch)
-        )
-        maps = loss_gradients(
-            dual.network,
-            np.asarray(table.images[target.rows]),
-            labels,
+    maps = loss_gradients(
+        run.network,
+        np.asarray(table.images[target.rows]),
+        labels,
+        branch=branch,
+        device=run.network.device,
+    )
+    pairs = zip(maps, target.masks, strict=True)
+    return np.array([score_map(one, mask, nearby(mask)) for one, mask in pairs])
+
+
+@pytest.mark.parametrize("kind", MAPS)
+@pytest.mark.parametrize("branch", ["std", "adv"])
+def test_a_row_is_made_of_the_maps_of_its_own_labels(
+    table, unlike_runs, cpu, kind, branch
+):
+    rows, _ = evaluated(table, unlike_runs, cpu, redraws=200)
+    scores = own_scores(table, unlike_runs[1], branch, kind)
+    (target, *_) = targets(table)
+    for measure, column in zip(MEASURES, scores.T, strict=True):
+        row = one_row(
+            rows,
+            finding="Nodule",
+            map=kind,
+            variant="dual_bn",
             branch=branch,
-            device=cpu,
+            measure=measure,
         )
-        scores = [slow_energy(*pair) for pair in zip(maps, target.masks, strict=True)]
-        assert row["energy_inside"] == pytest.approx(np.mean(scores))
-        assert row["area_share"] == pytest.approx((16 + 36) / 2 / SIZE**2)
-        assert row["ratio"] == pytest.approx(row["energy_inside"] / row["area_share"])
-        assert (row["n"], row["undefined"]) == (2, 0)
+        assert row["value"] == pytest.approx(column.mean())
+        assert (row["n"], row["patients"], row["undefined"]) == (2, 2, 0)
         # Of two cases, one redraw in four holds only the lower, one only the higher.
-        assert (row["lo"], row["hi"]) == pytest.approx((min(scores), max(scores)))
+        assert (row["lo"], row["hi"]) == pytest.approx((column.min(), column.max()))
+        assert row["area_share"] == pytest.approx((16 + 36) / 2 / SIZE**2)
+        chance = row["area_share"]
+        if measure == "pointing_near":
+            chance = np.mean([nearby(mask).mean() for mask in target.masks])
+        assert row["chance_uniform"] == pytest.approx(chance)
+        assert row["ratio"] == pytest.approx(row["value"] / chance)
+        centre = [centre_scores(mask, nearby(mask)) for mask in target.masks]
+        expected = np.mean(centre, axis=0)[MEASURES.index(measure)]
+        assert row["chance_centre"] == pytest.approx(expected)
+        assert "reason" not in row
 
 
-def test_every_finding_map_variant_and_branch_has_its_row(table, runs, cpu):
-    rows = localization(table, runs, redraws=5, seed=1, device=cpu)
-    keys = [(row["finding"], row["map"], row["variant"], row["branch"]) for row in rows]
-    assert keys == [
-        (finding, kind, variant, branch)
+def test_the_ratio_is_redrawn_with_its_chance(table, runs, cpu, monkeypatch):
+    faked(monkeypatch, *np.ones((2, SIZE, SIZE)))
+    rows, _ = evaluated(table, runs[:1], cpu, redraws=100)
+    row = one_row(rows, finding="Nodule", map=MAPS[0], measure="energy_inside")
+    # The masks differ in size, and so do the shares; their ratio to chance does not.
+    assert row["lo"] < row["hi"]
+    assert [row[key] for key in ("ratio", "ratio_lo", "ratio_hi")] == pytest.approx(
+        [1, 1, 1]
+    )
+
+
+def test_a_difference_is_that_of_the_same_images(table, unlike_runs, cpu):
+    _, rows = evaluated(table, unlike_runs, cpu, redraws=200)
+    for kind in MAPS:
+        one = own_scores(table, unlike_runs[0], "std", kind)
+        other = own_scores(table, unlike_runs[1], "adv", kind)
+        assert np.ptp(one - other, axis=0)[0] > 0.001
+        for measure, column in zip(MEASURES, (one - other).T, strict=True):
+            row = one_row(
+                rows,
+                finding="Nodule",
+                map=kind,
+                measure=measure,
+                pair="standard[std]-dual_bn[adv]",
+            )
+            assert row["diff"] == pytest.approx(column.mean())
+            limits = (column.min(), column.max())
+            assert (row["lo"], row["hi"]) == pytest.approx(limits)
+            assert (row["n"], row["patients"], row["undefined"]) == (2, 2, 0)
+
+
+def test_every_finding_map_variant_branch_and_measure_has_its_row(table, runs, cpu):
+    rows, compared = evaluated(table, runs, cpu)
+    keys = ("finding", "map", "variant", "branch", "measure")
+    assert [tuple(row[key] for key in keys) for row in rows] == [
+        (finding, kind, *arm, measure)
         for finding in ("Nodule", "Heart")
         for kind in MAPS
-        for variant, branch in (
-            ("standard", "std"),
-            ("dual_bn", "std"),
-            ("dual_bn", "adv"),
-        )
+        for arm in ARMS
+        for measure in MEASURES
     ]
+    keys = ("finding", "map", "measure", "pair")
+    pairs = (
+        "standard[std]-dual_bn[std]",
+        "standard[std]-dual_bn[adv]",
+        "dual_bn[std]-dual_bn[adv]",
+    )
+    assert [tuple(row[key] for key in keys) for row in compared] == [
+        (finding, kind, measure, pair)
+        for finding in ("Nodule", "Heart")
+        for kind in MAPS
+        for measure in MEASURES
+        for pair in pairs
+    ]
+
+
+def test_one_network_is_compared_with_nothing(table, runs, cpu):
+    assert evaluated(table, runs[:1], cpu)[1] == []
+
+
+def test_a_network_compared_with_itself_differs_by_nothing(table, unlike_runs, cpu):
+    _, rows = evaluated(table, [unlike_runs[0], unlike_runs[0]], cpu)
+    assert rows
+    assert all((row["diff"], row["lo"], row["hi"]) == (0, 0, 0) for row in rows)
+
+
+def test_batches_do_not_matter(table, unlike_runs, cpu, monkeypatch):
+    (target, *_) = targets(table)
+    together = judge(table, target, unlike_runs, cpu)
+    monkeypatch.setattr(module, "BATCH_SIZE", 1)
+    apart = judge(table, target, unlike_runs, cpu)
+    np.testing.assert_allclose(apart.scores, together.scores, rtol=1e-4)
 
 
 def test_the_own_findings_map_knows_nothing_of_the_other_labels(
@@ -176,7 +221,7 @@ def test_the_own_findings_map_knows_nothing_of_the_other_labels(
 
     monkeypatch.setattr(module, "loss_gradients", spying)
     before = table.labels.copy()
-    localization(table, runs[:1], redraws=5, seed=1, device=cpu)
+    evaluated(table, runs[:1], cpu)
     everything, nodule, _, heart = asked
     np.testing.assert_array_equal(everything, [[1, 1], [1, 0]])
     np.testing.assert_array_equal(nodule, [[1, np.nan], [1, np.nan]])
@@ -192,47 +237,131 @@ def faked(monkeypatch, *maps):
 
 def test_a_map_of_nothing_is_counted_and_left_out(table, runs, cpu, monkeypatch):
     faked(monkeypatch, np.zeros((SIZE, SIZE)), square(8, 8, 6) + 0.0)
-    row = localization(table, runs[:1], redraws=5, seed=1, device=cpu)[0]
-    assert (row["n"], row["undefined"]) == (1, 1)
-    # The area is that of the images which are left, or the ratio would mean nothing.
-    assert row["area_share"] == pytest.approx(36 / SIZE**2)
-    assert (row["energy_inside"], row["lo"], row["hi"]) == pytest.approx((1, 1, 1))
-    assert row["ratio"] == pytest.approx(SIZE**2 / 36)
+    rows, compared = evaluated(table, runs, cpu)
+    for row in rows[: len(MEASURES)]:
+        assert (row["n"], row["patients"], row["undefined"]) == (1, 1, 1)
+        # Chance is that of the image which is left, or the ratio would mean nothing.
+        assert row["area_share"] == pytest.approx(36 / SIZE**2)
+        assert row["value"] == pytest.approx(1)
+    assert rows[0]["ratio"] == pytest.approx(SIZE**2 / 36)
+    assert (compared[0]["n"], compared[0]["undefined"], compared[0]["diff"]) == (
+        1,
+        1,
+        0,
+    )
+    for row in (rows[0], compared[0]):
+        assert row["lo"] is row["hi"] is None
+        assert row["reason"] == "one patient has no interval"
 
 
 def test_where_every_map_is_zero_nothing_is_said(table, runs, cpu, monkeypatch):
     faked(monkeypatch, *np.zeros((2, SIZE, SIZE)))
-    row = localization(table, runs[:1], redraws=5, seed=1, device=cpu)[0]
-    assert (row["n"], row["undefined"]) == (0, 2)
-    for name in ("area_share", "energy_inside", "lo", "hi", "ratio"):
-        assert row[name] is None
+    rows, compared = evaluated(table, runs, cpu)
+    for row in rows + compared:
+        assert (row["n"], row["undefined"]) == (0, 2)
+        assert row["reason"] == "every map is zero everywhere"
+    for name in (
+        *("value", "lo", "hi", "ratio", "ratio_lo", "ratio_hi"),
+        *("chance_uniform", "chance_centre", "area_share"),
+    ):
+        assert rows[0][name] is None
+    assert all(compared[0][name] is None for name in ("diff", "lo", "hi"))
 
 
 def test_a_map_without_structure_scores_one_time_chance(table, runs, cpu, monkeypatch):
     faked(monkeypatch, *np.full((2, SIZE, SIZE), -0.1))
-    for row in localization(table, runs[:1], redraws=5, seed=1, device=cpu):
+    for row in evaluated(table, runs[:1], cpu)[0]:
         assert row["ratio"] == pytest.approx(1)
 
 
-def test_the_same_seed_gives_the_same_rows(table, runs, cpu):
+def test_images_of_one_patient_are_redrawn_together(table, runs, cpu, monkeypatch):
+    faked(monkeypatch, square(2, 3, 4) + 0.0, square(0, 0, 5) + 0.0)
+    alone, _ = evaluated(table, runs[:1], cpu, redraws=100)
+    columns = dict(table.columns) | {"patient_id": ("one",) * len(table)}
+    together, _ = evaluated(
+        dataclasses.replace(table, columns=columns), runs[:1], cpu, redraws=100
+    )
+    assert alone[0]["lo"] < alone[0]["hi"]
+    assert (together[0]["n"], together[0]["patients"]) == (2, 1)
+    assert together[0]["lo"] is None
+    assert together[0]["value"] == alone[0]["value"]
+
+
+def test_the_same_seed_gives_the_same_tables(table, unlike_runs, cpu):
     one, same, other = (
-        localization(table, runs, redraws=7, seed=seed, device=cpu)
-        for seed in (1, 1, 3)
+        evaluated(table, unlike_runs, cpu, seed=seed) for seed in (1, 1, 2)
     )
     assert one == same
-    ends = [[(row["lo"], row["hi"]) for row in rows] for rows in (one, other)]
-    assert ends[0] != ends[1]
+    for ours, theirs in zip(one, other, strict=True):
+        ends = [[(row["lo"], row["hi"]) for row in rows] for rows in (ours, theirs)]
+        assert ends[0] != ends[1]
 
 
 def test_variants_see_the_same_redraws(table, runs, cpu, monkeypatch):
-    generators = []
-    real = module.bootstrap_mean_interval
+    asked = []
+    real = module.redraw_means
 
-    def spying(values, *, redraws, rng):
-        generators.append(rng.bit_generator.state)
-        return real(values, redraws=redraws, rng=rng)
+    def spying(values, unit_of_case, *, redraws, seed):
+        asked.append((unit_of_case.tolist(), redraws, seed))
+        return real(values, unit_of_case, redraws=redraws, seed=seed)
 
-    monkeypatch.setattr(module, "bootstrap_mean_interval", spying)
-    localization(table, runs, redraws=5, seed=1, device=cpu)
-    assert len(generators) == 12
-    assert all(state == generators[0] for state in generators)
+    monkeypatch.setattr(module, "redraw_means", spying)
+    evaluated(table, runs, cpu)
+    assert asked == [([0, 1], 5, 1)] * 6
+
+
+@pytest.fixture(scope="module")
+def phantoms(tmp_path_factory):
+    """60 radiographs of 64 pixels, 12 of them in the test split."""
+    return import_source(
+        read_source("phantom", ImportOptions(image_size=64, images=60, seed=3)),
+        tmp_path_factory.mktemp("phantoms") / "phantoms",
+        name="phantoms",
+        image_size=64,
+        workers=1,
+        shown=iter,
+    )[0]
+
+
+def moved(target, times, rng):
+    """Each image several times, its mask at another place of the image each time."""
+    masks = np.concatenate([target.masks] * times)
+    for mask in masks:
+        mask[:] = np.roll(mask, rng.integers(0, len(mask), 2), axis=(0, 1))
+    rows = np.concatenate([target.rows] * times)
+    return dataclasses.replace(target, rows=rows, masks=masks)
+
+
+def test_an_untrained_network_is_at_chance_for_a_place_that_says_nothing(
+    phantoms, cpu, tmp_path, monkeypatch
+):
+    rng = np.random.default_rng(5)
+    places = [moved(target, 8, rng) for target in targets(phantoms)]
+    monkeypatch.setattr(module, "targets", lambda _table: places)
+    rows, _ = evaluated(
+        phantoms, [loaded(phantoms, "standard", tmp_path)], cpu, redraws=500
+    )
+    for row in rows:
+        if row["measure"] in ("energy_inside", "top_overlap"):
+            assert row["ratio_lo"] < 1 < row["ratio_hi"], row
+
+
+def test_an_untrained_network_is_above_a_uniform_map_where_findings_lie(
+    phantoms, cpu, tmp_path
+):
+    """Not by knowledge: gradients fade towards the zeros around an image, findings lie
+    in its middle, and a nodule is an edge.
+
+    Of 12 seeds of weights, energy inside was 1.37 to 1.49 times the area of a nodule
+    (other images' maps: 1.19) and 1.00 to 1.14 times that of a heart. A trained
+    network has to be held against this, the centre prior, or both.
+    """
+    run = loaded(phantoms, "standard", tmp_path)
+    rows, _ = evaluated(phantoms, [run], cpu, redraws=500)
+    energy = {"map": "all findings", "measure": "energy_inside"}
+    nodule = one_row(rows, finding="Nodule", **energy)
+    assert 1 < nodule["ratio_lo"] < nodule["ratio_hi"] < 2
+    assert nodule["value"] == pytest.approx(nodule["chance_centre"], rel=0.25)
+    heart = one_row(rows, finding="Cardiomegaly", **energy)
+    assert 0.9 < heart["ratio"] < 1.3
+    assert heart["value"] < heart["chance_centre"]
