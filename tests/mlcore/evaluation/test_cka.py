@@ -5,7 +5,7 @@ import weakref
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -25,7 +25,7 @@ from mlcore.evaluation.cka import (
     unbiased_cka,
     visiting,
 )
-from tests.mlcore.evaluation.conftest import loaded
+from tests.mlcore.evaluation.conftest import loaded, with_branches_apart
 from tests.mlcore.toy import write_toy_table
 
 FORMS = {"biased": centred, "unbiased": u_centred}
@@ -38,15 +38,7 @@ def toy(tmp_path_factory):
 
 @pytest.fixture
 def dual(toy, tmp_path):
-    """A dual network whose branches differ, as if they had been trained."""
-    run = loaded(toy, "dual_bn", tmp_path)
-    generator = torch.Generator().manual_seed(5)
-    for name, buffer in run.network.named_buffers():
-        if name.endswith("running_mean"):
-            buffer.normal_(0, 0.1, generator=generator)
-        if name.endswith("running_var"):
-            buffer.uniform_(0.5, 2, generator=generator)
-    return run
+    return with_branches_apart(loaded(toy, "dual_bn", tmp_path))
 
 
 def grams(seed, n):
@@ -79,6 +71,7 @@ def slow_unbiased_hsic(k, level):
     return total / count
 
 
+@settings(deadline=None)
 @given(seed=st.integers(0, 999), n=st.integers(2, 5))
 def test_biased_hsic_is_its_pairwise_definition(seed, n):
     k, level = grams(seed, n)
@@ -87,6 +80,7 @@ def test_biased_hsic_is_its_pairwise_definition(seed, n):
     assert got == pytest.approx(expected, rel=1e-9, abs=1e-9)
 
 
+@settings(deadline=None)
 @given(seed=st.integers(0, 999), n=st.integers(4, 6))
 def test_unbiased_hsic_is_its_pairwise_definition(seed, n):
     k, level = grams(seed, n)
@@ -108,6 +102,7 @@ def features(seed):
 
 
 @pytest.mark.parametrize("form", FORMS)
+@settings(deadline=None)
 @given(seed=st.integers(0, 999), scale=st.floats(0.01, 100))
 def test_rotating_scaling_and_shifting_features_change_nothing(form, seed, scale):
     rng, x, y = features(seed)
@@ -126,6 +121,7 @@ def test_stretching_one_feature_does_change_it(form):
     assert abs(alignment(stretched, y, form) - alignment(x, y, form)) > 0.05
 
 
+@settings(deadline=None)
 @given(seed=st.integers(0, 999))
 def test_the_biased_form_lies_between_0_and_1_and_the_unbiased_below_1(seed):
     _, x, y = features(seed)
@@ -262,6 +258,7 @@ def test_the_unbiased_form_is_the_textbooks_over_batches_that_leave_no_image_out
     np.testing.assert_allclose(got.diagonal(), 1)
 
 
+@settings(deadline=None)
 @given(images=st.integers(4, 2000), batch=st.integers(module._LEAST_BATCH, 300))
 def test_every_batch_is_large_enough_for_the_unbiased_form(images, batch):
     sizes = [
@@ -403,6 +400,27 @@ def test_streamed_images_come_in_an_order_that_the_seed_decides(
     assert not np.array_equal(first, other)
     some = streamed_rows(monkeypatch, toy, dual, cpu, seed=1, streamed=5)
     np.testing.assert_array_equal(some, first[:5])
+
+
+def test_products_are_in_full_float32_and_the_network_in_eval_mode(
+    toy, dual, cpu, monkeypatch
+):
+    real = module._gram
+
+    def watching(output):
+        assert torch.get_float32_matmul_precision() == "highest"
+        assert output.dtype == torch.float32
+        assert not dual.network.training
+        return real(output)
+
+    monkeypatch.setattr(module, "_gram", watching)
+    dual.network.train()
+    dual.network.mixed_precision = True
+    torch.set_float32_matmul_precision("medium")
+    try:
+        assert len(list(cka(toy, [dual], images=4, seed=1, device=cpu))) == 4
+    finally:
+        torch.set_float32_matmul_precision("highest")
 
 
 def test_measuring_leaves_the_network_as_it_was(toy, dual, cpu):

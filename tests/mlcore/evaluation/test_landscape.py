@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.functional import binary_cross_entropy_with_logits
 
@@ -16,22 +16,14 @@ from mlcore.evaluation.landscape import (
     loss_surface,
     slopes,
 )
-from tests.mlcore.evaluation.conftest import loaded
+from tests.mlcore.evaluation.conftest import loaded, with_branches_apart
 
 STEPS = np.linspace(-0.5, 0.5, 6)
 
 
 @pytest.fixture
 def dual(table, tmp_path):
-    """A dual network whose branches differ, as if they had been trained."""
-    run = loaded(table, "dual_bn", tmp_path)
-    generator = torch.Generator().manual_seed(5)
-    for name, buffer in run.network.named_buffers():
-        if name.endswith("running_mean"):
-            buffer.normal_(0, 0.1, generator=generator)
-        if name.endswith("running_var"):
-            buffer.uniform_(0.5, 2, generator=generator)
-    return run
+    return with_branches_apart(loaded(table, "dual_bn", tmp_path))
 
 
 def linear_losses(weight, bias, label):
@@ -44,6 +36,7 @@ def linear_losses(weight, bias, label):
     return losses
 
 
+@settings(deadline=None)
 @given(
     seed=st.integers(0, 999),
     label=st.sampled_from([0.0, 1.0]),
@@ -218,6 +211,7 @@ def test_the_slope_is_along_the_gradient_only_and_whichever_way():
     assert slopes(surface_of(loss, steps)) == pytest.approx((8, 7))
 
 
+@settings(deadline=None)
 @given(slope=st.floats(-9, 9), points=st.integers(2, 30), reach=st.floats(0.01, 1))
 def test_a_plane_is_as_steep_on_every_grid(slope, points, reach):
     steps = np.linspace(-reach, reach, points)
@@ -226,6 +220,7 @@ def test_a_plane_is_as_steep_on_every_grid(slope, points, reach):
     assert slopes(surface_of(loss, steps)) == expected
 
 
+@settings(deadline=None)
 @given(seed=st.integers(0, 999))
 def test_the_estimate_bounds_a_linear_models_constant_from_below(seed):
     rng = np.random.default_rng(seed)

@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 from torch.nn.functional import binary_cross_entropy_with_logits
@@ -17,7 +17,11 @@ from mlcore.evaluation.robustness import (
     summed_margin,
     verdicts,
 )
-from tests.mlcore.evaluation.conftest import loaded, write_marked_table
+from tests.mlcore.evaluation.conftest import (
+    loaded,
+    with_branches_apart,
+    write_marked_table,
+)
 from tests.mlcore.toy import write_toy_table
 
 
@@ -28,15 +32,7 @@ def toy(tmp_path_factory):
 
 @pytest.fixture
 def dual(toy, tmp_path):
-    """A dual network whose branches differ, as if they had been trained."""
-    run = loaded(toy, "dual_bn", tmp_path)
-    generator = torch.Generator().manual_seed(5)
-    for name, buffer in run.network.named_buffers():
-        if name.endswith("running_mean"):
-            buffer.normal_(0, 0.1, generator=generator)
-        if name.endswith("running_var"):
-            buffer.uniform_(0.5, 2, generator=generator)
-    return run
+    return with_branches_apart(loaded(toy, "dual_bn", tmp_path))
 
 
 def the_row(rows, **wanted):
@@ -183,6 +179,7 @@ def test_the_margin_is_how_far_on_the_wrong_side_the_logits_lie():
     assert summed_margin(logits, labels) == -3 - 2 + 5
 
 
+@settings(deadline=None)
 @given(
     logits=st.lists(st.floats(-50, 50, width=32), min_size=1, max_size=8),
     seed=st.integers(0, 99),
@@ -320,6 +317,7 @@ def test_of_a_network_that_tells_nothing_no_robustness_is_told(clean, known):
 areas = st.tuples(st.just(0.9), st.floats(0, 1), st.floats(0, 1))
 
 
+@settings(deadline=None)
 @given(own=areas, other=areas)
 def test_masking_needs_an_attack_that_does_more_than_the_own_one(own, other):
     (said,) = verdicts(sweep(pgd_adv=own, pgd_std=other))
