@@ -51,6 +51,7 @@ def robustness(
     eps: Sequence[float] = EPS,
     margin_eps: Sequence[float] | None = None,
     steps: int = STEPS,
+    images: int | None = None,
     batch_size: int = BATCH_SIZE,
     device: torch.device,
 ) -> list[dict[str, object]]:
@@ -63,6 +64,7 @@ def robustness(
     Args:
         eps: strengths of the attack on the loss; 0, the clean images, is added.
         margin_eps: of the attack on the margin (see `summed_margin`); default `eps`.
+        images: the first so many of the split with a known label, or all.
         batch_size: images attacked at a time.
 
     Returns:
@@ -73,20 +75,22 @@ def robustness(
         counts the images that the attack could not change (see `Attacker`).
 
     Raises:
-        EngineError: no test image has a known label, or a strength is out of range.
+        EngineError: no test image has a known label, or a setting is out of range.
     """
+    if images is not None and images < 1:
+        raise EngineError("Robustness wants at least 1 image.")
     sweeps = {
         "pgd": _sweep(eps, steps),
         "margin": _sweep(eps if margin_eps is None else margin_eps, steps),
     }
-    images = load_images(table, labelled_rows(table), device)
+    shown = load_images(table, labelled_rows(table)[:images], device)
     rows: list[dict[str, object]] = []
     for run in runs:
         for name, attacked in product(sweeps, branches(run)):
             for config in sweeps[name]:
                 attack = Attacker(run.network, config, attacked, loss=LOSSES[name])
                 with full_precision(run.network):
-                    scores = _scores(attack, images, branches(run), batch_size)
+                    scores = _scores(attack, shown, branches(run), batch_size)
                 for scored, logits in scores.items():
                     head = {
                         "variant": run.run.variant,
@@ -98,7 +102,7 @@ def robustness(
                         "steps": steps,
                         "zero_gradients": int(attack.zero_gradients),
                     }
-                    measured = _measures(logits, images.labels, table.classes)
+                    measured = _measures(logits, shown.labels, table.classes)
                     rows += [head | each for each in measured]
     return rows
 
@@ -128,8 +132,8 @@ class Verdict:
         clean_auc: mean AUC on clean images; None if it is undefined.
         holds_own: up to which eps they hold against the attack on the loss through the
             scored branch itself, the one that the training saw.
-        holds_all: and against every attack; None, both, if `clean_auc` is below 0.6
-            or undefined.
+        holds_all: and against every attack that was tried at that eps; None, both, if
+            `clean_auc` is below 0.6 or undefined.
         masked: they hold against their own attack only: at some eps another one, which
             knows less or has no loss to saturate, costs them more than that half. The
             gradients are then masked, and the robustness is none (Athalye et al. 2018).
@@ -151,74 +155,76 @@ _LEAST_AUC = 0.6
 _LEAST_GAP = 0.05
 
 
+# Mean AUC by eps, by the attack and the branch that it came through.
+_Curves = dict[tuple[str, str], dict[float, float]]
+
+
 def verdicts(rows: Sequence[Mapping[str, object]]) -> list[Verdict]:
     """One for each variant and scored branch of the rows of `robustness`."""
-    curves: dict[tuple[str, str], dict[tuple[str, str], dict[float, float | None]]] = {}
+    found: dict[tuple[str, str], _Curves] = {}
     for row in rows:
         if row["finding"] == ALL:
-            of = curves.setdefault((str(row["variant"]), str(row["scored"])), {})
-            curve = of.setdefault((str(row["attack"]), str(row["attacked"])), {})
-            area = row["auc"]
-            curve[_number(row["eps"])] = None if area is None else _number(area)
-    return [_verdict(*scores, of) for scores, of in curves.items()]
+            curves = found.setdefault((str(row["variant"]), str(row["scored"])), {})
+            attack = str(row["attack"]), str(row["attacked"])
+            curve = curves.setdefault(attack, {})
+            if row["auc"] is not None:
+                curve[_number(row["eps"])] = _number(row["auc"])
+    return [_verdict(*scores, curves) for scores, curves in found.items()]
 
 
-def _verdict(
-    variant: str,
-    scored: str,
-    curves: Mapping[tuple[str, str], Mapping[float, float | None]],
-) -> Verdict:
+def _verdict(variant: str, scored: str, curves: _Curves) -> Verdict:
     name = f"{variant}[{scored}]"
-    own = {e: area for e, area in curves["pgd", scored].items() if area is not None}
+    own = curves.pop(("pgd", scored))
     clean = own.get(0.0)
     if clean is None or clean < _LEAST_AUC:
         known = "undefined" if clean is None else f"{clean:.3f}"
         text = f"{name} has too little to lose: its mean AUC on clean images is {known}"
         return Verdict(variant, scored, clean, None, None, False, f"{text}.")
     line = 0.5 + (clean - 0.5) / 2
-    holds_own, holds_all = _holds(own, line), _holds(own, line)
-    worst: tuple[float, float, str] | None = None
+    weakest = dict(own)
+    breaking: list[tuple[float, float, str, str]] = []
     for (attack, attacked), curve in curves.items():
-        if (attack, attacked) == ("pgd", scored):
-            continue
-        other = {e: area for e, area in curve.items() if area is not None}
-        holds_all = min(holds_all, _holds(other | {0.0: clean}, line))
-        for eps in sorted(own.keys() & other.keys()):
-            gap = own[eps] - other[eps]
-            breaks = own[eps] >= line > other[eps] and gap >= _LEAST_GAP
-            if breaks and (worst is None or gap > worst[0]):
-                worst = gap, eps, _named(attack, attacked)
-    text = _text(name, scored, own, holds_own, holds_all, worst)
-    return Verdict(
-        variant, scored, clean, holds_own, holds_all, worst is not None, text
+        for eps, area in curve.items():
+            weakest[eps] = min(weakest.get(eps, area), area)
+            gap = own.get(eps, area) - area
+            if gap >= _LEAST_GAP and own[eps] >= line > area:
+                breaking.append((gap, eps, attack, attacked))
+    held = _holds(own, line), _holds(weakest, line)
+    if breaking:
+        text = f"{name} {_masked_text(own, scored, max(breaking))}"
+    else:
+        text = f"{name} {_plain_text(own, scored, *held)}"
+    return Verdict(variant, scored, clean, *held, bool(breaking), text)
+
+
+def _masked_text(
+    own: Mapping[float, float], scored: str, worst: tuple[float, float, str, str]
+) -> str:
+    gap, eps, attack, attacked = worst
+    if attacked != scored:
+        only = "when attacked through the branch that it is scored on"
+    else:
+        only = "while the attack raises the loss and not the margin"
+    return (
+        f"is robust only {only}: at eps {eps:g} its mean AUC is {own[eps]:.3f} under "
+        f"{_named('pgd', scored)}, but {own[eps] - gap:.3f} under "
+        f"{_named(attack, attacked)} ({own[0.0]:.3f} on clean images). Its gradients "
+        "are masked."
     )
 
 
-def _text(
-    name: str,
-    scored: str,
-    own: Mapping[float, float],
-    holds_own: float,
-    holds_all: float,
-    worst: tuple[float, float, str] | None,
+def _plain_text(
+    own: Mapping[float, float], scored: str, holds_own: float, holds_all: float
 ) -> str:
-    if worst is not None:
-        gap, eps, attack = worst
-        return (
-            f"{name} is robust only when attacked through the branch that it is scored "
-            f"on: at eps {eps:g} its mean AUC is {own[eps]:.3f} under "
-            f"{_named('pgd', scored)}, but {own[eps] - gap:.3f} under {attack} "
-            f"({own[0.0]:.3f} on clean images). Its gradients are masked."
-        )
     if not holds_own:
         return (
-            f"{name} is not robust: {_named('pgd', scored)} takes more than half of "
-            f"what its mean AUC of {own[0.0]:.3f} has above chance at the weakest eps."
+            f"is not robust: {_named('pgd', scored)} takes more than half of what its "
+            f"mean AUC of {own[0.0]:.3f} has above chance at the weakest eps."
         )
     return (
-        f"{name} keeps half of what its mean AUC of {own[0.0]:.3f} has above chance up "
-        f"to eps {holds_own:g} under {_named('pgd', scored)}, and up to eps "
-        f"{holds_all:g} under every attack."
+        f"keeps half of what its mean AUC of {own[0.0]:.3f} has above chance up to eps "
+        f"{holds_own:g} under {_named('pgd', scored)}, and up to eps {holds_all:g} "
+        "under every attack."
     )
 
 

@@ -144,6 +144,14 @@ def test_at_strength_zero_the_clean_images_are_scored(toy, dual, cpu):
             assert row["loss"] == pytest.approx(float(loss) / known, rel=1e-4)
 
 
+def test_the_first_images_may_stand_for_all(toy, dual, cpu):
+    short = {"eps": [], "margin_eps": [], "device": cpu}
+    rows = robustness(toy, [dual], images=5, **short)
+    assert {row["n"] for row in rows if row["finding"] == "all"} == {5}
+    with pytest.raises(EngineError, match="at least 1 image"):
+        robustness(toy, [dual], images=0, **short)
+
+
 def test_images_are_attacked_once_for_all_branches_that_score_them(
     toy, dual, cpu, monkeypatch
 ):
@@ -271,13 +279,19 @@ def test_a_branch_that_holds_only_against_its_own_attack_is_told_as_masked():
     assert said.masked
     assert (said.clean_auc, said.holds_own, said.holds_all) == (0.9, 0.01, 0.0)
     assert said.text == (
-        "dual_bn[adv] is robust only when attacked through the branch that it is "
-        "scored on: at eps 0.01 its mean AUC is 0.800 under the attack on the loss "
+        "dual_bn[adv] is robust only while the attack raises the loss and not the "
+        "margin: at eps 0.01 its mean AUC is 0.800 under the attack on the loss "
         "through adv, but 0.000 under the attack on the margin through adv (0.900 on "
         "clean images). Its gradients are masked."
     )
     (said,) = verdicts(sweep(pgd_std=(0.9, 0.3, 0.1), pgd_adv=(0.9, 0.85, 0.8)))
-    assert "but 0.100 under the attack on the loss through std" in said.text
+    assert said.masked
+    assert said.text == (
+        "dual_bn[adv] is robust only when attacked through the branch that it is "
+        "scored on: at eps 0.01 its mean AUC is 0.800 under the attack on the loss "
+        "through adv, but 0.100 under the attack on the loss through std (0.900 on "
+        "clean images). Its gradients are masked."
+    )
 
 
 def test_a_branch_that_every_attack_leaves_standing_is_not_masked():
@@ -312,6 +326,14 @@ def test_of_a_network_that_tells_nothing_no_robustness_is_told(clean, known):
     assert (said.masked, said.holds_own, said.holds_all) == (False, None, None)
     assert "too little to lose" in said.text
     assert known in said.text
+
+
+def test_an_attack_that_was_tried_at_few_strengths_says_nothing_of_the_others():
+    rows = sweep(pgd_std=(0.9, 0.8, 0.5), margin_std=(0.9, 0.0, 0.4), scored="std")
+    rows = [row for row in rows if (row["attack"], row["eps"]) != ("margin", 0.005)]
+    (said,) = verdicts(rows)
+    assert not said.masked
+    assert (said.holds_own, said.holds_all) == (0.005, 0.005)
 
 
 areas = st.tuples(st.just(0.9), st.floats(0, 1), st.floats(0, 1))
