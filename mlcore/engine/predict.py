@@ -16,6 +16,8 @@ from mlcore.engine.networks import GreyResNet
 from mlcore.engine.objectives import mean_bce, summed_bce
 
 Perturb = Callable[[Tensor, Tensor], Tensor]
+# Logits (N, C) and labels, 1, 0 or NaN, to one loss summed over the known labels.
+SummedLoss = Callable[[Tensor, Tensor], Tensor]
 
 
 def predict(
@@ -47,7 +49,8 @@ class Attacker:
     """PGD on the loss over all known labels, through `branch` of a network.
 
     With a generator the attack starts where `config.random_start` says; without one,
-    as in evaluation, it starts at the image.
+    as in evaluation, it starts at the image. `loss` is what it raises: the binary
+    cross-entropy, as in training, unless told otherwise.
 
     Attributes:
         zero_gradients: how many of the images attacked so far had a gradient of zero
@@ -63,9 +66,11 @@ class Attacker:
         generator: torch.Generator | None = None,
         forward: nn.Module | None = None,
         frozen: bool = True,
+        loss: SummedLoss = summed_bce,
     ) -> None:
         self.network, self.config, self.branch = network, config, branch
         self.generator, self.forward, self.frozen = generator, forward, frozen
+        self.loss = loss
         self.zero_gradients = torch.zeros((), dtype=torch.int64, device=network.device)
 
     def __call__(self, images: Tensor, labels: Tensor) -> Tensor:
@@ -74,7 +79,7 @@ class Attacker:
         with attacking(self.network, self.branch, frozen=self.frozen):
             call = self._call()
             attacked = pgd(
-                lambda x: summed_bce(call(x), labels),
+                lambda x: self.loss(call(x), labels),
                 images,
                 eps=config.eps,
                 alpha=config.alpha,

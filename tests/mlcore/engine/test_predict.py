@@ -82,6 +82,23 @@ def test_weights_cast_once_attack_as_weights_cast_at_every_step(
     assert not torch.equal(plain, images)
 
 
+def test_an_attack_raises_the_loss_it_is_told_to(table, trained_like, cpu):
+    network = trained_like(dual=False).eval()
+    images, labels = load_images(table, table.split_indices("dev"), cpu).batch(
+        torch.arange(8)
+    )
+    config = AttackConfig(eps=0.03, alpha=0.015, steps=3)
+    usual, same, other = (
+        Attacker(network, config, "std", **how)(images, labels)
+        for how in ({}, {"loss": summed_bce}, {"loss": lambda z, _: z[:, 0].sum()})
+    )
+    assert torch.equal(usual, same)
+    with torch.no_grad():
+        clean, raised = network(images)[:, 0], network(other)[:, 0]
+        assert (raised > clean).all()
+        assert not torch.equal(usual, other)
+
+
 def test_loss_and_areas_leave_unknown_labels_out(table, cpu):
     images = load_images(table, table.split_indices("train"), cpu)
     assert torch.isnan(images.labels).any()

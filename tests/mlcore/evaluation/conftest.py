@@ -83,6 +83,17 @@ def loaded(table, variant: str, tmp_path) -> LoadedRun:
     return LoadedRun(run, objective, network, "0" * 64)
 
 
+def with_branches_apart(run: LoadedRun) -> LoadedRun:
+    """A run whose branches' statistics differ, as training makes them."""
+    generator = torch.Generator().manual_seed(5)
+    for name, buffer in run.network.named_buffers():
+        if name.endswith("running_mean"):
+            buffer.normal_(0, 0.1, generator=generator)
+        if name.endswith("running_var"):
+            buffer.uniform_(0.5, 2, generator=generator)
+    return run
+
+
 @pytest.fixture(scope="session")
 def table(tmp_path_factory):
     return write_marked_table(tmp_path_factory.mktemp("tables") / "marked")
