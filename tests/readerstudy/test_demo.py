@@ -29,16 +29,17 @@ def evaluation(ratios=(1.0, 4.0, 5.0), areas=(0.95, 0.95, 0.95, 0.95)):
     """An `evaluation.json` with what the claims read, and what they must not read."""
     asked = (("standard", "std"), ("single_bn", "std"), ("dual_bn", "adv"))
     rows = [
-        ("Nodule", "all findings", variant, branch, ratio)
+        ("Nodule", "all findings", variant, branch, "energy_inside", ratio)
         for (variant, branch), ratio in zip(asked, ratios, strict=True)
     ]
     others = [
-        ("Nodule", "all findings", "dual_bn", "std"),
-        *(("Nodule", "own finding", *each) for each in asked),
-        *(("Cardiomegaly", "all findings", *each) for each in asked),
+        ("Nodule", "all findings", "dual_bn", "std", "energy_inside"),
+        *(("Nodule", "own finding", *each, "energy_inside") for each in asked),
+        *(("Cardiomegaly", "all findings", *each, "energy_inside") for each in asked),
+        *(("Nodule", "all findings", *each, "pointing_exact") for each in asked),
     ]
     rows += [(*row, -99.0) for row in others]
-    keys = ("finding", "map", "variant", "branch", "ratio")
+    keys = ("finding", "map", "variant", "branch", "measure", "ratio")
     scored = [
         (variant, finding)
         for variant in ("standard", "dual_bn")

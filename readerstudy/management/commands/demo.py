@@ -65,7 +65,9 @@ def claims(evaluation: Mapping[str, Any]) -> list[Claim]:
     ratio = {
         (row["variant"], row["branch"]): row["ratio"]
         for row in evaluation["localization"]
-        if row["finding"] == "Nodule" and row["map"] == "all findings"
+        if row["finding"] == "Nodule"
+        and row["map"] == "all findings"
+        and row["measure"] == "energy_inside"
     }
     area = {
         (row["variant"], row["finding"]): row["auc"]
