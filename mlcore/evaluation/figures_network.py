@@ -74,12 +74,12 @@ def loss_surfaces(rows: Sequence[Row]) -> Drawing | None:
     figure.supylabel("Step along a random direction", fontsize=8.5)
     bar = figure.colorbar(shades, ax=grid.ravel().tolist(), shrink=0.8, aspect=30)
     bar.set_label("Loss (cross-entropy)")
-    bar.outline.set_visible(False)  # type: ignore[operator]
+    bar.outline.set_visible(False)
     points = int(
         np.sqrt(len([r for r in of_arm(drawn, arms[0]) if r["image_id"] == images[0]]))
     )
     total = len(distinct(rows, "image_id"))
-    words = "The loss around an image, along the sign of its gradient and a random direction"
+    words = "The loss around an image, along its gradient's sign and a random direction"
     return Drawing(
         "landscape",
         figure,
@@ -130,7 +130,7 @@ def cka_heat_maps(rows: Sequence[Row], form: str) -> Drawing | None:
     figure.supylabel("Convolutional layer, from the input", fontsize=8.5)
     bar = figure.colorbar(shades, ax=axes, shrink=0.7, aspect=30)
     bar.set_label("CKA")
-    bar.outline.set_visible(False)  # type: ignore[operator]
+    bar.outline.set_visible(False)
     words = (
         f"Linear centred kernel alignment ({form} form) between the {layers} "
         f"convolutional layers of {listed(models)}"

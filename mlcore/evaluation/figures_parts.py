@@ -181,7 +181,11 @@ def forest(
 def _forest_line(
     axis: Axes, y: float, arm: Arm, found: Estimate, numbers: bool
 ) -> None:
-    edge = {"transform": axis.get_yaxis_transform(), "va": "center", "fontsize": 7}
+    edge: dict[str, Any] = {
+        "transform": axis.get_yaxis_transform(),
+        "va": "center",
+        "fontsize": 7,
+    }
     if found.value is None:
         axis.text(0.02, y, "undefined", color=SOFT, style="italic", **edge)
         return

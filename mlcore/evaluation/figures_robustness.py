@@ -10,6 +10,7 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from mlcore.evaluation.figures_parts import (
+    Arm,
     Row,
     arm_handle,
     arms_of,
@@ -102,7 +103,7 @@ def _variants_with_two_branches(rows: Sequence[Row]) -> list[str]:
     ]
 
 
-def _attacked_arms(rows: Sequence[Row]):  # type: ignore[no-untyped-def]
+def _attacked_arms(rows: Sequence[Row]) -> list[Arm]:
     return arms_of(
         [{"variant": row["variant"], "branch": row["attacked"]} for row in rows]
     )
@@ -152,8 +153,8 @@ def _margin_handle() -> Line2D:
 def _caption(rows: Sequence[Row], dual: Sequence[str]) -> str:
     steps = span([row["steps"] for row in rows])
     text = (
-        "AUC (mean over the findings) and loss on the test split under PGD of "
-        f"{steps} steps, alpha = eps / 2 (n = {span([row['n'] for row in rows])} images)."
+        f"AUC (mean over the findings) and loss on the test split under PGD of {steps} "
+        f"steps, alpha = eps / 2 (n = {span([row['n'] for row in rows])} images)."
     )
     if dual:
         text += (
@@ -222,7 +223,7 @@ def attack_examples(examples: Sequence[AttackExample]) -> Drawing | None:
     return Drawing(
         "attack",
         figure,
-        f"{words} (n = {len(set(e.image_id for e in examples))} image, {images}). "
+        f"{words} (n = {len({e.image_id for e in examples})} image, {images}). "
         "Grey is no noise; black and white are -eps and eps.",
         f"{words}. {outcomes or 'The sum looks like the image'}.",
     )

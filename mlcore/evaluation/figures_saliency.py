@@ -106,14 +106,14 @@ def saliency_rows(examples: Sequence[SaliencyExample]) -> Drawing | None:
         shown, ax=grid[-1, :].tolist(), location="bottom", aspect=60, pad=0.02
     )
     bar.set_label("Gradient of the loss to the pixel (normalised: -1 to 1)", fontsize=8)
-    bar.outline.set_visible(False)  # type: ignore[operator]
+    bar.outline.set_visible(False)
     marked = sum(example.mask is not None for example in examples)
     images = listed([f"{e.image_id} ({e.findings})" for e in examples])
     return Drawing(
         "saliency",
         figure,
-        f"Saliency maps of {listed(names)}: blue where a brighter pixel lowers the loss, "
-        f"red where it raises it, white where it does nothing. The line marks the "
+        f"Saliency maps of {listed(names)}: blue where a brighter pixel lowers the "
+        "loss, red where it raises it, white where it does nothing. The line marks the "
         f"finding, where its place is known (n = {len(examples)} images, {marked} of "
         "them marked). Examples, not evidence: the forest plots count all images.",
         f"Rows of an image beside the maps of {listed(names)}, for {images}.",
@@ -159,15 +159,14 @@ def localization_forest(rows: Sequence[Row], kind: str) -> Drawing | None:
     height = 0.17 * len(findings) * (len(arms) + 1) + 1.25
     figure = Figure(figsize=(FULL_WIDTH, height), layout="constrained")
     axes = figure.subplots(1, len(measures), sharey=True, squeeze=False)[0]
-    cases = {finding: _cases(own, finding) for finding in findings}
+    labels = {f"{finding}\nn = {_cases(own, finding)}": finding for finding in findings}
     for axis, measure in zip(axes, measures, strict=True):
 
         def estimate(group: str, arm: Arm, measure: str = measure) -> Estimate | None:
-            row = found.get((measure, by_label[group], arm.variant, arm.branch))
+            row = found.get((measure, labels[group], arm.variant, arm.branch))
             return None if row is None else _estimate(row)
 
-        by_label = {f"{finding}\nn = {cases[finding]}": finding for finding in findings}
-        forest(axis, list(by_label), arms, estimate, numbers=False)
+        forest(axis, list(labels), arms, estimate, numbers=False)
         axis.set_title(_MEASURE_TITLES.get(measure, measure), fontsize=8.5)
         axis.set_xlim(left=0)
     figure.supxlabel("Score, 0 to 1 (95 % interval)", fontsize=8.5)
@@ -180,9 +179,9 @@ def localization_forest(rows: Sequence[Row], kind: str) -> Drawing | None:
     return Drawing(
         "localization_" + kind.split()[0],
         figure,
-        f"Where the maps point: {what}, against masks and boxes of the test split, with "
-        "95 % intervals of a bootstrap of the cases. The grey bar is what a uniform map "
-        "scores, the grey cross a map that only prefers the centre of the image.",
+        f"Where the maps point: {what}, against masks and boxes of the test split, "
+        "with 95 % intervals of a bootstrap of the cases. The grey bar is what a "
+        "uniform map scores, the grey cross a map that only prefers the centre.",
         f"Forest plot for {what}. " + "; ".join(_words(row) for row in own) + ".",
     )
 
