@@ -30,7 +30,7 @@ from mlcore.reporting.figures import FULL_WIDTH, Drawing, figure_style
 
 Floats = NDArray[np.float64]
 # Of label shares: no variant is meant, so none of their colours.
-_SPLIT_GREYS = ("#3b4652", "#8b96a3", "#c3cad2", "#6b4f2a", "#b08d57", "#dcc9a5")
+_SPLIT_GREYS = ("#2f3a45", "#65717d", "#8d97a1", "#5a3d14", "#8a6a35", "#ab8a52")
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,12 +127,13 @@ def _outcome_panel(
         axis.plot(x, y, **arm.line | {"marker": ""}, drawstyle=steps)
         if curve.point is not None:
             axis.plot(*curve.point, **arm.line | {"linestyle": ""}, markersize=5.5)
+        # Where such curves rarely are: below a ROC curve, above one of precision.
         axis.text(
-            0.97 if low else 0.03,
-            0.04 + 0.085 * place,
+            0.97,
+            0.04 + 0.085 * place + (0 if low else 1 - 0.085 * len(curves)),
             curve.label,
             color=arm.colour,
-            ha="right" if low else "left",
+            ha="right",
             fontsize=7.5,
             transform=axis.transAxes,
         )
@@ -291,7 +292,7 @@ def label_distribution(rows: Sequence[Row]) -> Drawing | None:
         [number * pitch + middle for number in range(len(findings))], labels=findings
     )
     axis.set_ylim(len(findings) * pitch - 1, -1)
-    axis.set_xlim(0, 1.18 * max(100 * row["share"] for row in known) or 1)
+    axis.set_xlim(0, 1.2 * max(100 * row["share"] for row in known) or 1)
     axis.grid(visible=False, axis="y")
     axis.tick_params(axis="y", length=0)
     axis.set_xlabel("Positive cases (% of the known)")

@@ -38,11 +38,9 @@ def loss_surfaces(rows: Sequence[Row]) -> Drawing | None:
     drawn = [row for row in rows if row["image_id"] in images]
     low = min(row["loss"] for row in drawn)
     high = max(row["loss"] for row in drawn)
-    side = FULL_WIDTH / max(3, len(arms))
-    figure = Figure(
-        figsize=(side * len(arms) + 0.5, side * len(images) + 1.05),
-    )
-    figure.set_layout_engine("constrained", h_pad=0.04, w_pad=0.04)
+    side = (FULL_WIDTH - 1.8) / max(3, len(arms))  # labels and scale take the rest
+    figure = Figure(figsize=(side * len(arms) + 1.8, (side + 0.1) * len(images) + 0.8))
+    figure.set_layout_engine("compressed", h_pad=0.05, w_pad=0.04)
     grid = figure.subplots(
         len(images), len(arms), sharex=True, sharey=True, squeeze=False
     )

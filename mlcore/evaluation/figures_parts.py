@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from mlcore.reporting.figures import FULL_WIDTH, SOFT, variant_styles
+from mlcore.reporting.figures import DIM, FULL_WIDTH, SOFT, variant_styles
 
 Row = Mapping[str, Any]
 
@@ -107,13 +107,19 @@ def panels(
 
 
 def legend(figure: Figure, handles: Sequence[Line2D]) -> None:
-    """One legend for all panels, above them."""
+    """One legend for all panels, above them, read line by line."""
+    widest = max(len(str(handle.get_label())) for handle in handles)
+    room = figure.get_figwidth() / (0.65 + 0.068 * widest)  # inches of an entry
+    lines = -(-len(handles) // max(1, int(room)))
+    columns = -(-len(handles) // lines)
+    # matplotlib fills column by column.
+    ordered = [handle for start in range(columns) for handle in handles[start::columns]]
     figure.legend(
-        handles=list(handles),
+        handles=ordered,
         loc="outside upper left",
-        ncols=min(len(handles), 5),
+        ncols=columns,
         handlelength=2.6,
-        columnspacing=1.6,
+        columnspacing=1.4,
     )
 
 
@@ -187,7 +193,7 @@ def _forest_line(
         "fontsize": 7,
     }
     if found.value is None:
-        axis.text(0.02, y, "undefined", color=SOFT, style="italic", **edge)
+        axis.text(1.02 if numbers else 0.04, y, "undefined", color=DIM, **edge)
         return
     for level, shape in found.marks:
         axis.plot(

@@ -24,12 +24,12 @@ from mlcore.evaluation.figures_saliency import show_image
 from mlcore.reporting.figures import FULL_WIDTH, Drawing, figure_style, variant_styles
 
 Floats = NDArray[np.floating]
-# Every pair of attacked and scored branch, in dashes: full where they are the same.
+# Every pair of attacked and scored branch, in dashes; the last two as on the left.
 _PAIR_DASHES = {
+    ("std", "adv"): (4.0, 1.4),
+    ("adv", "std"): (2.4, 1.2),
     ("std", "std"): (1.0, 1.0),
-    ("adv", "adv"): (),
-    ("adv", "std"): (5.0, 1.5),
-    ("std", "adv"): (7.0, 1.4, 1.4, 1.4),
+    ("adv", "adv"): (7.0, 1.4, 1.4, 1.4),
 }
 _MEASURES = (("auc", "AUC (mean over findings)"), ("loss", "Loss (cross-entropy)"))
 
@@ -84,7 +84,9 @@ def robustness_curves(rows: Sequence[Row]) -> Drawing | None:
     grid[0, 0].set_title("Scored as attacked")
     for column, variant in enumerate(dual, 1):
         grid[0, column].set_title(f"{variant}, attacked branch to scored branch")
-        grid[0, column].legend(fontsize=7.5, handlelength=3.2)
+        grid[0, column].legend(
+            fontsize=7.5, handlelength=3.2, frameon=True, edgecolor="none", framealpha=1
+        )
     figure.supxlabel(
         "Strength of the attack, eps (pixel units of [0, 1])", fontsize=8.5
     )
@@ -139,7 +141,7 @@ def _every_pair(axis: Axes, rows: Sequence[Row], variant: str, measure: str) -> 
         axis.plot(
             *_curve(rows, variant, attacked, scored, measure),
             color=colour if attacked == scored else "#6b7580",
-            linestyle=(0, dashes) if dashes else "-",
+            linestyle=(0, dashes),
             label=f"{attacked} to {scored}",
         )
 
@@ -186,23 +188,21 @@ def attack_examples(examples: Sequence[AttackExample]) -> Drawing | None:
     """Image, magnified noise and their sum for each network (Figure 1a to c)."""
     if not examples:
         return None
-    side = 2.05
-    figure = Figure(figsize=(3.36 * side, side * len(examples) * 1.12 + 0.25))
-    figure.set_layout_engine("constrained", h_pad=0.04, w_pad=0.04)
+    side = 1.75
+    figure = Figure(figsize=(3.3 * side, side * len(examples) * 1.12 + 0.35))
+    figure.set_layout_engine("compressed", h_pad=0.05, w_pad=0.04)
     grid = figure.subplots(len(examples), 3, squeeze=False)
     arms = arms_of([{"variant": e.variant, "branch": e.branch} for e in examples])
     labels = {(arm.variant, arm.branch): arm for arm in arms}
     for line, example in zip(grid, examples, strict=True):
         noise = np.asarray(example.attacked, float) - np.asarray(example.image, float)
         show_image(line[0], example.image)
-        line[1].imshow(noise, cmap="gray", vmin=-example.eps, vmax=example.eps)
+        show_image(line[1], 0.5 + noise / (2 * (example.eps or 1.0)))
         show_image(line[2], example.attacked)
         arm = labels[example.variant, example.branch]
         line[0].set_ylabel(arm.label, color=arm.colour, fontweight="bold")
         if example.outcome:
             line[2].set_xlabel(example.outcome, fontsize=8)
-        line[1].set_xticks([])
-        line[1].set_yticks([])
     shades = {f"{0.5 / example.eps:,.0f}" for example in examples if example.eps}
     magnified = f"Noise x {shades.pop()}" if len(shades) == 1 else "Noise, magnified"
     eps = ", ".join(dict.fromkeys(f"{example.eps:g}" for example in examples))

@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from mlcore.evaluation.figures_parts import (
@@ -33,8 +34,8 @@ SIGNED = LinearSegmentedColormap.from_list(
 )
 _MEASURE_TITLES = {
     "energy_inside": "Energy inside",
-    "pointing_exact": "Pointing game, exact",
-    "pointing_near": "Pointing game, near",
+    "pointing_exact": "Pointing, exact",
+    "pointing_near": "Pointing, near",
     "top_overlap": "Top-K overlap",
 }
 _SIMILARITY_TITLES = {
@@ -89,8 +90,8 @@ def saliency_rows(examples: Sequence[SaliencyExample]) -> Drawing | None:
         )
     across = 1 + len(names)
     side = FULL_WIDTH / across
-    figure = Figure(figsize=(FULL_WIDTH, (side + 0.02) * len(examples) + 0.75))
-    figure.set_layout_engine("constrained", h_pad=0.03, w_pad=0.03)
+    figure = Figure(figsize=(FULL_WIDTH, side * len(examples) + 0.8))
+    figure.set_layout_engine("compressed", h_pad=0.05, w_pad=0.03)
     grid = figure.subplots(len(examples), across, squeeze=False)
     for line, example in zip(grid, examples, strict=True):
         show_image(line[0], example.image)
@@ -103,8 +104,9 @@ def saliency_rows(examples: Sequence[SaliencyExample]) -> Drawing | None:
     for axis, title in zip(grid[0], ["Image", *names], strict=True):
         axis.set_title(title)
     bar = figure.colorbar(
-        shown, ax=grid[-1, :].tolist(), location="bottom", aspect=60, pad=0.02
+        shown, ax=grid[-1, :].tolist(), location="bottom", aspect=70, pad=0.02
     )
+    bar.set_ticks([-1, -0.5, 0, 0.5, 1])
     bar.set_label("Gradient of the loss to the pixel (normalised: -1 to 1)", fontsize=8)
     bar.outline.set_visible(False)
     marked = sum(example.mask is not None for example in examples)
@@ -168,7 +170,8 @@ def localization_forest(rows: Sequence[Row], kind: str) -> Drawing | None:
 
         forest(axis, list(labels), arms, estimate, numbers=False)
         axis.set_title(_MEASURE_TITLES.get(measure, measure), fontsize=8.5)
-        axis.set_xlim(left=0)
+        axis.set_xlim(left=0, right=1.03 * axis.get_xlim()[1])
+        axis.xaxis.set_major_locator(MaxNLocator(3))
     figure.supxlabel("Score, 0 to 1 (95 % interval)", fontsize=8.5)
     legend(figure, [*(arm_handle(arm, line=False) for arm in arms), *_chance_handles()])
     what = (

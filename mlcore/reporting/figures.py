@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 # A figure of this width in inches fills the column of the page, on screen and paper.
 FULL_WIDTH = 7.0
 INK = "#1b1f24"
+DIM = "#56606c"
 SOFT = "#7b8591"
 
 

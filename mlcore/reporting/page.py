@@ -45,13 +45,15 @@ class Column:
 class Table:
     """Rows to show; without `columns` all of them (see `columns_of`).
 
-    An undefined value (None) is shown as a dash, with the row's `reason` at the foot.
+    An undefined value (None) is shown as a dash, with the row's `reason` at the foot;
+    `source` names the file that has it all.
     """
 
     caption: str
     rows: Sequence[Row]
     columns: Sequence[Column] | None = None
     note: str = ""
+    source: str = ""
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,10 @@ class Section:
     """A heading over blocks; a string is a paragraph. Sections nest once."""
 
     title: str
-    blocks: Sequence["str | Picture | Table | Facts | Section"]
+    blocks: Sequence["Block"]
+
+
+Block = str | Picture | Table | Facts | Section
 
 
 @dataclass(frozen=True)
@@ -164,7 +169,8 @@ class _Writer:
 
     def table(self, table: Table) -> str:
         self.tables += 1
-        head = f"<b>Table {self.tables}.</b> {escape(table.caption)}"
+        source = f" <small>{escape(table.source)}</small>" if table.source else ""
+        head = f"<b>Table {self.tables}.</b> {escape(table.caption)}{source}"
         if not table.rows:
             return f'<p class="caption">{head} No rows.</p>'
         columns = table.columns or columns_of(table.rows)
