@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mlcore.evaluation.figures_parts import Arm, arms_of, distinct, listed, of_arm
+from mlcore.evaluation.figures_parts import Arm, arms_of, distinct, listed, of_arm, span
 
 Row = Mapping[str, Any]
 Tables = Mapping[str, Sequence[Row]]
@@ -15,7 +15,7 @@ _FEW = 100
 
 
 def answer(tables: Tables) -> list[str]:
-    """Whose maps point to the findings above chance, by how much; and the AUC beside it.
+    """Whose maps point to the findings above chance, by how much; the AUC beside it.
 
     Above chance: the whole 95 % interval lies above what a uniform map and a map that
     prefers the centre score.
@@ -79,7 +79,7 @@ def _many_findings(
             f"No variant's maps point above chance to any of the {len(findings)} "
             "findings whose place is known."
         )
-    said = [f"{label} in {count}" for label, count in counts.items()]
+    said = [f"{label} in {count or 'none'}" for label, count in counts.items()]
     return (
         f"Of {len(findings)} findings whose place is known, the maps point above "
         f"chance: {listed(said)}."
@@ -92,17 +92,17 @@ def _shares(rows: Sequence[Row], arms: Sequence[Arm]) -> str:
     own = [row for row in rows if row["finding"] == finding]
     said = [
         f"{arm.label} {_percent(row['value'])} "
-        f"({_percent(row['lo'])} to {_percent(row['hi'])})"
+        f"({100 * row['lo']:.1f} to {_percent(row['hi'])})"
         for arm in arms
         for row in of_arm(own, arm)
     ]
     chance = own[0]
     centre = chance["chance_centre"]
-    aside = f", {_percent(centre)} of one that prefers the centre" if centre else ""
+    aside = f", one that prefers the centre {_percent(centre)}" if centre else ""
     return (
         f"Share of the map that lies inside {finding} (n = {chance['n']} images, 95 % "
-        f"interval): {listed(said)}; chance is {_percent(chance['chance_uniform'])} of "
-        f"a uniform map{aside}."
+        f"interval): {listed(said)}. By chance, a uniform map scores "
+        f"{_percent(chance['chance_uniform'])}{aside}."
     )
 
 
@@ -143,7 +143,7 @@ def _auc(rows: Sequence[Row], arm: Arm) -> str:
 
 
 def limits(tables: Tables) -> list[str]:
-    """How little the numbers can show: cases, widths of intervals, what is undefined."""
+    """How little the numbers can show: cases, widths of intervals, undefined values."""
     paragraphs = [*_pointing_limits(tables), *_auc_limits(tables)]
     undefined = {
         name: count
@@ -172,7 +172,7 @@ def _pointing_limits(tables: Tables) -> list[str]:
     cases = [row["n"] for row in rows]
     widest = max(rows, key=lambda row: row["hi"] - row["lo"])
     text = (
-        f"Maps are judged on {min(cases)} to {max(cases)} images per finding. The widest "
+        f"Maps are judged on {span(cases)} images per finding. The widest "
         f"95 % interval of the share inside is {_percent(widest['hi'] - widest['lo'])} "
         f"wide ({widest['finding']}, {widest['variant']})."
     )
@@ -192,7 +192,7 @@ def _auc_limits(tables: Tables) -> list[str]:
     positive = [row["n_pos"] for row in rows]
     widest = max(rows, key=lambda row: row["auc_hi"] - row["auc_lo"])
     return [
-        f"AUC rests on {min(positive):,} to {max(positive):,} positive cases per "
+        f"AUC rests on {span(positive)} positive cases per "
         f"finding. Its widest 95 % interval goes from {widest['auc_lo']:.2f} to "
         f"{widest['auc_hi']:.2f} ({widest['dataset']}, {widest['finding']}, "
         f"{widest['variant']})."

@@ -33,9 +33,9 @@ _TEXTS = {
         "the cases whose label is known. The cutoff minimises (1 - sensitivity)^2 + "
         "(1 - specificity)^2, ties going to the higher sensitivity, on the development "
         "split, and again on the split itself (best). Intervals (95 %) are percentiles "
-        "of {redraws} bootstrap redraws of the cases, by patient where patients repeat; "
-        "findings and variants see the same redraws. Redraws without a positive or a "
-        "negative case are dropped and counted.",
+        "of {redraws} bootstrap redraws of the cases, by patient where patients "
+        "repeat; findings and variants see the same redraws. Redraws without a positive or "
+        "a negative case are dropped and counted.",
     ),
     "classifier_compare": (
         "Comparison of variants",
@@ -54,8 +54,8 @@ _TEXTS = {
     "robustness": (
         "Robustness",
         "Projected gradient descent (L-infinity) on the loss with alpha = eps / 2 and "
-        "pixels kept in [0, 1], in eval mode, starting at the image. A network with two "
-        "branches is attacked through each and scored through each. Images whose "
+        "pixels kept in [0, 1], in eval mode, starting at the image. A network with "
+        "two branches is attacked through each and scored through each. Images whose "
         "gradient is zero are counted. A second attack, on the margin instead of the "
         "loss, checks that a vanishing gradient does not pass for robustness.",
     ),

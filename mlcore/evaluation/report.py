@@ -3,6 +3,7 @@
 import csv
 import io
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from mlcore.reporting.page import (
     Table,
     columns_of,
     page_html,
+    shown,
 )
 
 Row = Mapping[str, Any]
@@ -44,18 +46,67 @@ _PARTS = (
     ("Loss surface", ("landscape",), ("lipschitz", "landscape")),
     ("Likeness of layers (CKA)", ("cka_biased", "cka_unbiased"), ("cka",)),
 )
-_CAPTIONS = {
-    "localization": "Where the maps point, beside chance.",
-    "localization_compare": "Differences between maps, A minus B, image by image.",
-    "randomization": "Likeness to the trained network's maps as parts become random.",
-    "classifier_metrics": "Discrimination, with 95 % bootstrap intervals.",
-    "classifier_compare": "Differences between variants, A minus B.",
-    "data_size": "AUC of networks trained on a part of the images.",
-    "label_distribution": "Labels per data set, split and finding.",
-    "matching": "Findings of both data sets, matched by name.",
-    "robustness": "AUC (mean over findings) and loss under attack.",
-    "lipschitz": "Slope of the loss along the gradient's sign.",
+
+
+@dataclass(frozen=True)
+class View:
+    """A table of the page: the rows that hold `where`, without the columns `hidden`."""
+
+    caption: str
+    where: Mapping[str, object] = field(default_factory=dict)
+    hidden: tuple[str, ...] = ()
+
+
+_OPERATING = ("cutoff", "sensitivity", "specificity")
+_VIEWS: Mapping[str, tuple[View, ...]] = {
+    "localization": (
+        View(
+            "Share of the map inside the finding, beside chance: the map readers see.",
+            {"map": "all findings", "measure": "energy_inside"},
+            hidden=("patients", "area_share"),
+        ),
+        View("Every measure, for both kinds of map.", hidden=("patients",)),
+    ),
+    "localization_compare": (
+        View("Differences between maps, A minus B, image by image."),
+    ),
+    "randomization": (
+        View("Likeness to the trained network's maps as parts become random."),
+    ),
+    "classifier_metrics": (
+        View(
+            "Discrimination on clean images, with 95 % intervals.",
+            {"split": "test"},
+            hidden=(*_OPERATING, *(f"best_{name}" for name in _OPERATING)),
+        ),
+        View(
+            "Operating points, with 95 % intervals: the cutoff chosen on the "
+            "development split, and the best one of the split itself.",
+            {"split": "test"},
+            hidden=("auc", "ap", "undefined_redraws"),
+        ),
+    ),
+    "classifier_compare": (View("Differences between variants, A minus B."),),
+    "data_size": (View("AUC of networks trained on a part of the images."),),
+    "label_distribution": (View("Labels per data set, split and finding."),),
+    "matching": (View("Findings of both data sets, matched by name."),),
+    "robustness": (View("AUC and loss of all findings together under attack."),),
+    "lipschitz": (View("Slope of the loss along the gradient's sign."),),
 }
+_TITLES = {
+    "ap": "average precision",
+    "auc": "AUC",
+    "diff": "difference",
+    "hi": "upper",
+    "lo": "lower",
+    "n_pos": "n positive",
+    "p_delong": "p, DeLong",
+    "p_swap_paper": "p, swaps (paper)",
+    "p_swap_rank": "p, swaps of ranks",
+    "sd": "SD",
+    "significant_001": "P < 0.001",
+}
+_UNITS = {"eps": "of [0, 1]", "alpha": "of [0, 1]", "estimate": "loss per unit"}
 # What cannot be read as numbers is a figure on the page, and whole in its CSV.
 _ONLY_CSV = frozenset({"landscape", "cka"})
 _MOST_ROWS = 400
@@ -68,7 +119,7 @@ def write_report(
     run: Mapping[str, Any],
     drawings: Sequence[Drawing] = (),
 ) -> Path:
-    """Write report.html, figures/, one CSV per table and evaluation.json, in this order.
+    """Write figures/, report.html, a CSV per table and evaluation.json, in this order.
 
     Any table, figure or setting may be missing; the page says what there is. Figures
     of an earlier report in the folder go.
@@ -158,16 +209,41 @@ def table_blocks(name: str, rows: Sequence[Row]) -> list[Block]:
 
     Tables of grids, and very long ones, are only named: they are in their CSV file.
     """
-    caption = _CAPTIONS.get(name, f"{name.replace('_', ' ').capitalize()}.")
-    shown, note = _readable(name, rows)
-    if name in _ONLY_CSV or len(shown) > _MOST_ROWS:
+    readable, note = _readable(name, rows)
+    if name in _ONLY_CSV or len(readable) > _MOST_ROWS:
         return [f"The {len(rows):,} rows behind this are in {name}.csv."]
-    common = _in_common(shown)
-    columns = [column for column in columns_of(shown) if column.key not in common]
-    said = [f"{key.replace('_', ' ')} {value}" for key, value in common.items()]
+    words = f"{name.replace('_', ' ').capitalize()}."
+    views = _VIEWS.get(name, (View(words),))
+    return [
+        _shown_table(view, own, note, f"{name}.csv")
+        for view in views
+        if (own := [row for row in readable if _holds(row, view.where)])
+    ]
+
+
+def _holds(row: Row, where: Mapping[str, object]) -> bool:
+    return all(row.get(key) == value for key, value in where.items())
+
+
+def _shown_table(view: View, rows: Sequence[Row], note: str, source: str) -> Table:
+    hidden = {*view.hidden, *(common := _in_common(rows))}
+    columns = [
+        replace(
+            column,
+            title=_TITLES.get(column.key, ""),
+            unit=_UNITS.get(column.key, ""),
+        )
+        for column in columns_of(rows)
+        if column.key not in hidden
+    ]
+    said = [
+        f"{_TITLES.get(key, key.replace('_', ' '))} {shown(value)}"
+        for key, value in common.items()
+        if key not in view.hidden
+    ]
     if said:
         note = f"In all rows: {', '.join(said)}. {note}"
-    return [Table(caption, shown, columns, note.strip(), source=f"{name}.csv")]
+    return Table(view.caption, rows, columns, note.strip(), source=source)
 
 
 def _readable(name: str, rows: Sequence[Row]) -> tuple[Sequence[Row], str]:
@@ -177,8 +253,8 @@ def _readable(name: str, rows: Sequence[Row]) -> tuple[Sequence[Row], str]:
     strengths = sorted({row["eps"] for row in rows})
     step = max(1, (len(strengths) - 1) // (_STRENGTHS - 1))
     few = {*strengths[::step], *strengths[-1:]}
-    shown = [row for row in rows if row["finding"] == "all" and row["eps"] in few]
-    return shown, f"Single findings and all strengths are in {name}.csv."
+    few_rows = [row for row in rows if row["finding"] == "all" and row["eps"] in few]
+    return few_rows, f"Single findings and all strengths are in {name}.csv."
 
 
 def _in_common(rows: Sequence[Row]) -> dict[str, Any]:

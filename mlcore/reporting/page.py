@@ -17,7 +17,7 @@ DASH = "\N{EN DASH}"
 MINUS = "\N{MINUS SIGN}"
 
 # Tables with more rows are folded on the screen.
-LONG_TABLE = 24
+LONG_TABLE = 30
 # Tables with more columns print across a sheet turned on its side.
 WIDE_TABLE = 9
 
@@ -216,7 +216,8 @@ def _cells(column: Column, rows: Sequence[Row], reasons: dict[str, str]) -> list
     if digits is None:
         digits = _digits([row.get(column.key) for row in rows])
     kind = ' class="n"' if _numeric(column, rows) else ""
-    texts = [_cell(column, row, digits, reasons) for row in rows]
+    whole = all(not isinstance(row.get(column.key), float) for row in rows)
+    texts = [_cell(column, row, 0 if whole else digits, reasons) for row in rows]
     return [f"<td{kind}>{text}</td>" for text in texts]
 
 
@@ -227,13 +228,20 @@ def _cell(column: Column, row: Row, digits: int, reasons: dict[str, str]) -> str
     text = (
         shown_p(value)
         if column.key.startswith("p_") and isinstance(value, float)
-        else shown(value, digits)
+        else _decimal(value, digits)
     )
     if column.interval:
         low, high = (row.get(key) for key in column.interval)
         if low is not None and high is not None:
-            text += f" ({shown(low, digits)} to {shown(high, digits)})"
+            text += f" ({_decimal(low, digits)} to {_decimal(high, digits)})"
     return escape(text)
+
+
+def _decimal(value: object, digits: int) -> str:
+    """As `shown`, with the column's decimal places also for whole numbers in it."""
+    if digits and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    return shown(value, digits)
 
 
 def _mark(reason: str | None, reasons: dict[str, str]) -> str:

@@ -37,6 +37,7 @@ small {{ font-size: .85em; font-weight: normal; white-space: nowrap; }}
   background: {GROUND}; border-left: 4px solid {LINK}; padding: .5rem 1.3rem;
   font-size: 1.1rem;
 }}
+.lead p:first-child {{ font-weight: 600; }}
 figure {{ margin: 1.6rem 0 2rem; }}
 figure img {{ display: block; max-width: 100%; height: auto; }}
 figcaption, .caption, .notes {{ font-size: .9rem; max-width: 50rem; }}
