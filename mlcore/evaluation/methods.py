@@ -34,8 +34,8 @@ _TEXTS = {
         "(1 - specificity)^2, ties going to the higher sensitivity, on the development "
         "split, and again on the split itself (best). Intervals (95 %) are percentiles "
         "of {redraws} bootstrap redraws of the cases, by patient where patients "
-        "repeat; findings and variants see the same redraws. Redraws without a positive or "
-        "a negative case are dropped and counted.",
+        "repeat; findings and variants see the same redraws. Redraws without a "
+        "positive or a negative case are dropped and counted.",
     ),
     "classifier_compare": (
         "Comparison of variants",

@@ -81,6 +81,7 @@ dd {{ margin: 0; overflow-wrap: anywhere; }}
   h2, h3, .caption, thead {{ break-after: avoid; }}
   figure, tr, .lead, dl {{ break-inside: avoid; }}
   p {{ orphans: 3; widows: 3; max-width: none; }}
+  figure img {{ max-height: 225mm; object-fit: contain; object-position: left; }}
   .lead {{ print-color-adjust: exact; -webkit-print-color-adjust: exact; }}
   .scroll {{ overflow: visible; }}
   .wide {{ page: sideways; }}
