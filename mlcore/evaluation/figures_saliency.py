@@ -182,7 +182,8 @@ def localization_forest(rows: Sequence[Row], kind: str) -> Drawing | None:
     return Drawing(
         "localization_" + kind.split()[0],
         figure,
-        f"Where the maps point: {what}, against masks and boxes of the test split, "
+        f"Where the maps point: {what}, against masks and boxes of the test split "
+        f"(n = {span([row['n'] for row in own])} images per finding), "
         "with 95 % intervals of a bootstrap of the cases. The grey bar is what a "
         "uniform map scores, the grey cross a map that only prefers the centre.",
         f"Forest plot for {what}. " + "; ".join(_words(row) for row in own) + ".",

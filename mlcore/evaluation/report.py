@@ -9,7 +9,7 @@ from typing import Any
 
 from mlcore.evaluation.answer import answer, limits
 from mlcore.evaluation.methods import methods
-from mlcore.files import atomic_file, atomic_folder, write_json
+from mlcore.files import atomic_file, atomic_folder, canonical_json, write_json
 from mlcore.reporting.figures import Drawing, Picture, rendered
 from mlcore.reporting.page import (
     Block,
@@ -138,7 +138,11 @@ def write_report(
 
     Returns:
         The page's path.
+
+    Raises:
+        ValueError: a value is NaN or infinite; nothing is written.
     """
+    canonical_json({**tables, "run": run})  # refuse NaN before anything is written
     pictures = [rendered(drawing) for drawing in drawings]
     with atomic_folder(folder / "figures") as figures:
         for picture in pictures:
@@ -273,5 +277,5 @@ def _in_common(rows: Sequence[Row]) -> dict[str, Any]:
         for key, value in first.items()
         if isinstance(value, str | bool | int)
         and key != "reason"
-        and all(row.get(key) == value for row in rows)
+        and all(row.get(key) == value and type(row[key]) is type(value) for row in rows)
     }

@@ -271,7 +271,9 @@ def shown(value: object, digits: int = 3) -> str:
 
 def shown_p(value: float) -> str:
     """A p value to four places, and never 0 where it is only small."""
-    return "<0.0001" if 0 < value < 0.0001 else f"{value:.4f}"
+    if value == 0:  # a share of swaps can be
+        return "0"
+    return "<0.0001" if value < 0.0001 else f"{value:.4f}"
 
 
 def _facts(facts: Facts) -> str:
