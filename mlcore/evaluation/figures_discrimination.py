@@ -25,6 +25,7 @@ from mlcore.evaluation.figures_parts import (
     of_arm,
     panels,
     span,
+    told,
 )
 from mlcore.reporting.figures import FULL_WIDTH, Drawing, figure_style
 
@@ -107,9 +108,9 @@ def _curves(
             (curve.finding, curve.n_pos, curve.n) for curve in curves
         )
     )
-    best = "; ".join(f"{c.finding}, {c.variant}: {c.label}" for c in curves)
+    best = told([f"{c.finding}, {c.variant}: {c.label}" for c in curves])
     return Drawing(
-        name, figure, f"{words} Positive cases: {counts}.", f"{words} {best}."
+        name, figure, f"{words} Positive cases: {counts}.", f"{words} {best}"
     )
 
 
@@ -198,8 +199,7 @@ def auc_forest(rows: Sequence[Row]) -> Drawing | None:
         "Area under the ROC curve per finding and variant, with the 95 % interval of "
         f"a bootstrap of the cases (n = {cases} known cases per finding).",
         "Forest plot of the area under the ROC curve. "
-        + "; ".join(_auc_words(row) for row in tested)
-        + ".",
+        + told([_auc_words(row) for row in tested]),
     )
 
 
@@ -305,13 +305,13 @@ def label_distribution(rows: Sequence[Row]) -> Drawing | None:
         ],
     )
     words = "Share of positive cases among those whose label is known, per finding"
-    said = "; ".join(
+    said = [
         f"{row['dataset']} {row['split']}, {row['finding']}: {100 * row['share']:.1f} %"
         for row in known
-    )
+    ]
     return Drawing(
         "label_distribution",
         figure,
         f"{words}, split and data set; the numbers are positive of known images.",
-        f"{words}. {said}.",
+        f"{words}. {told(said)}",
     )

@@ -14,6 +14,8 @@ Row = Mapping[str, Any]
 
 # Of an interval's text, so that several fit into a row.
 DASH = "\N{EN DASH}"
+# Of a figure's text alternative: its table has all numbers.
+MOST_PHRASES = 24
 
 
 @dataclass(frozen=True)
@@ -213,6 +215,14 @@ def span(values: Sequence[int]) -> str:
     """'12', or '12 to 40' where the values differ."""
     low, high = min(values), max(values)
     return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+
+
+def told(phrases: Sequence[str]) -> str:
+    """The phrases as one, cut where a listener would have lost the thread."""
+    if len(phrases) <= MOST_PHRASES:
+        return "; ".join(phrases) + "."
+    kept = "; ".join(phrases[:MOST_PHRASES])
+    return f"{kept}; and {len(phrases) - MOST_PHRASES} more, in the table."
 
 
 def listed(names: Sequence[str]) -> str:

@@ -24,6 +24,7 @@ from mlcore.evaluation.figures_parts import (
     of_arm,
     panels,
     span,
+    told,
 )
 from mlcore.reporting.figures import FULL_WIDTH, SOFT, Drawing, figure_style
 
@@ -186,7 +187,8 @@ def localization_forest(rows: Sequence[Row], kind: str) -> Drawing | None:
         f"(n = {span([row['n'] for row in own])} images per finding), "
         "with 95 % intervals of a bootstrap of the cases. The grey bar is what a "
         "uniform map scores, the grey cross a map that only prefers the centre.",
-        f"Forest plot for {what}. " + "; ".join(_words(row) for row in own) + ".",
+        f"Forest plot for {what}. "
+        + told([_words(row) for row in own if row["measure"] == measures[0]]),
     )
 
 

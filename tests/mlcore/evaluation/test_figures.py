@@ -14,7 +14,7 @@ from mlcore.evaluation.figures_discrimination import (
     roc_curves,
 )
 from mlcore.evaluation.figures_network import cka_heat_maps, loss_surfaces
-from mlcore.evaluation.figures_parts import arms_of, listed, span
+from mlcore.evaluation.figures_parts import arms_of, listed, span, told
 from mlcore.evaluation.figures_robustness import attack_examples, robustness_curves
 from mlcore.evaluation.figures_saliency import (
     localization_forest,
@@ -297,6 +297,8 @@ def test_cka_maps_have_one_scale_and_need_half_of_the_pairs():
 def test_numbers_and_names_are_put_into_words():
     assert span([3, 1200]) == "3 to 1,200"
     assert span([7, 7]) == "7"
+    assert told(["a", "b"]) == "a; b."
+    assert told(["a"] * 30).endswith("a; and 6 more, in the table.")
     assert [listed(names) for names in ([], ["a"], ["a", "b"], ["a", "b", "c"])] == [
         "",
         "a",
