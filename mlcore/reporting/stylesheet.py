@@ -75,7 +75,8 @@ dd {{ margin: 0; overflow-wrap: anywhere; }}
     font: 8pt system-ui, sans-serif; color: {DIM}; }} }}
 @page sideways {{ size: A4 landscape; }}
 @media print {{
-  body {{ display: block; max-width: none; padding: 0; font-size: 9.5pt; }}
+  html {{ font-size: 9.5pt; }}
+  body {{ display: block; max-width: none; padding: 0; }}
   nav {{ display: none; }}
   h1 {{ margin-top: 0; }}
   h2, h3, .caption, thead {{ break-after: avoid; }}
