@@ -1,0 +1,199 @@
+"""What an evaluation says, in sentences computed from its rows."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mlcore.evaluation.figures_parts import Arm, arms_of, distinct, listed, of_arm, span
+
+Row = Mapping[str, Any]
+Tables = Mapping[str, Sequence[Row]]
+
+# The map that readers see, and the measure that has no threshold.
+_MAP = "all findings"
+_MEASURE = "energy_inside"
+_FEW = 100
+
+
+def answer(tables: Tables) -> list[str]:
+    """Whose maps point to the findings above chance, by how much; the AUC beside it.
+
+    Above chance: the whole 95 % interval lies above what a uniform map and a map that
+    prefers the centre score.
+    """
+    return [*_pointing(tables), *_discrimination(tables)]
+
+
+def _pointing(tables: Tables) -> list[str]:
+    if "localization" not in tables:
+        return ["Where the maps point was not measured in this evaluation."]
+    rows = _pointing_rows(tables)
+    if not rows:
+        return [
+            "No finding of the test split has a mask or box, so this evaluation cannot "
+            "say whether the maps point to the right place."
+        ]
+    known = [row for row in rows if row["value"] is not None and row["lo"] is not None]
+    if not known:
+        return ["No map could be judged: all are undefined (see the reasons below)."]
+    arms = arms_of(rows)
+    findings = distinct(known, "finding")
+    if len(findings) == 1:
+        sentence = _one_finding(known, arms)
+    else:
+        sentence = _many_findings(known, arms, findings)
+    return [sentence, _shares(known, arms)]
+
+
+def _pointing_rows(tables: Tables) -> list[Row]:
+    return [
+        row
+        for row in tables.get("localization", ())
+        if row["map"] == _MAP and row["measure"] == _MEASURE
+    ]
+
+
+def above_chance(row: Row) -> bool:
+    """Whether the row's whole interval lies above both chance levels."""
+    levels = [row["chance_uniform"], row["chance_centre"]]
+    return bool(row["lo"] > max(level for level in levels if level is not None))
+
+
+def _one_finding(rows: Sequence[Row], arms: Sequence[Arm]) -> str:
+    finding = rows[0]["finding"]
+    good = [arm.label for arm in arms if any(map(above_chance, of_arm(rows, arm)))]
+    bad = [arm.label for arm in arms if arm.label not in good]
+    if not good:
+        return f"No variant's maps point to {finding} above chance."
+    sentence = f"The maps of {listed(good)} point to {finding} above chance"
+    return sentence + (f"; those of {listed(bad)} do not." if bad else ".")
+
+
+def _many_findings(
+    rows: Sequence[Row], arms: Sequence[Arm], findings: Sequence[str]
+) -> str:
+    counts = {
+        arm.label: sum(above_chance(row) for row in of_arm(rows, arm)) for arm in arms
+    }
+    if not any(counts.values()):
+        return (
+            f"No variant's maps point above chance to any of the {len(findings)} "
+            "findings whose place is known."
+        )
+    said = [f"{label} in {count or 'none'}" for label, count in counts.items()]
+    return (
+        f"Of {len(findings)} findings whose place is known, the maps point above "
+        f"chance: {listed(said)}."
+    )
+
+
+def _shares(rows: Sequence[Row], arms: Sequence[Arm]) -> str:
+    """The finding with the most cases, in numbers."""
+    finding = max(rows, key=lambda row: row["n"])["finding"]
+    own = [row for row in rows if row["finding"] == finding]
+    said = [
+        f"{arm.label} {_percent(row['value'])} "
+        f"({100 * row['lo']:.1f} to {_percent(row['hi'])})"
+        for arm in arms
+        for row in of_arm(own, arm)
+    ]
+    chance = own[0]
+    centre = chance["chance_centre"]
+    aside = f", one that prefers the centre {_percent(centre)}" if centre else ""
+    return (
+        f"Share of the map that lies inside {finding} (n = {chance['n']} images, 95 % "
+        f"interval): {listed(said)}. By chance, a uniform map scores "
+        f"{_percent(chance['chance_uniform'])}{aside}."
+    )
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.1f} %"
+
+
+def _discrimination(tables: Tables) -> list[str]:
+    tested = [
+        row
+        for row in tables.get("classifier_metrics", ())
+        if row["split"] == "test" and not row["external"]
+    ]
+    if not tested:
+        return []
+    defined = [row for row in tested if row["auc"] is not None]
+    if not defined:
+        return ["AUC is undefined: no finding has both positive and negative cases."]
+    arms = arms_of([row | {"branch": "std"} for row in map(dict, defined)])
+    findings = distinct(defined, "finding")
+    said = [_auc(of_arm(defined, arm), arm) for arm in arms]
+    if len(findings) == 1:
+        head = f"AUC for {findings[0]} on the test split (95 % interval): "
+    else:
+        head = f"Mean AUC over {len(findings)} findings on the test split (range): "
+    return [head + listed(said) + "."]
+
+
+def _auc(rows: Sequence[Row], arm: Arm) -> str:
+    values = [row["auc"] for row in rows]
+    low, high = min(values), max(values)
+    if len(rows) == 1:
+        low, high = rows[0].get("auc_lo"), rows[0].get("auc_hi")
+    mean = sum(values) / len(values)
+    if low is None or high is None:
+        return f"{arm.label} {mean:.2f}"
+    return f"{arm.label} {mean:.2f} ({low:.2f} to {high:.2f})"
+
+
+def limits(tables: Tables) -> list[str]:
+    """How little the numbers can show: cases, widths of intervals, undefined values."""
+    paragraphs = [*_pointing_limits(tables), *_auc_limits(tables)]
+    undefined = {
+        name: count
+        for name, rows in tables.items()
+        if (count := sum(bool(row.get("reason")) for row in rows))
+    }
+    if undefined:
+        said = [
+            f"{count} of {name.replace('_', ' ')}" for name, count in undefined.items()
+        ]
+        paragraphs.append(
+            f"Undefined values, shown as a dash with the reason: rows {listed(said)}."
+        )
+    paragraphs.append(
+        "Intervals speak for cases drawn like these. They know nothing of another "
+        "training with another seed, nor of another hospital. A map inside the finding "
+        "is not yet a reason that a radiologist accepts: that takes a reader study."
+    )
+    return paragraphs
+
+
+def _pointing_limits(tables: Tables) -> list[str]:
+    rows = [row for row in _pointing_rows(tables) if row["lo"] is not None]
+    if not rows:
+        return []
+    cases = [row["n"] for row in rows]
+    widest = max(rows, key=lambda row: row["hi"] - row["lo"])
+    text = (
+        f"Maps are judged on {span(cases)} images per finding. The widest "
+        f"95 % interval of the share inside is {_percent(widest['hi'] - widest['lo'])} "
+        f"wide ({widest['finding']}, {widest['variant']})."
+    )
+    if min(cases) < _FEW:
+        text += " Differences smaller than that can be neither shown nor excluded."
+    return [text]
+
+
+def _auc_limits(tables: Tables) -> list[str]:
+    rows = [
+        row
+        for row in tables.get("classifier_metrics", ())
+        if row.get("auc_lo") is not None
+    ]
+    if not rows:
+        return []
+    positive = [row["n_pos"] for row in rows]
+    widest = max(rows, key=lambda row: row["auc_hi"] - row["auc_lo"])
+    return [
+        f"AUC rests on {span(positive)} positive cases per "
+        f"finding. Its widest 95 % interval goes from {widest['auc_lo']:.2f} to "
+        f"{widest['auc_hi']:.2f} ({widest['dataset']}, {widest['finding']}, "
+        f"{widest['variant']})."
+    ]

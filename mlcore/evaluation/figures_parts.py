@@ -1,0 +1,232 @@
+"""What the figures have in common: arms, panels, forests, legends."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from mlcore.reporting.figures import DIM, FULL_WIDTH, SOFT, variant_styles
+
+Row = Mapping[str, Any]
+
+# Of an interval's text, so that several fit into a row.
+DASH = "\N{EN DASH}"
+# Of a figure's text alternative: its table has all numbers.
+MOST_PHRASES = 24
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A variant, asked through one branch, and how it is drawn.
+
+    `adv`, and a variant with one branch, is drawn full and solid; the other, `std`
+    branch of a network with two is drawn hollow and dotted, in the same colour.
+    """
+
+    variant: str
+    branch: str
+    label: str
+    colour: str
+    marker: str
+    dashes: tuple[float, ...]
+    hollow: bool
+
+    @property
+    def line(self) -> dict[str, Any]:
+        """Arguments for a line with points."""
+        return {
+            "color": self.colour,
+            "marker": self.marker,
+            "linestyle": (0, self.dashes) if self.dashes else "-",
+            "markerfacecolor": "white" if self.hollow else self.colour,
+            "markeredgecolor": self.colour,
+            "markeredgewidth": 1.2,
+        }
+
+
+def arms_of(rows: Iterable[Row]) -> list[Arm]:
+    """Every variant and branch of the rows, in the order in which they come."""
+    pairs = list(
+        dict.fromkeys((row["variant"], row.get("branch") or "std") for row in rows)
+    )
+    dual = {variant for variant, branch in pairs if branch == "adv"}
+    styles = variant_styles([variant for variant, _ in pairs])
+    arms = []
+    for variant, branch in pairs:
+        hollow = variant in dual and branch == "std"
+        style = styles[variant]
+        arms.append(
+            Arm(
+                variant=variant,
+                branch=branch,
+                label=f"{variant} [{branch}]" if variant in dual else variant,
+                colour=style.colour,
+                marker=style.marker,
+                dashes=(1, 1) if hollow else style.dashes,
+                hollow=hollow,
+            )
+        )
+    return arms
+
+
+def of_arm(rows: Iterable[Row], arm: Arm) -> list[Row]:
+    """The rows of one arm."""
+    return [
+        row
+        for row in rows
+        if row["variant"] == arm.variant and (row.get("branch") or "std") == arm.branch
+    ]
+
+
+def distinct(rows: Iterable[Row], key: str) -> list[Any]:
+    """The values of `key`, each once, in the order in which they come."""
+    return list(dict.fromkeys(row[key] for row in rows))
+
+
+def panels(
+    count: int, *, columns: int, height: float, share: bool = True
+) -> tuple[Figure, list[Axes]]:
+    """A figure of `count` panels in rows of at most `columns`, each `height` inches.
+
+    The column width is that of a full row, so that panels look alike in all figures.
+    """
+    across = min(count, columns)
+    down = -(-count // across)
+    width = FULL_WIDTH * (1 if count >= columns else count / columns + 0.08)
+    figure = Figure(figsize=(min(width, FULL_WIDTH), height * down + 0.45))
+    figure.set_layout_engine("constrained", h_pad=0.06, w_pad=0.05)
+    grid = figure.subplots(down, across, squeeze=False, sharex=share, sharey=share)
+    axes = [axis for line in grid for axis in line]
+    for axis in axes[count:]:
+        axis.remove()
+    if share:
+        for axis in axes[max(0, count - across) : count]:
+            axis.tick_params(labelbottom=True)
+    return figure, axes[:count]
+
+
+def legend(figure: Figure, handles: Sequence[Line2D]) -> None:
+    """One legend for all panels, above them, read line by line."""
+    widest = max(len(str(handle.get_label())) for handle in handles)
+    room = figure.get_figwidth() / (0.65 + 0.068 * widest)  # inches of an entry
+    lines = -(-len(handles) // max(1, int(room)))
+    columns = -(-len(handles) // lines)
+    # matplotlib fills column by column.
+    ordered = [handle for start in range(columns) for handle in handles[start::columns]]
+    figure.legend(
+        handles=ordered,
+        loc="outside upper left",
+        ncols=columns,
+        handlelength=2.6,
+        columnspacing=1.4,
+    )
+
+
+def arm_handle(arm: Arm, *, points: bool = True, line: bool = True) -> Line2D:
+    """The arm's entry in a legend."""
+    look = dict(arm.line)
+    if not points:
+        look["marker"] = ""
+    if not line:
+        look["linestyle"] = ""
+    return Line2D([], [], label=arm.label, **look)
+
+
+def chance_handle(label: str = "chance") -> Line2D:
+    return Line2D([], [], color=SOFT, linestyle=(0, (2, 2)), lw=1, label=label)
+
+
+def chance_line(axis: Axes, level: float, *, across: bool = True) -> None:
+    """A dashed line at the level that needs no knowledge."""
+    draw = axis.axhline if across else axis.axvline
+    draw(level, color=SOFT, linestyle=(0, (2, 2)), linewidth=1, zorder=1)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """One line of a forest. `value` None: undefined; without limits: only a point."""
+
+    value: float | None
+    lo: float | None = None
+    hi: float | None = None
+    marks: tuple[tuple[float, str], ...] = ()
+
+
+def forest(
+    axis: Axes,
+    groups: Sequence[str],
+    arms: Sequence[Arm],
+    estimate: Callable[[str, Arm], Estimate | None],
+    *,
+    numbers: bool,
+) -> None:
+    """Points with intervals, a band per group, an arm per line in it.
+
+    `marks` of an estimate are further levels, drawn as grey points of the given shape.
+    `numbers` writes each estimate at the right edge.
+    """
+    pitch = len(arms) + 1.0
+    for number, group in enumerate(groups):
+        if number % 2 == 0:
+            start = number * pitch - 1
+            axis.axhspan(start, start + pitch, color="#f4f6f8", zorder=0, lw=0)
+        for place, arm in enumerate(arms):
+            found = estimate(group, arm)
+            if found is not None:
+                _forest_line(axis, number * pitch + place, arm, found, numbers)
+    middle = (len(arms) - 1) / 2
+    ticks = [number * pitch + middle for number in range(len(groups))]
+    axis.set_yticks(ticks, labels=list(groups))
+    axis.set_ylim(len(groups) * pitch - 1, -1)
+    axis.grid(visible=False, axis="y")
+    axis.tick_params(axis="y", length=0)
+    axis.spines["left"].set_visible(False)
+
+
+def _forest_line(
+    axis: Axes, y: float, arm: Arm, found: Estimate, numbers: bool
+) -> None:
+    edge: dict[str, Any] = {
+        "transform": axis.get_yaxis_transform(),
+        "va": "center",
+        "fontsize": 7,
+    }
+    if found.value is None:
+        axis.text(1.02 if numbers else 0.04, y, "undefined", color=DIM, **edge)
+        return
+    for level, shape in found.marks:
+        axis.plot(
+            level, y, marker=shape, color=SOFT, markersize=6, mfc="white", ls="", mew=1
+        )
+    if found.lo is not None and found.hi is not None:
+        axis.plot([found.lo, found.hi], [y, y], color=arm.colour, linewidth=1.5)
+    axis.plot(found.value, y, **arm.line | {"linestyle": ""})
+    if numbers:
+        text = f"{found.value:.2f}"
+        if found.lo is not None and found.hi is not None:
+            text += f" ({found.lo:.2f}{DASH}{found.hi:.2f})"
+        axis.text(1.02, y, text, color=arm.colour, **edge)
+
+
+def span(values: Sequence[int]) -> str:
+    """'12', or '12 to 40' where the values differ."""
+    low, high = min(values), max(values)
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+
+
+def told(phrases: Sequence[str]) -> str:
+    """The phrases as one, cut where a listener would have lost the thread."""
+    if len(phrases) <= MOST_PHRASES:
+        return "; ".join(phrases) + "."
+    kept = "; ".join(phrases[:MOST_PHRASES])
+    return f"{kept}; and {len(phrases) - MOST_PHRASES} more, in the table."
+
+
+def listed(names: Sequence[str]) -> str:
+    """'a', 'a and b', 'a, b and c'."""
+    if len(names) < 2:
+        return "".join(names)
+    return f"{', '.join(names[:-1])} and {names[-1]}"
