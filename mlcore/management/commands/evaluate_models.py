@@ -1,5 +1,7 @@
 """Finished runs in, an evaluation out: who is told ill, and where the maps point."""
 
+from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,33 +13,63 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from mlcore.datasets.table import TableError, open_table
 from mlcore.engine.config import EngineError
 from mlcore.engine.networks import find_device
-from mlcore.evaluation.discrimination import classifier_metrics
-from mlcore.evaluation.localization import localization
-from mlcore.evaluation.report import Row, write_evaluation
+from mlcore.evaluation.answer import answer
+from mlcore.evaluation.evaluate import (
+    PARTS,
+    EvaluationSettings,
+    Subject,
+    evaluate,
+)
+from mlcore.evaluation.figures import draw
+from mlcore.evaluation.report import write_report
 from mlcore.management.choice import chosen_runs
 from mlcore.management.locate import table_folder
 
+_HELP = {
+    "redraws": "of the bootstrap",
+    "seed": "of everything random",
+    "eps_max": "the strongest attack, of [0, 1]",
+    "attack_steps": "of the attack",
+    "attack_images": "test images to attack",
+    "map_images": "test images of the parameter randomisation",
+    "surface_images": "test images with a loss surface",
+    "surface_points": "of a loss surface, a side",
+    "slope_images": "test images of the Lipschitz estimate",
+    "cka_images": "test images of the biased CKA",
+}
+
 
 class Command(BaseCommand):
-    help = "Evaluate the variants on the test split: AUC, and where the maps point."
+    help = "Evaluate the variants on the test split and write a report."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("dataset", help="name of a data set, or its folder")
-        parser.add_argument(
+        some: dict[str, Any] = {"nargs": "+", "action": "extend"}
+        add = parser.add_argument
+        add("dataset", help="name of a data set, or its folder")
+        add(
             "--runs",
-            nargs="+",
+            **some,
             type=Path,
             metavar="PATH",
             help="run folders (each variant's newest finished one)",
         )
-        parser.add_argument(
-            "--redraws", type=int, default=10_000, help="of the bootstrap (10000)"
+        add("--external", metavar="DATASET", help="test there as well")
+        add(
+            "--only",
+            **some,
+            metavar="PART",
+            help=f"of {', '.join(PARTS)} (all of them)",
         )
-        parser.add_argument("--seed", type=int, default=1, help="of the redraws (1)")
-        parser.add_argument(
-            "--device", help="cpu, cuda or cuda:N (a GPU if there is one)"
-        )
-        parser.add_argument(
+        for name, value in asdict(EvaluationSettings()).items():
+            add(
+                f"--{name.replace('_', '-')}",
+                type=float if isinstance(value, float) else int,
+                default=value,
+                metavar="N",
+                help=f"{_HELP[name]} ({'all' if value is None else value})",
+            )
+        add("--device", help="cpu, cuda or cuda:N (a GPU if there is one)")
+        add(
             "--out",
             type=Path,
             metavar="DIR",
@@ -45,10 +77,6 @@ class Command(BaseCommand):
         )
 
     def handle(self, **options: Any) -> None:
-        if options["redraws"] < 1:
-            raise CommandError("--redraws must be at least 1.", returncode=2)
-        if options["seed"] < 0:
-            raise CommandError("--seed must be at least 0.", returncode=2)
         try:
             self._evaluate(options)
         except (EngineError, TableError) as error:
@@ -56,55 +84,68 @@ class Command(BaseCommand):
         except OSError as error:  # such as a full disk
             reason = f"{error.strerror or error} ({error.filename or options['out']})"
             raise CommandError(f"The evaluation was not written: {reason}.") from error
+        except KeyboardInterrupt:
+            raise CommandError("Interrupted; no evaluation was written.") from None
 
     def _evaluate(self, options: dict[str, Any]) -> None:
+        how = EvaluationSettings(**{name: options[name] for name in _HELP})
         table = open_table(table_folder(options["dataset"]))
+        other = options["external"]
+        external = None if other is None else open_table(table_folder(other))
         device = find_device(options["device"])
         runs = chosen_runs(table, options["runs"], device)
-        tables = {
-            "classifier_metrics": classifier_metrics(table, runs, device=device),
-            "localization": localization(
-                table,
-                runs,
-                redraws=options["redraws"],
-                seed=options["seed"],
-                device=device,
-            ),
-        }
-        run: Row = {
+        made = evaluate(
+            Subject(table, external, runs, device, how),
+            options["only"] or tuple(PARTS),
+            on_part=lambda name: self.stdout.write(f"{name} ..."),
+        )
+        run: dict[str, Any] = {
             "dataset": table.name,
             "dataset_sha256": table.sha256,
+            "external": None if external is None else external.name,
+            "external_sha256": None if external is None else external.sha256,
             "runs": {run.run.variant: run.run.config.name for run in runs},
             "checkpoints": {run.run.variant: run.checkpoint_sha256 for run in runs},
-            "redraws": options["redraws"],
-            "seed": options["seed"],
+            "redraws": how.redraws,
+            "seed": how.seed,
+            "settings": asdict(how),
             "versions": {"numpy": np.__version__, "torch": str(torch.__version__)},
+            "generated_at": datetime.now(UTC).isoformat(timespec="seconds"),
         }
         default = Path(settings.READERSTUDY_DATA) / "reports"
         out = options["out"] or default / f"evaluation-{table.name}"
-        write_evaluation(out, tables, run)
-        for line in _summary(tables):
+        page = write_report(out, made.tables, run, draw(made.tables, made.exhibits))
+        for sentence in answer(made.tables):
+            self.stdout.write(sentence)
+        for line in _summary(made.tables):
             self.stdout.write(line)
-        self.stdout.write(f"Evaluation of {table.name}: {out / 'evaluation.json'}")
+        self.stdout.write(f"Evaluation of {table.name}: {page}")
 
 
 def _summary(tables: dict[str, list[dict[str, Any]]]) -> list[str]:
-    lines = ["AUC on the test split (clean images, branch std):"]
-    for row in tables["classifier_metrics"]:
-        area = "undefined" if row["auc"] is None else f"{row['auc']:.3f}"
-        lines.append(f"  {row['finding']:<20} {row['variant']:<10} {area}")
-    if not tables["localization"]:
-        lines.append("No finding of the test split has a mask or box to point to.")
-        return lines
-    lines.append("Saliency energy inside the finding (95 % bootstrap over cases):")
-    for row in tables["localization"]:
-        name = f"{row['variant']}[{row['branch']}]"
-        head = f"  {row['finding']:<20} {row['map']:<12} {name:<16}"
-        if row["ratio"] is None:
-            lines.append(f"{head} undefined: every map is zero everywhere")
-            continue
-        interval = f"{row['energy_inside']:.3f} ({row['lo']:.3f} to {row['hi']:.3f})"
-        lines.append(
-            f"{head} {interval}, area {row['area_share']:.3f}: {row['ratio']:.1f} times"
-        )
+    lines = []
+    if "classifier_metrics" in tables:
+        lines.append("AUC on clean test images (95 % bootstrap over patients):")
+    for row in tables.get("classifier_metrics", ()):
+        if row["split"] == "test":
+            name = f"{row['dataset']}, {row['finding']}"
+            value = _interval(row, "auc", "auc_lo", "auc_hi")
+            lines.append(f"  {name:<30} {row['variant']:<10} {value}")
+    if "localization" in tables:
+        lines.append("Share of the map inside the finding (the map readers see):")
+    for row in tables.get("localization", ()):
+        if row["measure"] == "energy_inside" and row["map"] == "all findings":
+            name = f"{row['variant']}[{row['branch']}]"
+            times = "" if row["ratio"] is None else f", {row['ratio']:.1f} times chance"
+            value = _interval(row, "value", "lo", "hi")
+            lines.append(f"  {row['finding']:<30} {name:<16} {value}{times}")
+    lines += [row["text"] for row in tables.get("robustness_verdicts", ())]
     return lines
+
+
+def _interval(row: dict[str, Any], value: str, low: str, high: str) -> str:
+    if row[value] is None:
+        return f"undefined: {row.get('reason')}"
+    if row[low] is None:
+        return f"{row[value]:.3f}"
+    return f"{row[value]:.3f} ({row[low]:.3f} to {row[high]:.3f})"
