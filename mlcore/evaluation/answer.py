@@ -12,13 +12,19 @@ Tables = Mapping[str, Sequence[Row]]
 _MAP = "all findings"
 _MEASURE = "energy_inside"
 _FEW = 100
+# What is set beside a map, by the column's ending, and what to say of it.
+_CHANCES = {
+    "uniform": "a uniform map scores",
+    "centre": "one that prefers the centre",
+    "untrained": "those of untrained networks",
+}
 
 
 def answer(tables: Tables) -> list[str]:
     """Whose maps point to the findings above chance, by how much; the AUC beside it.
 
-    Above chance: the whole 95 % interval lies above what a uniform map and a map that
-    prefers the centre score.
+    Above chance: the whole 95 % interval lies above what a uniform map, a map that
+    prefers the centre, and the maps of untrained networks score.
     """
     return [*_pointing(tables), *_discrimination(tables)]
 
@@ -53,8 +59,8 @@ def _pointing_rows(tables: Tables) -> list[Row]:
 
 
 def above_chance(row: Row) -> bool:
-    """Whether the row's whole interval lies above both chance levels."""
-    levels = [row["chance_uniform"], row["chance_centre"]]
+    """Whether the row's whole interval lies above every level of chance."""
+    levels = [row[f"chance_{kind}"] for kind in _CHANCES]
     return bool(row["lo"] > max(level for level in levels if level is not None))
 
 
@@ -97,12 +103,14 @@ def _shares(rows: Sequence[Row], arms: Sequence[Arm]) -> str:
         for row in of_arm(own, arm)
     ]
     chance = own[0]
-    centre = chance["chance_centre"]
-    aside = f", one that prefers the centre {_percent(centre)}" if centre else ""
+    levels = [
+        f"{name} {_percent(chance[f'chance_{kind}'])}"
+        for kind, name in _CHANCES.items()
+        if chance[f"chance_{kind}"] is not None
+    ]
     return (
         f"Share of the map that lies inside {finding} (n = {chance['n']} images, 95 % "
-        f"interval): {listed(said)}. By chance, a uniform map scores "
-        f"{_percent(chance['chance_uniform'])}{aside}."
+        f"interval): {listed(said)}. By chance, {listed(levels)}."
     )
 
 

@@ -4,7 +4,6 @@ One bootstrap of the cases serves all findings and variants, so that the variant
 differences are paired; whole patients are redrawn.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -99,19 +98,15 @@ def _metrics(measured: Measured, variant: int, column: int) -> Row:
         cases.labels[:, column],
         None if np.isnan(cutoff) else float(cutoff),
     )
-    values: Mapping[str, float | None] = {
-        "auc": found.auc,
-        "ap": found.ap,
-        "sensitivity": fixed and fixed.sensitivity,
-        "specificity": fixed and fixed.specificity,
-        "best_sensitivity": found.best and found.best.sensitivity,
-        "best_specificity": found.best and found.best.specificity,
-    }
+    values: dict[str, float | None] = {"auc": found.auc, "ap": found.ap}
+    for prefix, point in (("", fixed), ("best_", found.best)):
+        values[f"{prefix}sensitivity"] = None if point is None else point.sensitivity
+        values[f"{prefix}specificity"] = None if point is None else point.specificity
     row: Row = {
         "n": found.n,
         "n_pos": found.n_pos,
         "cutoff": None if np.isnan(cutoff) else float(cutoff),
-        "best_cutoff": found.best and found.best.cutoff,
+        "best_cutoff": None if found.best is None else found.best.cutoff,
     }
     for name, value in values.items():
         draws = getattr(measured.redraws, name)[:, variant, column]

@@ -1,4 +1,4 @@
-"""What the figures show beyond the tables: curves, and single images with their maps."""
+"""What figures show beyond the tables: curves, and single images with their maps."""
 
 from collections.abc import Sequence
 
@@ -129,7 +129,7 @@ def saliency_examples(
 
 
 def _with_places(table: ImageTable) -> list[tuple[int, NDArray[np.bool_] | None]]:
-    """Test images whose finding has a known place, findings by turns, no image twice."""
+    """Test images with a finding of known place, findings by turns, no image twice."""
     found = list(targets(table))
     longest = max((len(each.rows) for each in found), default=0)
     places: dict[int, NDArray[np.bool_] | None] = {}
@@ -162,6 +162,7 @@ def attack_examples(
         # The finding that is there and suffers most.
         present = [i for i, label in enumerate(labels[0].tolist()) if label == 1]
         worst = max(present, key=lambda i: before[i] - after[i])
+        fall = f"{before[worst]:.2f} to {after[worst]:.2f}"
         examples.append(
             AttackExample(
                 image_id=table.image_ids[row],
@@ -170,7 +171,7 @@ def attack_examples(
                 image=pixels[0, 0].double().cpu().numpy(),
                 attacked=attacked[0, 0].double().cpu().numpy(),
                 eps=EXAMPLE_EPS,
-                outcome=f"{run.classes[worst]} {before[worst]:.2f} to {after[worst]:.2f}",
+                outcome=f"{run.classes[worst]} {fall}",
             )
         )
     return examples

@@ -44,6 +44,12 @@ _SIMILARITY_TITLES = {
     "pearson_signed": "Correlation of the signed gradient",
 }
 _EDGE = "#111111"
+# What maps of nothing score: column, marker, name.
+_CHANCES = (
+    ("chance_uniform", "|", "uniform map"),
+    ("chance_centre", "x", "centre prior"),
+    ("chance_untrained", "+", "untrained network"),
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,8 +191,9 @@ def localization_forest(rows: Sequence[Row], kind: str) -> Drawing | None:
         figure,
         f"Where the maps point: {what}, against masks and boxes of the test split "
         f"(n = {span([row['n'] for row in own])} images per finding), "
-        "with 95 % intervals of a bootstrap of the cases. The grey bar is what a "
-        "uniform map scores, the grey cross a map that only prefers the centre.",
+        "with 95 % intervals of a bootstrap of the cases. In grey what maps of nothing "
+        "score: a uniform map (bar), one that only prefers the centre (x), and those "
+        "of networks that were never trained (+).",
         f"Forest plot for {what}. "
         + told([_words(row) for row in own if row["measure"] == measures[0]]),
     )
@@ -197,7 +204,7 @@ def _cases(rows: Sequence[Row], finding: str) -> str:
 
 
 def _estimate(row: Row) -> Estimate:
-    levels = ((row.get("chance_uniform"), "|"), (row.get("chance_centre"), "x"))
+    levels = ((row.get(name), shape) for name, shape, _ in _CHANCES)
     marks = tuple((level, shape) for level, shape in levels if level is not None)
     return Estimate(row["value"], row.get("lo"), row.get("hi"), marks)
 
@@ -205,7 +212,7 @@ def _estimate(row: Row) -> Estimate:
 def _chance_handles() -> list[Line2D]:
     return [
         Line2D([], [], color=SOFT, marker=shape, ls="", ms=6, label=label)
-        for shape, label in (("|", "uniform map"), ("x", "centre prior"))
+        for _, shape, label in _CHANCES
     ]
 
 

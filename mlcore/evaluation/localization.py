@@ -186,7 +186,7 @@ def judge(
         scores=np.stack([scores_of(run.network, name) for run, name in asked], axis=2),
         uniform=np.stack([uniform_scores(*place) for place in places]),
         centre=np.stack([centre_scores(*place) for place in places]),
-        untrained=np.mean([scores_of(network, "std") for network in fresh], axis=0),
+        untrained=_mean([scores_of(network, "std") for network in fresh]),
     )
 
 
@@ -214,6 +214,15 @@ def _scores(
         for case, gradient in enumerate(gradients, start):
             scores[case] = score_map(gradient, *places[case])
     return scores
+
+
+def _mean(values: Sequence[Floats] | Floats) -> Floats:
+    """Along the first axis, of what is defined; NaN where nothing is."""
+    known = np.isfinite(values)
+    total = np.asarray(np.sum(np.where(known, values, 0.0), axis=0))
+    mean = np.full(total.shape, np.nan)
+    np.divide(total, known.sum(axis=0), out=mean, where=known.any(axis=0))
+    return mean
 
 
 def _untrained(run: LoadedRun, seed: int, number: int) -> GreyResNet:
@@ -276,11 +285,12 @@ def _levels(judged: Judged, scores: Floats, kind: int, measure: int) -> Row:
         )
     value = float(scores[known].mean())
     chance = float(judged.uniform[known, measure].mean())
+    untrained = float(_mean(judged.untrained[known, kind, measure]))
     return {
         "value": value,
         "chance_uniform": chance,
         "chance_centre": float(judged.centre[known, measure].mean()),
-        "chance_untrained": float(judged.untrained[known, kind, measure].mean()),
+        "chance_untrained": None if np.isnan(untrained) else untrained,
         "ratio": value / chance,
         "area_share": float(judged.area[known].mean()),
     }

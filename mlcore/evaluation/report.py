@@ -42,7 +42,11 @@ _PARTS = (
         ("label_distribution",),
         ("label_distribution", "matching"),
     ),
-    ("Robustness", ("attack", "robustness"), ("robustness",)),
+    (
+        "Robustness",
+        ("attack", "robustness"),
+        ("robustness_verdicts", "robustness"),
+    ),
     ("Loss surface", ("landscape",), ("lipschitz", "landscape")),
     ("Likeness of layers (CKA)", ("cka_biased", "cka_unbiased"), ("cka",)),
 )
@@ -96,6 +100,7 @@ _VIEWS: Mapping[str, tuple[View, ...]] = {
     "data_size": (View("AUC of networks trained on a part of the images."),),
     "label_distribution": (View("Labels per data set, split and finding."),),
     "matching": (View("Findings of both data sets, matched by name."),),
+    "robustness_verdicts": (View("Up to which strength the variants hold."),),
     "robustness": (View("AUC and loss of all findings together under attack."),),
     "lipschitz": (View("Slope of the loss along the gradient's sign."),),
 }

@@ -130,6 +130,7 @@ def localization_rows(findings=FINDINGS[::2]):
                             "value": value,
                             "chance_uniform": uniform,
                             "chance_centre": uniform * 1.15,
+                            "chance_untrained": uniform * 1.1,
                             "ratio": value / uniform,
                             "area_share": uniform,
                             "lo": max(0, value - half),

@@ -120,7 +120,10 @@ def test_what_is_undefined_is_said_not_drawn():
 
 def test_maps_that_are_all_undefined_still_make_a_figure():
     rows = [
-        row | dict.fromkeys(("value", "lo", "hi", "chance_uniform", "chance_centre"))
+        row
+        | dict.fromkeys(
+            [*("value", "lo", "hi"), *(key for key in row if key.startswith("chance"))]
+        )
         for row in report_rows.localization_rows()
     ]
     drawing = localization_forest(rows, "own finding")
@@ -168,9 +171,13 @@ def test_points_and_intervals_lie_where_the_rows_say():
     levels = {
         line.get_marker(): line.get_xdata()[0]
         for line in axis.get_lines()
-        if line.get_marker() in {"|", "x"}
+        if line.get_marker() in {"|", "x", "+"}
     }
-    assert levels == {"|": rows[0]["chance_uniform"], "x": rows[0]["chance_centre"]}
+    assert levels == {
+        "|": rows[0]["chance_uniform"],
+        "x": rows[0]["chance_centre"],
+        "+": rows[0]["chance_untrained"],
+    }
 
 
 def test_the_external_test_set_lies_beside_ours():

@@ -11,6 +11,7 @@ from mlcore.engine.saliency import loss_gradients
 from mlcore.evaluation import localization as module
 from mlcore.evaluation.localization import (
     MAPS,
+    UNTRAINED,
     box_mask,
     branches,
     judge,
@@ -204,9 +205,9 @@ def test_a_network_compared_with_itself_differs_by_nothing(table, unlike_runs, c
 
 def test_batches_do_not_matter(table, unlike_runs, cpu, monkeypatch):
     (target, *_) = targets(table)
-    together = judge(table, target, unlike_runs, cpu)
+    together = judge(table, target, unlike_runs, cpu, seed=1)
     monkeypatch.setattr(module, "BATCH_SIZE", 1)
-    apart = judge(table, target, unlike_runs, cpu)
+    apart = judge(table, target, unlike_runs, cpu, seed=1)
     np.testing.assert_allclose(apart.scores, together.scores, rtol=1e-4)
 
 
@@ -222,7 +223,8 @@ def test_the_own_findings_map_knows_nothing_of_the_other_labels(
     monkeypatch.setattr(module, "loss_gradients", spying)
     before = table.labels.copy()
     evaluated(table, runs[:1], cpu)
-    everything, nodule, _, heart = asked
+    own = len(MAPS) * (1 + UNTRAINED)  # of each finding: the run and the fresh ones
+    (everything, nodule), (_, heart) = asked[:2], asked[own : own + 2]
     np.testing.assert_array_equal(everything, [[1, 1], [1, 0]])
     np.testing.assert_array_equal(nodule, [[1, np.nan], [1, np.nan]])
     np.testing.assert_array_equal(heart, [[np.nan, 1], [np.nan, 1]])
@@ -262,7 +264,7 @@ def test_where_every_map_is_zero_nothing_is_said(table, runs, cpu, monkeypatch):
         assert row["reason"] == "every map is zero everywhere"
     for name in (
         *("value", "lo", "hi", "ratio", "ratio_lo", "ratio_hi"),
-        *("chance_uniform", "chance_centre", "area_share"),
+        *("chance_uniform", "chance_centre", "chance_untrained", "area_share"),
     ):
         assert rows[0][name] is None
     assert all(compared[0][name] is None for name in ("diff", "lo", "hi"))
@@ -365,3 +367,24 @@ def test_an_untrained_network_is_above_a_uniform_map_where_findings_lie(
     heart = one_row(rows, finding="Cardiomegaly", **energy)
     assert 0.9 < heart["ratio"] < 1.3
     assert heart["value"] < heart["chance_centre"]
+
+
+def test_untrained_networks_are_a_level_of_chance_of_their_own(table, runs, cpu):
+    rows, _ = evaluated(table, runs, cpu)
+    own = [row for row in rows if row["measure"] == "energy_inside"]
+    assert all(0 < row["chance_untrained"] < 1 for row in own)
+    # The level is that of the finding and the map, whichever network is judged.
+    levels = {(row["finding"], row["map"], row["chance_untrained"]) for row in own}
+    assert len(levels) == 4
+    again, _ = evaluated(table, runs, cpu)
+    assert again == rows
+
+
+def test_a_fresh_run_scores_what_untrained_networks_score(phantoms, tmp_path, cpu):
+    run = loaded(phantoms, "standard", tmp_path)
+    (target,) = (each for each in targets(phantoms) if each.finding == "Nodule")
+    judged = [judge(phantoms, target, [run], cpu, seed=seed) for seed in range(3)]
+    levels = [float(each.untrained[:, 0, 0].mean()) for each in judged]
+    own = float(judged[0].scores[:, 0, 0, 0].mean())
+    assert np.ptp(levels) < 0.5 * np.mean(levels)
+    assert own == pytest.approx(np.mean(levels), rel=0.35)

@@ -71,7 +71,7 @@ def pointing(value, lo, hi, arm=("standard", "std"), finding="Nodule", n=40):
         if (row["variant"], row["branch"]) == arm
         and (row["map"], row["measure"]) == ("all findings", "energy_inside")
     ]
-    chances = {"chance_uniform": 0.1, "chance_centre": 0.12}
+    chances = {"chance_uniform": 0.1, "chance_centre": 0.12, "chance_untrained": 0.11}
     return row | chances | {"value": value, "lo": lo, "hi": hi, "n": n}
 
 
@@ -84,10 +84,12 @@ def test_the_answer_names_who_points_above_chance_and_by_how_much():
     assert "a uniform map scores 10.0 %, one that prefers the centre 12.0 %" in text
 
 
-def test_above_chance_is_the_whole_interval_above_both_levels():
+def test_above_chance_is_the_whole_interval_above_every_level():
     assert above_chance(pointing(0.2, 0.121, 0.3))
     assert not above_chance(pointing(0.2, 0.119, 0.3))  # the centre prior's 0.12
     assert not above_chance(pointing(0.2, 0.12, 0.3))
+    untrained = pointing(0.2, 0.13, 0.3) | {"chance_untrained": 0.14}
+    assert not above_chance(untrained)
 
 
 def test_the_answer_counts_findings_where_there_are_several():
