@@ -12,6 +12,7 @@ Tables = Mapping[str, Sequence[Row]]
 _MAP = "all findings"
 _MEASURE = "energy_inside"
 _FEW = 100
+_FEW_PATIENTS = 20
 # What is set beside a map, by the column's ending, and what to say of it.
 _CHANCES = {
     "uniform": "a uniform map scores",
@@ -152,7 +153,11 @@ def _auc(rows: Sequence[Row], arm: Arm) -> str:
 
 def limits(tables: Tables) -> list[str]:
     """How little the numbers can show: cases, widths of intervals, undefined values."""
-    paragraphs = [*_pointing_limits(tables), *_auc_limits(tables)]
+    paragraphs = [
+        *_patients(tables),
+        *_pointing_limits(tables),
+        *_auc_limits(tables),
+    ]
     undefined = {
         name: count
         for name, rows in tables.items()
@@ -171,6 +176,21 @@ def limits(tables: Tables) -> list[str]:
         "is not yet a reason that a radiologist accepts: that takes a reader study."
     )
     return paragraphs
+
+
+def _patients(tables: Tables) -> list[str]:
+    """A warning where so few patients stand behind the cases that intervals mislead."""
+    counts = {
+        (row["dataset"], row["patients"])
+        for row in tables.get("label_distribution", ())
+        if row["split"] == "test"
+    }
+    return [
+        f"The test images of {dataset} come from {patients} patients: a bootstrap of "
+        f"so few takes its intervals too narrow, and they must not be relied on."
+        for dataset, patients in sorted(counts)
+        if patients < _FEW_PATIENTS
+    ]
 
 
 def _pointing_limits(tables: Tables) -> list[str]:

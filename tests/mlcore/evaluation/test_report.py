@@ -245,3 +245,14 @@ def test_the_summary_comes_after_everything_that_it_speaks_of(tmp_path):
     with pytest.raises(OSError, match=r"report\.html"):
         write_report(tmp_path, TABLES, RUN)
     assert not (tmp_path / "evaluation.json").exists()
+
+
+@pytest.mark.parametrize(("patients", "warned"), [(2, True), (19, True), (20, False)])
+def test_intervals_of_few_patients_are_warned_of(patients, warned):
+    row = report_rows.label_rows()[0] | {
+        "dataset": "chest",
+        "split": "test",
+        "patients": patients,
+    }
+    text = " ".join(limits({"label_distribution": [row]}))
+    assert (f"test images of chest come from {patients} patients" in text) is warned
