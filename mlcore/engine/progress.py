@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from mlcore.engine.config import EngineError, RunConfig
-from mlcore.engine.learner import Step
+from mlcore.engine.learner import Learner, Step
 
 Event = dict[str, Any]
 OnEvent = Callable[[Event], None]
@@ -81,15 +81,24 @@ class Meter:
             self.on_event({**self.row(), "event": "step", "step": self.step})
             self.reported = time.perf_counter()
 
+    def finite_sums(self) -> list[float]:
+        """`sums`, read from the device.
+
+        Raises:
+            EngineError: the loss is not finite.
+        """
+        sums: list[float] = self.sums.tolist()
+        check_finite("training", sums[0] / max(sums[1], 1), self.config, self.epoch)
+        return sums
+
     def row(self) -> Event:
         """The epoch so far.
 
         Raises:
             EngineError: the loss is not finite.
         """
-        loss, known, zero_gradients = self.sums.tolist()
+        loss, known, zero_gradients = self.finite_sums()
         mean = loss / max(known, 1)
-        check_finite("training", mean, self.config, self.epoch)
         return {
             "event": "epoch",
             "epoch": self.epoch,
@@ -108,8 +117,32 @@ def check_finite(which: str, loss: float, config: RunConfig, epoch: int) -> None
         EngineError: the loss is infinite or no number.
     """
     if not math.isfinite(loss):
-        smaller = config.train.optimiser.lr / 10
-        raise EngineError(
-            f"The {which} loss of {config.name} is {loss} in epoch {epoch}; the "
-            f"checkpoint before it is kept. Try --set optimiser.lr={smaller:g}."
-        )
+        raise _diverged(f"The {which} loss of {config.name} is {loss}", config, epoch)
+
+
+def check_weights(learner: Learner, config: RunConfig, epoch: int) -> None:
+    """Refuse to write down weights that are lost.
+
+    The loss of a step is taken before its weights change, so a finite loss does not
+    tell. The flags meet on the device: one wait for a GPU.
+
+    Raises:
+        EngineError: a parameter, a running statistic or a moment of the optimiser is
+            infinite or no number.
+    """
+    moments = (
+        value for state in learner.optimiser.state.values() for value in state.values()
+    )
+    tensors = [*learner.network.state_dict().values(), *moments]
+    finite = [torch.isfinite(each).all().to(learner.network.device) for each in tensors]
+    if not torch.stack(finite).all():
+        problem = f"The weights of {config.name} are no longer finite"
+        raise _diverged(problem, config, epoch)
+
+
+def _diverged(problem: str, config: RunConfig, epoch: int) -> EngineError:
+    smaller = config.train.optimiser.lr / 10
+    return EngineError(
+        f"{problem} in epoch {epoch}; the checkpoint before it is kept. "
+        f"Try --set optimiser.lr={smaller:g}."
+    )

@@ -45,6 +45,7 @@ from mlcore.engine.progress import (
     OnEvent,
     Progress,
     check_finite,
+    check_weights,
     ignore,
 )
 from mlcore.engine.rows import training_rows
@@ -173,10 +174,13 @@ def _train_epoch(training: _Training, progress: Progress) -> Event:
         )
         meter.count(left, len(order[step]))
         if time.monotonic() - saved >= training.execution.checkpoint_seconds:
-            progress.step, progress.sums = step + 1, meter.sums.tolist()
+            check_weights(training.learner, config, epoch)
+            progress.step, progress.sums = step + 1, meter.finite_sums()
             _save(training, progress)
             saved = time.monotonic()
-    return meter.row()
+    row = meter.row()
+    check_weights(training.learner, config, epoch)
+    return row
 
 
 def _development_losses(training: _Training, epoch: int) -> Event:

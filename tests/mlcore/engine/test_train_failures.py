@@ -1,0 +1,79 @@
+"""What ends a training, and what it leaves behind to go on from."""
+
+import json
+import math
+
+import pytest
+import torch
+from safetensors import safe_open
+
+from mlcore.engine.config import EngineError
+from mlcore.engine.learner import Learner
+from mlcore.engine.runs import configure
+from mlcore.engine.train import Execution, train
+from tests.mlcore.toy import QUICK
+
+
+def quick(table, variant="standard", *more):
+    return configure(table, variant, "demo", [*QUICK, *more])
+
+
+def tensors_in(value):
+    if isinstance(value, torch.Tensor):
+        yield value
+    elif isinstance(value, dict | list):
+        for each in value.values() if isinstance(value, dict) else value:
+            yield from tensors_in(each)
+
+
+def state_of(folder, name="last.pt"):
+    return torch.load(folder / name, weights_only=True)
+
+
+def header_of(path):
+    with safe_open(path, framework="pt") as file:
+        return file.metadata()
+
+
+@pytest.mark.parametrize("seconds", [0.0, 600.0])
+@pytest.mark.parametrize("variant", ["standard", "dual_bn"])
+@pytest.mark.parametrize("spoilt", [3, 5])
+def test_weights_lost_in_a_step_never_reach_the_disk(
+    table, tmp_path, cpu, monkeypatch, variant, spoilt, seconds
+):
+    config, folder, steps = quick(table, variant), tmp_path / "run", []
+    real = Learner.step
+
+    def step(learner, *arguments):
+        left = real(learner, *arguments)
+        steps.append(1)
+        if len(steps) == spoilt:  # the loss before it is finite
+            with torch.no_grad():
+                next(reversed(list(learner.network.parameters()))).fill_(math.nan)
+        return left
+
+    execution = Execution(cpu, checkpoint_seconds=seconds)
+    with monkeypatch.context() as patch:
+        patch.setattr(Learner, "step", step)
+        with pytest.raises(EngineError, match=r"Try --set optimiser\.lr=0\.0002"):
+            train(table, folder, config, execution)
+    # There are 3 steps in an epoch.
+    done = spoilt - 1 if seconds == 0 else (spoilt - 1) // 3 * 3
+    assert (folder / "last.pt").exists() is (done > 0)
+    if done:
+        state = state_of(folder)
+        assert all(tensor.isfinite().all() for tensor in tensors_in(state))
+        progress = state["progress"]
+        assert 3 * progress["epoch"] + progress["step"] == done
+    for file in folder.glob("best*.safetensors"):
+        assert json.loads(header_of(file)["about"])["epoch"] == 1
+    assert train(table, folder, config, execution, resume=True)["epochs"] == 2
+
+
+def test_a_huge_learning_rate_leaves_a_finite_state(table, tmp_path, cpu):
+    config = quick(table, "standard", "optimiser.lr=1e30")
+    execution = Execution(cpu, checkpoint_seconds=0.0)
+    for resume in (False, True):
+        with pytest.raises(EngineError, match=r"Try --set optimiser\.lr=1e\+29"):
+            train(table, tmp_path, config, execution, resume=resume)
+        assert all(tensor.isfinite().all() for tensor in tensors_in(state_of(tmp_path)))
