@@ -123,6 +123,21 @@ def train(
             trains it; the data do not suffice; the loss is no longer finite; the GPU's
             memory is exhausted.
     """
+    try:
+        return _train(table, run_folder, config, execution, on_event, resume=resume)
+    except torch.OutOfMemoryError as error:
+        raise _out_of_memory(config) from error
+
+
+def _train(
+    table: ImageTable,
+    run_folder: Path,
+    config: RunConfig,
+    execution: Execution,
+    on_event: OnEvent,
+    *,
+    resume: bool,
+) -> dict[str, Any]:
     world = execution.world
     finished = run_folder / "result.json"
     if world.from_main(finished.exists):
@@ -133,19 +148,20 @@ def train(
     with ExitStack() as until_the_end:
         world.from_main(lambda: until_the_end.enter_context(occupied(run_folder)))
         progress = _begin(training)
-        try:
-            # `benchmark`: the fastest convolution is measured once per shape.
-            with torch.backends.cudnn.flags(enabled=True, benchmark=True):
-                while not progress.ended(config):
-                    row = _train_epoch(training, progress)
-                    row |= _development_losses(training, row["epoch"])
-                    _close_epoch(training, progress, row)
-        except torch.OutOfMemoryError as error:
-            smaller = max(4, config.train.batch_size // 2)
-            raise EngineError(
-                f"The GPU's memory does not suffice. Try --set batch_size={smaller}."
-            ) from error
+        # `benchmark`: the fastest convolution is measured once per shape.
+        with torch.backends.cudnn.flags(enabled=True, benchmark=True):
+            while not progress.ended(config):
+                row = _train_epoch(training, progress)
+                row |= _development_losses(training, row["epoch"])
+                _close_epoch(training, progress, row)
         return _finish(training, progress)
+
+
+def _out_of_memory(config: RunConfig) -> EngineError:
+    smaller = max(4, config.train.batch_size // 2)
+    return EngineError(
+        f"The GPU's memory does not suffice. Try --set batch_size={smaller}."
+    )
 
 
 def _train_epoch(training: _Training, progress: Progress) -> Event:
@@ -184,7 +200,12 @@ def _train_epoch(training: _Training, progress: Progress) -> Event:
 
 
 def _development_losses(training: _Training, epoch: int) -> Event:
-    """Clean loss, and in some epochs the loss under attack (else null)."""
+    """Clean loss, and in some epochs the loss under attack (else null).
+
+    They choose the best weights and are computed as the training computes: in bfloat16
+    and compiled if it is. The scores of the result (`development_scores`) are computed
+    in float32, so that the loss of the same weights differs there in its last digits.
+    """
     config, labels = training.config, training.development_labels
     losses: Event = {"dev_loss": None, "robust_dev_loss": None}
     losses["dev_loss"] = loss_of(_development_logits(training, "std"), labels)
@@ -208,6 +229,7 @@ def _development_logits(
         learner.network,
         training.development,
         branch=branch,
+        batch_size=learner.batch_size,
         perturb=attack,
         forward=learner.forward,
     )

@@ -304,15 +304,6 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_the_checkpoint(
     assert not (tmp_path / "run" / "result.json").exists()
 
 
-def test_a_full_gpu_is_told_with_what_to_change(table, tmp_path, cpu, monkeypatch):
-    def exhausted(*_):
-        raise torch.OutOfMemoryError
-
-    monkeypatch.setattr(engine, "_train_epoch", exhausted)
-    with pytest.raises(EngineError, match="Try --set batch_size=4"):
-        train(table, tmp_path / "run", quick(table), Execution(cpu))
-
-
 @pytest.mark.parametrize(("every", "expected"), [(0, []), (1, [1, 2, 3]), (2, [2, 3])])
 def test_the_loss_under_attack_is_taken_as_often_as_configured(
     table, tmp_path, cpu, every, expected

@@ -7,7 +7,10 @@ import pytest
 import torch
 from safetensors import safe_open
 
+from mlcore.engine import scores
+from mlcore.engine import train as engine
 from mlcore.engine.config import EngineError
+from mlcore.engine.distributed import World
 from mlcore.engine.learner import Learner
 from mlcore.engine.runs import configure
 from mlcore.engine.train import Execution, train
@@ -77,3 +80,44 @@ def test_a_huge_learning_rate_leaves_a_finite_state(table, tmp_path, cpu):
         with pytest.raises(EngineError, match=r"Try --set optimiser\.lr=1e\+29"):
             train(table, tmp_path, config, execution, resume=resume)
         assert all(tensor.isfinite().all() for tensor in tensors_in(state_of(tmp_path)))
+
+
+@pytest.mark.parametrize(
+    "place",
+    ["load_images", "_begin", "_train_epoch", "_development_losses", "_finish"],
+)
+def test_a_full_gpu_is_told_with_what_to_change(
+    table, tmp_path, cpu, monkeypatch, place
+):
+    def exhausted(*_):
+        raise torch.OutOfMemoryError
+
+    config = quick(table, "standard", "epochs=1")
+    with monkeypatch.context() as patch:
+        patch.setattr(engine, place, exhausted)
+        with pytest.raises(EngineError, match="Try --set batch_size=4"):
+            train(table, tmp_path / "run", config, Execution(cpu))
+    train(table, tmp_path / "run", config, Execution(cpu), resume=True)
+
+
+@pytest.mark.parametrize(("processes", "largest"), [(1, 5), (2, 3)])
+def test_scoring_takes_no_larger_batches_than_training(
+    table, tmp_path, cpu, monkeypatch, processes, largest
+):
+    sizes = []
+    for module in (engine, scores):
+        real = module.predict
+
+        def spy(*arguments, real=real, **options):
+            sizes.append(options["batch_size"])
+            return real(*arguments, **options)
+
+        monkeypatch.setattr(module, "predict", spy)
+    monkeypatch.setattr(World, "wrap", lambda _, model: model)
+    monkeypatch.setattr(World, "add_up", lambda *_: None)
+    monkeypatch.setattr(World, "from_main", lambda _, ask: ask())
+    monkeypatch.setattr(World, "gather", lambda self, part: part.repeat(self.size, 1))
+    world = World(0, processes)
+    config = quick(table, "standard", "epochs=1", "batch_size=5")
+    train(table, tmp_path / "run", config, Execution(cpu, world=world))
+    assert sizes == [largest] * 4  # clean and attacked, in the epoch and at the end
