@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from mlcore.engine.config import EngineError
 from mlcore.files import atomic_file
 
+# The weights with the lowest development loss, clean and under attack.
+BEST, BEST_ROBUST = "best.safetensors", "best_robust.safetensors"
 FORMAT = 2  # 2: within an epoch as well
 
 
@@ -109,6 +112,16 @@ def save_weights(path: Path, model: nn.Module, about: Mapping[str, Any]) -> None
     }
     with atomic_file(path) as file:
         file.write(save(tensors, metadata={"about": json.dumps(about)}))
+
+
+def read_about(path: Path) -> dict[str, Any]:
+    """The `about` of a file that `save_weights` wrote; empty if there is none."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            about = json.loads(file.metadata()["about"])
+    except Exception:  # noqa: BLE001  random bytes provoke any
+        return {}
+    return about if isinstance(about, dict) else {}
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:

@@ -9,6 +9,7 @@ from typing import cast, get_args
 
 import torch
 from torch import Tensor, nn
+from torch._dynamo.exc import TorchDynamoException
 from torch.nn import functional
 from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 
@@ -158,6 +159,17 @@ def compiled(network: GreyResNet) -> nn.Module:
     # back to eager.
     torch._dynamo.config.recompile_limit = 64
     return cast(nn.Module, torch.compile(network, dynamic=False))
+
+
+def why_not_compiled(error: TorchDynamoException) -> str:
+    """In words without a path: the message names the compiler's."""
+    cause = getattr(error, "inner_exception", error)
+    if isinstance(cause, torch.OutOfMemoryError):
+        return "out of memory"
+    kind = type(cause).__name__
+    if kind == "InvalidCxxCompiler":
+        return "cannot be compiled: no working C++ compiler"
+    return f"cannot be compiled ({kind})"
 
 
 @contextmanager

@@ -43,6 +43,24 @@ class Progress:
     best_robust_loss: float = math.inf
     best_robust_epoch: int = 0
 
+    def adopt(self, about_best: Event, about_best_robust: Event) -> None:
+        """Take for the best what the files of the best weights say they are.
+
+        A training killed after it wrote them and before its checkpoint has a best epoch
+        that the checkpoint does not know. On a GPU the epoch done again may come to
+        another loss, and the file would keep weights that nothing tells of.
+
+        Args:
+            about_best: `epoch` and `loss` of the weights with the lowest clean loss;
+                empty if there are none.
+            about_best_robust: the same under attack.
+        """
+        if about_best.get("epoch", 0) > self.best_epoch:
+            self.best_epoch, self.best_loss = about_best["epoch"], about_best["loss"]
+        if about_best_robust.get("epoch", 0) > self.best_robust_epoch:
+            self.best_robust_epoch = about_best_robust["epoch"]
+            self.best_robust_loss = about_best_robust["loss"]
+
     def ended(self, config: RunConfig) -> bool:
         """Whether the last epoch is done, or the patience is at its end."""
         patience = config.train.patience

@@ -27,6 +27,7 @@ def arguments(table, out, *more, variants=("standard",)):
 def python(*words, **options):
     """Run to the end in a process of its own, as on one core."""
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    environment |= options.pop("env", {})
     return subprocess.run(
         [sys.executable, *words],
         cwd=ROOT,
@@ -136,6 +137,19 @@ def test_a_reader_of_the_output_may_go_away(table, tmp_path):
         process.stdout.close()  # as head does, only sooner
         said = process.stderr.read()
     assert (process.returncode, said) == (1, "")
+
+
+@pytest.mark.slow
+def test_without_a_compiler_compile_is_refused_in_one_line(table, tmp_path):
+    asked = arguments(table, tmp_path / "runs", "--compile", *ONE_EPOCH)
+    # Nothing that was compiled before is to be found either.
+    without = {"CXX": "no-such-compiler", "TORCHINDUCTOR_CACHE_DIR": str(tmp_path)}
+    done = python(*ENGINE, *asked, env=without)
+    assert (done.returncode, done.stderr) == (
+        2,
+        "The network cannot be compiled: no working C++ compiler. "
+        "Leave --compile out.\n",
+    )
 
 
 @pytest.mark.slow

@@ -6,6 +6,7 @@ import math
 import pytest
 import torch
 from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from mlcore.engine import scores
 from mlcore.engine import train as engine
@@ -121,3 +122,67 @@ def test_scoring_takes_no_larger_batches_than_training(
     config = quick(table, "standard", "epochs=1", "batch_size=5")
     train(table, tmp_path / "run", config, Execution(cpu, world=world))
     assert sizes == [largest] * 4  # clean and attacked, in the epoch and at the end
+
+
+@pytest.mark.parametrize("worse", [0.0, 5.0])
+def test_the_best_weights_of_an_epoch_that_was_never_counted_are_told_of(
+    table, tmp_path, cpu, monkeypatch, worse
+):
+    """As on a GPU, the epoch done again comes to another loss than the first time."""
+    config, folder = quick(table, "standard"), tmp_path / "run"
+    # Clean and attacked in epoch 1, in epoch 2, in epoch 2 again, and in the result.
+    first, again = [3.0, 4.0, 1.0, 2.0], [1.0 + worse, 2.0 + worse, 9.0, 9.0]
+    losses = iter(first)
+    monkeypatch.setattr(engine, "loss_of", lambda *_: next(losses))
+    monkeypatch.setattr(scores, "loss_of", lambda *_: next(losses))
+    real = engine._save
+
+    def killed(training, progress):
+        if progress.epoch == 2:
+            raise KeyboardInterrupt
+        real(training, progress)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(engine, "_save", killed)
+        with pytest.raises(KeyboardInterrupt):
+            train(table, folder, config, Execution(cpu))
+    names = ("best.safetensors", "best_robust.safetensors")
+    kept = [(folder / name).read_bytes() for name in names]
+    assert state_of(folder)["progress"]["best_epoch"] == 1
+    losses = iter(again)
+    result = train(table, folder, config, Execution(cpu), resume=True)
+    assert (result["best_epoch"], result["best_robust_epoch"]) == (2, 2)
+    progress = state_of(folder)["progress"]
+    assert (progress["best_loss"], progress["best_robust_loss"]) == (1.0, 2.0)
+    assert [(folder / name).read_bytes() for name in names] == kept
+    about = [json.loads(header_of(folder / name)["about"]) for name in names]
+    assert [(each["epoch"], each["loss"]) for each in about] == [(2, 1.0), (2, 2.0)]
+
+
+def test_the_best_weights_of_another_run_are_not_taken_for_ours(table, tmp_path, cpu):
+    config, folder = quick(table, "standard", "epochs=1"), tmp_path / "run"
+    train(table, folder, config, Execution(cpu))
+    (folder / "result.json").unlink()
+    best = folder / "best.safetensors"
+    for about in ({"config": {}, "epoch": 9, "loss": 0.0}, {}):
+        save_file(load_file(best), best, metadata={"about": json.dumps(about)})
+        result = train(table, folder, config, Execution(cpu), resume=True)
+        assert result["best_epoch"] == 1
+        (folder / "result.json").unlink()
+
+
+def test_with_both_checkpoints_unusable_nothing_is_begun_anew(table, tmp_path, cpu):
+    config, folder = quick(table, "standard"), tmp_path / "run"
+    train(table, folder, config, Execution(cpu))
+    (folder / "result.json").unlink()
+    names = ("last.pt", "previous.pt")
+    for name in names:
+        (folder / name).write_bytes(b"damaged")
+    with pytest.raises(
+        EngineError, match=r"/last\.pt is .*/previous\.pt is .* or remove"
+    ):
+        train(table, folder, config, Execution(cpu), resume=True)
+    assert all((folder / name).read_bytes() == b"damaged" for name in names)
+    for name in names:  # killed before its first checkpoint
+        (folder / name).unlink()
+    assert train(table, folder, config, Execution(cpu), resume=True)["epochs"] == 2
