@@ -2,7 +2,8 @@
 
 What is measured is `Learner.step` itself, the step that a training takes, and for
 saliency the gradient that `loss_gradients` takes. Every row starts from the same
-weights and takes the same batch.
+weights and takes the same batch, but for one row: there each step takes its images from
+among many and augments them, as a training does.
 """
 
 import ctypes
@@ -22,6 +23,7 @@ from torch._dynamo.exc import TorchDynamoException
 from mlcore.engine.attack import input_gradient
 from mlcore.engine.batches import generator_for
 from mlcore.engine.batchnorm import attacking
+from mlcore.engine.bench_data import augmented_batches
 from mlcore.engine.config import (
     AttackConfig,
     EngineError,
@@ -63,7 +65,8 @@ class Rung(NamedTuple):
 
 _PLAIN = Levers(compiled=False, channels_last=False, frozen=False)
 _EAGER = Levers(compiled=False, channels_last=True, frozen=False)
-# The first of ours is without levers, each of the next four adds one; then one is off.
+# The first of ours is without levers, each of the next four adds one; then one is off,
+# with all else that a training does in the row after the default.
 RUNGS = {
     "reference": Rung("plain reference loop", False, _PLAIN),
     "eager": Rung("eager float32", False, _PLAIN),
@@ -72,11 +75,12 @@ RUNGS = {
     "compile": Rung("+ compile", True, replace(_EAGER, compiled=True)),
     "frozen": Rung("+ frozen parameters (all)", True, Levers(compiled=True)),
     "no_compile": Rung("all but compile (the default)", True, Levers()),
+    "with_data": Rung("the default: data, augmentation and step", True, Levers()),
     "no_bfloat16": Rung("all but bfloat16", False, Levers(compiled=True)),
 }
 # The order of measuring: if time runs out, the costliest rows are missing.
 ORDER = (
-    *("reference", "eager", "channels_last", "bfloat16", "no_compile"),
+    *("reference", "eager", "channels_last", "bfloat16", "no_compile", "with_data"),
     *("frozen", "compile", "no_bfloat16"),
 )
 SUBJECTS = (*VARIANTS, "saliency")
@@ -216,6 +220,8 @@ class Bench:
                 return "maps are always computed in float32"
             if not self.multiplies_bfloat16:
                 return "this hardware does not multiply bfloat16"
+        if rung == "with_data" and subject == "saliency":
+            return "nothing is augmented for a map"
         if rung in ("frozen", "no_compile") and subject == "standard":
             twin = RUNGS["compile" if rung == "frozen" else "bfloat16"].label
             return f'no attack, nothing to freeze: as "{twin}"'
@@ -236,7 +242,8 @@ class Bench:
         floor, bound = self.work[subject].floor(
             self.ceilings, self._arithmetic(subject, rung)
         )
-        loss = float(losses[0].mean()) if subject != "saliency" else math.nan
+        comparable = subject != "saliency" and rung != "with_data"
+        loss = float(losses[0].mean()) if comparable else math.nan
         return {
             "images_per_second": median,
             "slowest": min(rates),
@@ -265,6 +272,9 @@ class Bench:
             return lambda: loop.step(images, labels)
         bfloat16 = self._bfloat16(subject, rung)
         learner = self._learner(subject, RUNGS[rung].levers, bfloat16=bfloat16)
+        if rung == "with_data":
+            fresh = augmented_batches(images, labels, self.config.augment)
+            return lambda: self._own_step(subject, learner, *next(fresh))()
         return self._own_step(subject, learner, images, labels)
 
     def _own_step(

@@ -183,14 +183,14 @@ def _train_epoch(training: _Training, progress: Progress) -> Event:
     )
     meter = Meter(config, progress, len(order), images.device, training.on_event)
     saved = time.monotonic()
-    for step in range(progress.step, len(order)):
+    own = map(world.share_of, order[progress.step :])
+    for step, (pixels, labels) in enumerate(images.in_order(own), progress.step):
         place = (epoch, step, world.rank)
-        pixels, labels = images.batch(world.share_of(order[step]))
         drawn = generator_for(config.seed, "augment", *place)
-        pixels = augment(pixels, settings.augment, drawn)
+        changed = augment(pixels, settings.augment, drawn)
         share = (epoch - 1 + step / len(order)) / settings.epochs
         left = training.learner.step(
-            pixels,
+            changed,
             labels,
             learning_rate(settings.optimiser, epoch - 1, share),
             lambda purpose, place=place: generator_for(  # type: ignore[misc]

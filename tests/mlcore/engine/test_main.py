@@ -118,11 +118,22 @@ def test_a_place_that_cannot_be_written_is_one_line_and_status_1(run, tmp_path):
     assert line.startswith("The training failed: Not a directory (")
 
 
-def test_wrong_arguments_end_with_the_usage(capsys):
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["train", "--out=runs"], "the following arguments are required: --table"),
+        (
+            ["train", "--table=t", "--out=runs", "--seed=x"],
+            "argument --seed: invalid int value: 'x'",
+        ),
+        ([], "the following arguments are required: COMMAND"),
+    ],
+)
+def test_wrong_arguments_end_with_one_line(capsys, words, message):
     with pytest.raises(SystemExit) as caught:
-        command.main(["train", "--out=runs"])
+        command.main(words)
     assert caught.value.code == 2
-    assert "the following arguments are required: --table" in capsys.readouterr().err
+    assert capsys.readouterr().err == f"{message}\n"
 
 
 @pytest.mark.slow

@@ -349,6 +349,36 @@ def test_an_empty_split_is_refused(table, tmp_path, cpu, split):
     assert not (tmp_path / "run").exists()
 
 
+def test_a_single_training_image_is_refused_in_its_own_words(table, tmp_path, cpu):
+    first = int(table.split_indices("train")[0])
+    splits = tuple(
+        "test" if each == "train" and row != first else each
+        for row, each in enumerate(table.splits)
+    )
+    single = dataclasses.replace(table, columns={**table.columns, "split": splits})
+    config = quick(table, fraction=0.01)  # no larger one would help
+    with pytest.raises(EngineError) as caught:
+        train(single, tmp_path / "run", config, Execution(cpu))
+    message = "toy has 1 image in train; training needs at least 2."
+    assert str(caught.value) == message
+
+
+def test_too_small_a_fraction_is_refused_with_what_to_change(table, tmp_path, cpu):
+    patients = tuple(map(str, range(len(table.splits))))
+    columns = {**table.columns, "patient_id": patients}
+    with pytest.raises(EngineError) as caught:
+        train(
+            dataclasses.replace(table, columns=columns),
+            tmp_path / "run",
+            quick(table, fraction=0.01),
+            Execution(cpu),
+        )
+    assert str(caught.value) == (
+        "toy has 1 image in train at --fraction 0.01; training needs at least 2. "
+        "Raise --fraction."
+    )
+
+
 def relabelled(table, split, column, value):
     labels = table.labels.copy()
     labels[table.split_indices(split), column] = value
