@@ -33,7 +33,12 @@ from mlcore.engine.config import (
     preset,
 )
 from mlcore.engine.learner import Learner, Levers
-from mlcore.engine.networks import build_network, full_precision, wants_bfloat16
+from mlcore.engine.networks import (
+    build_network,
+    full_precision,
+    wants_bfloat16,
+    why_not_compiled,
+)
 from mlcore.engine.objectives import VARIANTS, find_objective, summed_bce
 from mlcore.engine.reference_loop import ReferenceLoop
 from mlcore.engine.roofline import (
@@ -203,7 +208,7 @@ class Bench:
         except torch.OutOfMemoryError:
             return row | {"note": "out of memory"}
         except TorchDynamoException as error:
-            return row | {"note": _why_not_compiled(error)}
+            return row | {"note": why_not_compiled(error)}
         finally:
             if levers.compiled:
                 torch.compiler.reset()
@@ -331,17 +336,6 @@ class Bench:
         trains = {"saliency": 0, "dual_bn": 2}.get(subject, 1)
         moved = attacks * elements.attack_step + trains * elements.train_step
         return Work(flops, moved)
-
-
-def _why_not_compiled(error: TorchDynamoException) -> str:
-    """In words without a path: the message names the compiler's."""
-    cause = getattr(error, "inner_exception", error)
-    if isinstance(cause, torch.OutOfMemoryError):
-        return "out of memory"
-    kind = type(cause).__name__
-    if kind == "InvalidCxxCompiler":
-        return "cannot be compiled: no working C++ compiler"
-    return f"cannot be compiled ({kind})"
 
 
 def _release(device: torch.device) -> None:
