@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from django.db import DatabaseError, close_old_connections, connection
+from django.db import Error as DatabaseFailure
+from django.db import close_old_connections, connection
 from django.utils import timezone
 
 from mlcore.models import TrainingRun
@@ -35,14 +36,14 @@ def recorded(
         name: `<variant>-<id>`.
         config: the content of `config.json`.
     """
-    run = _begin(folder, name, config)
+    row = _Row(folder, name, config)
 
     def listen(event: Event) -> None:
         if event["event"] == "epoch":
-            _update(run, epoch=event["epoch"], result={"last_epoch": event})
+            row.update(epoch=event["epoch"], result={"last_epoch": event})
         elif event["event"] == "finished":
             result = event["result"]
-            _update(run, epoch=result["epochs"], result=result)
+            row.update(epoch=result["epochs"], result=result)
 
     status, error = TrainingRun.Status.FINISHED, ""
     try:
@@ -54,36 +55,41 @@ def recorded(
         status, error = TrainingRun.Status.FAILED, str(problem)
         raise
     finally:
-        _update(run, status=status, error=error, finished_at=timezone.now())
+        row.update(status=status, error=error, finished_at=timezone.now())
 
 
-def _begin(folder: Path, name: str, config: Mapping[str, Any]) -> TrainingRun:
-    """The folder's row, new or (if the run is resumed) with its start as it was."""
-    values = {
-        "dataset": config["dataset"],
-        "variant": config["objective"],
-        "run_id": name,
-        "status": TrainingRun.Status.RUNNING,
-        "config": dict(config),
-        "epochs": config["train"]["epochs"],
-        "error": "",
-        "finished_at": None,
-    }
-    run, _ = TrainingRun.objects.update_or_create(
-        folder=str(folder),
-        defaults=values,
-        create_defaults=values | {"started_at": timezone.now()},
-    )
-    return run
+class _Row:
+    """The folder's row, new or (if the run is resumed) with its start as it was.
 
+    Each time all that is known is written, so that what the database did not take is
+    there as soon as it answers again.
+    """
 
-def _update(run: TrainingRun, **values: Any) -> None:
-    for name, value in values.items():
-        setattr(run, name, value)
-    try:
-        # In an epoch of an hour the server may have closed the connection.
-        if not connection.in_atomic_block:
-            close_old_connections()
-        run.save(update_fields=list(values))
-    except DatabaseError as error:
-        logger.warning("The row of %s is out of date: %s", run, error)
+    def __init__(self, folder: Path, name: str, config: Mapping[str, Any]) -> None:
+        self.folder = str(folder)
+        self.started_at = timezone.now()
+        self.values: dict[str, Any] = {}
+        self.update(
+            dataset=config["dataset"],
+            variant=config["objective"],
+            run_id=name,
+            status=TrainingRun.Status.RUNNING,
+            config=dict(config),
+            epochs=config["train"]["epochs"],
+            error="",
+            finished_at=None,
+        )
+
+    def update(self, **values: Any) -> None:
+        self.values |= values
+        try:
+            # In an epoch of an hour the server may have closed the connection.
+            if not connection.in_atomic_block:
+                close_old_connections()
+            TrainingRun.objects.update_or_create(
+                folder=self.folder,
+                defaults=self.values,
+                create_defaults=self.values | {"started_at": self.started_at},
+            )
+        except DatabaseFailure as error:
+            logger.warning("The row of %s is out of date: %s", self.folder, error)

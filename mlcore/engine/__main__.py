@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mlcore.datasets.table import open_table
+from mlcore.engine.arguments import complain_in_one_line
 from mlcore.engine.distributed import joined
 from mlcore.engine.jobs import FAILURES, add_arguments, carry_out, explain, plan
 from mlcore.engine.lines import plain_lines
@@ -42,6 +43,8 @@ def _parser() -> argparse.ArgumentParser:
     add = train.add_argument
     add("--table", type=Path, required=True, metavar="DIR", help="the image table")
     add("--out", type=Path, required=True, metavar="DIR", help="gets the run folders")
+    for each in (parser, train):
+        complain_in_one_line(each)
     add_arguments(train)
     return parser
 

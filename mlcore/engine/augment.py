@@ -3,12 +3,17 @@
 The order is that of the authors' code: pad, flip, brightness and contrast; rotate,
 shear, scale and shift about the centre; crop. Everything geometric is one affine map
 per image, so pixels are interpolated once.
+
+One thing differs. Contrast turns about the mean of the padded image, as there, but the
+padding stays black, where theirs is raised to (1 - contrast) times that mean if the
+contrast falls (with the preset's 0.3, to at most 0.3 of the mean).
 """
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from mlcore.engine.batches import sent
 from mlcore.engine.config import AugmentConfig
 
 
@@ -41,19 +46,32 @@ def augment(
         scale=config.scale_min + chance[3] * (config.scale_max - config.scale_min),
         shift=shift - crop,
         size=size,
-    ).to(images.device)
-    factors = 1 + signed[8:].to(images.device)[..., None, None, None] * torch.tensor(
-        [config.brightness, config.contrast], device=images.device
-    ).view(2, 1, 1, 1, 1)
-    images = jittered(images, factors[0], factors[1])
-    grid = functional.affine_grid(matrices, list(images.shape), align_corners=False)
+    )
+    spread = torch.tensor([[config.brightness], [config.contrast]])
+    # In one message: every copy to a GPU costs this process time.
+    drawn = torch.cat([matrices.flatten(), (1 + signed[8:] * spread).flatten()])
+    drawn = sent(drawn, images.device)
+    factors = drawn[6 * count :].view(2, count, 1, 1, 1)
+    covered = float((size / (size + 2 * pad)).prod())
+    images = jittered(images, factors[0], factors[1], covered)
+    grid = functional.affine_grid(
+        drawn[: 6 * count].view(count, 2, 3), list(images.shape), align_corners=False
+    )
     return functional.grid_sample(images, grid, align_corners=False)
 
 
-def jittered(images: Tensor, brightness: Tensor, contrast: Tensor) -> Tensor:
-    """Scale each image's brightness, then its contrast about its own mean."""
+def jittered(
+    images: Tensor, brightness: Tensor, contrast: Tensor, covered: float = 1.0
+) -> Tensor:
+    """Scale each image's brightness, then its contrast about its mean when padded.
+
+    Args:
+        images: (N, 1, H, W) in [0, 1].
+        brightness, contrast: (N, 1, 1, 1), factors.
+        covered: the share of the padded image that is not padding, which is black.
+    """
     images = (images * brightness).clamp(0, 1)
-    mean = images.mean(dim=(1, 2, 3), keepdim=True)
+    mean = images.mean(dim=(1, 2, 3), keepdim=True) * covered
     return (mean + (images - mean) * contrast).clamp(0, 1)
 
 

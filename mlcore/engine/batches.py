@@ -1,7 +1,9 @@
 """Images on their way to the network: which, in what order, from where."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,6 +32,17 @@ def generator_for(
     return generator
 
 
+def sent(tensor: Tensor, device: torch.device) -> Tensor:
+    """A tensor of the CPU on `device`, without waiting for what a GPU is at.
+
+    Only from pinned memory does a copy take its place among the GPU's work instead of
+    stopping this process until that is done.
+    """
+    if device.type != "cuda":
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)
+
+
 @dataclass(frozen=True)
 class Images:
     """Some rows of an image table, ready to be taken in batches on a device.
@@ -52,18 +65,50 @@ class Images:
         Args:
             positions: which of our rows, counted from 0; on the CPU.
         """
+        if not isinstance(self.pixels, Tensor):
+            return self._arrived(positions, self._read(self.pixels, positions))
+        there = sent(positions, self.device)
+        return _in_grey(self.pixels[there]), self.labels[there]
+
+    def in_order(self, order: Iterable[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
+        """The `batch` of each of `order`'s positions, one after the other.
+
+        What lies in a memory map is read by a thread while the batch before is in use.
+        The thread ends with the last batch, or when the iterator is closed. Whatever
+        goes wrong in it is raised where that batch is asked for.
+        """
         if isinstance(self.pixels, Tensor):
-            pixels = self.pixels[positions.to(self.device)]
-        else:
-            taken = self.pixels[self.rows[positions.numpy()]]
-            pixels = torch.from_numpy(taken).to(self.device)
-        labels = self.labels[positions.to(self.device)]
-        return pixels.unsqueeze(1).float().div_(255), labels
+            yield from map(self.batch, order)
+            return
+        ahead: deque[tuple[Tensor, Future[Tensor]]] = deque()
+        with ThreadPoolExecutor(max_workers=1) as reader:
+            for positions in order:
+                reading = reader.submit(self._read, self.pixels, positions)
+                ahead.append((positions, reading))
+                if len(ahead) > 1:
+                    due, read = ahead.popleft()
+                    yield self._arrived(due, read.result())
+            for due, read in ahead:
+                yield self._arrived(due, read.result())
 
     def batches(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """All our images in order, in batches of `size`, the last one smaller."""
-        for start in range(0, len(self), size):
-            yield self.batch(torch.arange(start, min(start + size, len(self))))
+        yield from self.in_order(
+            torch.arange(start, min(start + size, len(self)))
+            for start in range(0, len(self), size)
+        )
+
+    def _read(self, mapped: NDArray[np.uint8], positions: Tensor) -> Tensor:
+        pixels = torch.from_numpy(mapped[self.rows[positions.numpy()]])
+        return pixels.pin_memory() if self.device.type == "cuda" else pixels
+
+    def _arrived(self, positions: Tensor, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        labels = self.labels[sent(positions, self.device)]
+        return _in_grey(sent(pixels, self.device)), labels
+
+
+def _in_grey(pixels: Tensor) -> Tensor:
+    return pixels.unsqueeze(1).float().div_(255)
 
 
 def load_images(

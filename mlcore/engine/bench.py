@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from time import monotonic
-from typing import Any, NoReturn
+from typing import Any
 
 import torch
 
+from mlcore.engine.arguments import complain_in_one_line
 from mlcore.engine.bench_report import header, limits, markdown, summary
 from mlcore.engine.bench_rows import (
     RUNGS,
@@ -139,14 +140,12 @@ def _write(out: Path | None, report: dict[str, Any]) -> None:
         raise EngineError(f"{out} cannot be written: {reason}.") from error
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{message}\n")  # one line, without the usage
-
-
 def main(arguments: list[str] | None = None) -> int:
     """The command line of `python -m mlcore.engine.bench`; its exit status."""
-    parser = _Parser(prog="python -m mlcore.engine.bench", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m mlcore.engine.bench", description=__doc__
+    )
+    complain_in_one_line(parser)
     add_arguments(parser)
     options = vars(parser.parse_args(arguments))
     try:

@@ -95,7 +95,7 @@ def limits(ceilings: Ceilings, work: Mapping[str, Work]) -> dict[str, Any]:
 
 
 def summary(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """Per variant the plain loop and our fastest rows, without and with bfloat16."""
+    """Per variant the plain loop and our fastest steps, without and with bfloat16."""
     lines = []
     for subject in SUBJECTS:
         own = {
@@ -104,6 +104,7 @@ def summary(rows: Sequence[Row]) -> list[dict[str, Any]]:
             if row["variant"] == subject and row["images_per_second"]
         }
         plain = own.pop("reference", None)
+        own.pop("with_data", None)  # more than a step
         line = {
             "variant": subject,
             "reference": plain and plain["images_per_second"],

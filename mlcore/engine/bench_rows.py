@@ -2,7 +2,8 @@
 
 What is measured is `Learner.step` itself, the step that a training takes, and for
 saliency the gradient that `loss_gradients` takes. Every row starts from the same
-weights and takes the same batch.
+weights and takes the same batch, but for one row: there each step takes its images from
+among many and augments them, as a training does.
 """
 
 import ctypes
@@ -22,6 +23,7 @@ from torch._dynamo.exc import TorchDynamoException
 from mlcore.engine.attack import input_gradient
 from mlcore.engine.batches import generator_for
 from mlcore.engine.batchnorm import attacking
+from mlcore.engine.bench_data import augmented_batches
 from mlcore.engine.config import (
     AttackConfig,
     EngineError,
@@ -31,7 +33,12 @@ from mlcore.engine.config import (
     preset,
 )
 from mlcore.engine.learner import Learner, Levers
-from mlcore.engine.networks import build_network, full_precision, wants_bfloat16
+from mlcore.engine.networks import (
+    build_network,
+    full_precision,
+    wants_bfloat16,
+    why_not_compiled,
+)
 from mlcore.engine.objectives import VARIANTS, find_objective, summed_bce
 from mlcore.engine.reference_loop import ReferenceLoop
 from mlcore.engine.roofline import (
@@ -63,7 +70,8 @@ class Rung(NamedTuple):
 
 _PLAIN = Levers(compiled=False, channels_last=False, frozen=False)
 _EAGER = Levers(compiled=False, channels_last=True, frozen=False)
-# The first of ours is without levers, each of the next four adds one; then one is off.
+# The first of ours is without levers, each of the next four adds one; then one is off,
+# with all else that a training does in the row after the default.
 RUNGS = {
     "reference": Rung("plain reference loop", False, _PLAIN),
     "eager": Rung("eager float32", False, _PLAIN),
@@ -72,11 +80,12 @@ RUNGS = {
     "compile": Rung("+ compile", True, replace(_EAGER, compiled=True)),
     "frozen": Rung("+ frozen parameters (all)", True, Levers(compiled=True)),
     "no_compile": Rung("all but compile (the default)", True, Levers()),
+    "with_data": Rung("the default: data, augmentation and step", True, Levers()),
     "no_bfloat16": Rung("all but bfloat16", False, Levers(compiled=True)),
 }
 # The order of measuring: if time runs out, the costliest rows are missing.
 ORDER = (
-    *("reference", "eager", "channels_last", "bfloat16", "no_compile"),
+    *("reference", "eager", "channels_last", "bfloat16", "no_compile", "with_data"),
     *("frozen", "compile", "no_bfloat16"),
 )
 SUBJECTS = (*VARIANTS, "saliency")
@@ -199,7 +208,7 @@ class Bench:
         except torch.OutOfMemoryError:
             return row | {"note": "out of memory"}
         except TorchDynamoException as error:
-            return row | {"note": _why_not_compiled(error)}
+            return row | {"note": why_not_compiled(error)}
         finally:
             if levers.compiled:
                 torch.compiler.reset()
@@ -216,6 +225,8 @@ class Bench:
                 return "maps are always computed in float32"
             if not self.multiplies_bfloat16:
                 return "this hardware does not multiply bfloat16"
+        if rung == "with_data" and subject == "saliency":
+            return "nothing is augmented for a map"
         if rung in ("frozen", "no_compile") and subject == "standard":
             twin = RUNGS["compile" if rung == "frozen" else "bfloat16"].label
             return f'no attack, nothing to freeze: as "{twin}"'
@@ -236,7 +247,8 @@ class Bench:
         floor, bound = self.work[subject].floor(
             self.ceilings, self._arithmetic(subject, rung)
         )
-        loss = float(losses[0].mean()) if subject != "saliency" else math.nan
+        comparable = subject != "saliency" and rung != "with_data"
+        loss = float(losses[0].mean()) if comparable else math.nan
         return {
             "images_per_second": median,
             "slowest": min(rates),
@@ -265,6 +277,9 @@ class Bench:
             return lambda: loop.step(images, labels)
         bfloat16 = self._bfloat16(subject, rung)
         learner = self._learner(subject, RUNGS[rung].levers, bfloat16=bfloat16)
+        if rung == "with_data":
+            fresh = augmented_batches(images, labels, self.config.augment)
+            return lambda: self._own_step(subject, learner, *next(fresh))()
         return self._own_step(subject, learner, images, labels)
 
     def _own_step(
@@ -321,17 +336,6 @@ class Bench:
         trains = {"saliency": 0, "dual_bn": 2}.get(subject, 1)
         moved = attacks * elements.attack_step + trains * elements.train_step
         return Work(flops, moved)
-
-
-def _why_not_compiled(error: TorchDynamoException) -> str:
-    """In words without a path: the message names the compiler's."""
-    cause = getattr(error, "inner_exception", error)
-    if isinstance(cause, torch.OutOfMemoryError):
-        return "out of memory"
-    kind = type(cause).__name__
-    if kind == "InvalidCxxCompiler":
-        return "cannot be compiled: no working C++ compiler"
-    return f"cannot be compiled ({kind})"
 
 
 def _release(device: torch.device) -> None:

@@ -1,19 +1,22 @@
 """The state of a training on disk: whole or not there, and never only one copy."""
 
 import json
-import pickle
+import warnings
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from mlcore.engine.config import EngineError
 from mlcore.files import atomic_file
 
+# The weights with the lowest development loss, clean and under attack.
+BEST, BEST_ROBUST = "best.safetensors", "best_robust.safetensors"
 FORMAT = 2  # 2: within an epoch as well
 
 
@@ -41,7 +44,11 @@ def load_state(
     """The newest readable state of the run with that configuration.
 
     Returns:
-        The state, None if there is none, and what had to be passed over, in words.
+        The state, None if there is no checkpoint yet, and what had to be passed over,
+        in words.
+
+    Raises:
+        EngineError: there are checkpoints, but none can be used.
     """
     problems = []
     for name in ("last.pt", "previous.pt"):
@@ -49,8 +56,8 @@ def load_state(
         if not path.exists():
             continue
         try:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-        except (OSError, RuntimeError, EOFError, pickle.UnpicklingError):
+            state = read_pytorch(path, archive=True)
+        except EngineError:
             problems.append(f"{path} is damaged and was passed over.")
             continue
         if not isinstance(state, dict) or state.get("format") != FORMAT:
@@ -59,7 +66,39 @@ def load_state(
             problems.append(f"{path} belongs to another run and was passed over.")
         else:
             return state, problems
-    return None, problems
+    if problems:
+        raise EngineError(
+            f"{' '.join(problems)} Put a copy of one back, or remove {folder} to "
+            "start anew."
+        )
+    return None, []
+
+
+def read_pytorch(path: Path, *, archive: bool = False) -> Any:
+    """What `torch.save` wrote, on the CPU; nothing in the file is executed.
+
+    PyTorch ignores the checksums of its archives, so they are compared here first.
+
+    Args:
+        archive: refuse the form without checksums that PyTorch wrote before 1.6.
+
+    Raises:
+        EngineError: the file is missing, damaged or of another kind.
+    """
+    try:
+        if archive or zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as file:
+                damaged = file.testzip()
+            if damaged is not None:
+                raise EngineError(f"{path} is damaged.")
+        with warnings.catch_warnings():
+            # Of a pickle that another program wrote: what it holds is judged below.
+            warnings.simplefilter("ignore")
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except EngineError:
+        raise
+    except Exception as error:  # random bytes provoke any
+        raise EngineError(f"{path} cannot be read.") from error
 
 
 def save_weights(path: Path, model: nn.Module, about: Mapping[str, Any]) -> None:
@@ -75,6 +114,16 @@ def save_weights(path: Path, model: nn.Module, about: Mapping[str, Any]) -> None
         file.write(save(tensors, metadata={"about": json.dumps(about)}))
 
 
+def read_about(path: Path) -> dict[str, Any]:
+    """The `about` of a file that `save_weights` wrote; empty if there is none."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            about = json.loads(file.metadata()["about"])
+    except Exception:  # noqa: BLE001  random bytes provoke any
+        return {}
+    return about if isinstance(about, dict) else {}
+
+
 def read_weights(path: Path) -> dict[str, Tensor]:
     """The tensors, on the CPU, of a file that `save_weights` wrote.
 
@@ -83,7 +132,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     """
     try:
         return load_file(path)
-    except (OSError, SafetensorError) as error:
+    except Exception as error:  # random bytes provoke any
         raise EngineError(f"{path} cannot be read: {error}.") from error
 
 

@@ -107,14 +107,15 @@ ALONE = World()
 def joined(device_name: str | None) -> Iterator[tuple[World, torch.device]]:
     """The processes that `torchrun` started, or this one alone, and its device.
 
-    What fails in all of them, or in one and therefore in the others, is raised in one.
+    What fails in all of them, or in one and therefore in the others, is raised in one;
+    `torchrun` ends the others when that one has ended.
 
     Raises:
         EngineError: no such device here, or a GPU number where each process takes its
             own.
         SystemExit: another process failed first, and tells why.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+    if not _started_together():
         yield ALONE, find_device(device_name)
         return
     store, rank, size = next(rendezvous("env://", timeout=TIMEOUT))
@@ -127,13 +128,12 @@ def joined(device_name: str | None) -> Iterator[tuple[World, torch.device]]:
         )
         yield World(rank, size), device
     except BaseException:
-        # Before the group is destroyed: the others notice that, and fail as well.
+        # The group stays: with NCCL, to destroy it waits for what the others still
+        # compute. They notice the end of this process, and fail as well.
         if not _fails_first(store):
             leave_telling_to_another(1)
         raise
-    finally:
-        if distributed.is_initialized():
-            distributed.destroy_process_group()
+    distributed.destroy_process_group()
 
 
 def leave_telling_to_another(status: int) -> NoReturn:
@@ -143,6 +143,17 @@ def leave_telling_to_another(status: int) -> NoReturn:
     """
     time.sleep(GRACE_SECONDS)
     sys.exit(status)
+
+
+def _started_together() -> bool:
+    """Whether `torchrun` started this process along with others.
+
+    Batch schedulers set WORLD_SIZE alone, which names no process to talk to.
+    """
+    told = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+    return (
+        all(os.environ.get(name) for name in told) and os.environ["WORLD_SIZE"] != "1"
+    )
 
 
 def _own_device(name: str | None) -> torch.device:

@@ -5,9 +5,10 @@ where the data lie and in who listens.
 """
 
 import argparse
+import errno
 import os
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,8 @@ from mlcore.engine.train import Execution, train
 
 # What ends a command in one line; see `explain`. Anything else is a bug.
 FAILURES = (EngineError, TableError, OSError, KeyboardInterrupt)
+# The disk itself, or what one user or one file may take of it.
+DISK_IS_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @dataclass(frozen=True)
@@ -150,7 +153,7 @@ def carry_out(
     for job in jobs:
         before = world.from_main((job.folder / "result.json").exists)
         heard = listening(job) if world.main and not before else nullcontext(ignore)
-        with heard as on_event:
+        with _naming(job.folder), heard as on_event:
             result = train(
                 table,
                 job.folder,
@@ -165,13 +168,30 @@ def carry_out(
                 say(line)
 
 
+@contextmanager
+def _naming(folder: Path) -> Iterator[None]:
+    """Name the run folder in an error of the disk that names no file.
+
+    To write says only that it failed; to open says which file it was.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in DISK_IS_FULL and error.filename is None:
+            error.filename = str(folder)
+        raise
+
+
 def explain(error: BaseException) -> tuple[str, int]:
     """The line to end with after one of `FAILURES`, and the exit status."""
     if isinstance(error, KeyboardInterrupt):
         return "Interrupted; --resume goes on from there.", 1
-    if isinstance(error, OSError):  # such as a full disk
-        reason = f"{error.strerror or error} ({error.filename or 'a run folder'})"
-        return f"The training failed: {reason}.", 1
+    if isinstance(error, OSError):
+        place = f" ({error.filename})" if error.filename else ""
+        line = f"The training failed: {error.strerror or error}{place}."
+        if error.errno in DISK_IS_FULL:
+            line += " Free some space, then go on with --resume."
+        return line, 1
     return str(error), 2
 
 

@@ -54,6 +54,7 @@ class Learner:
         network: the bare network, whose weights the steps change.
         forward: the same network as it is called, compiled if `levers` say so.
         optimiser: its Adam.
+        batch_size: this process's largest part of a batch.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class Learner:
     ) -> None:
         self.objective, self.config = objective, config
         self.world, self.levers = world, levers
+        self.batch_size = -(-config.batch_size // world.size)
         network.memory_format = (
             torch.channels_last if levers.channels_last else torch.contiguous_format
         )

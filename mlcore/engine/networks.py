@@ -1,6 +1,5 @@
 """ResNets from torchvision for grey images, with our batch norm, and devices."""
 
-import pickle
 import platform
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,13 +8,13 @@ from pathlib import Path
 from typing import cast, get_args
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
+from torch._dynamo.exc import TorchDynamoException
 from torch.nn import functional
 from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 
 from mlcore.engine.batchnorm import DualBatchNorm2d, for_both_branches
+from mlcore.engine.checkpoint import read_pytorch, read_weights
 from mlcore.engine.config import EngineError, NetworkConfig, NetworkName, Precision
 
 BLOCKS: dict[NetworkName, tuple[type[BasicBlock | Bottleneck], list[int]]] = {
@@ -129,21 +128,25 @@ def load_resnet_weights(network: GreyResNet, path: Path) -> None:
         EngineError: the file cannot be read, or is of another network.
     """
     try:
-        if path.suffix == ".safetensors":
-            state = load_file(path)
-        else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-        fits = state["fc.weight"].shape == network.resnet.fc.weight.shape
-    except (OSError, RuntimeError, EOFError, SafetensorError, pickle.PickleError) as e:
-        raise EngineError(f"{path} cannot be read as weights.") from e
-    except (KeyError, TypeError, AttributeError) as error:
-        raise EngineError(f"{path} holds no weights of a ResNet.") from error
-    if not fits:
+        safe = path.suffix == ".safetensors"
+        state = read_weights(path) if safe else read_pytorch(path)
+    except EngineError as error:
+        raise EngineError(f"{path} cannot be read as weights.") from error
+    if not _is_state_dictionary(state) or "fc.weight" not in state:
+        raise EngineError(f"{path} holds no weights of a ResNet.")
+    if state["fc.weight"].shape != network.resnet.fc.weight.shape:
         state |= network.resnet.fc.state_dict(prefix="fc.")
     try:
         network.resnet.load_state_dict(for_both_branches(network.resnet, state))
     except RuntimeError as error:
         raise EngineError(f"{path} holds the weights of another network.") from error
+
+
+def _is_state_dictionary(content: object) -> bool:
+    return isinstance(content, dict) and all(
+        isinstance(name, str) and isinstance(value, Tensor)
+        for name, value in content.items()
+    )
 
 
 def compiled(network: GreyResNet) -> nn.Module:
@@ -156,6 +159,17 @@ def compiled(network: GreyResNet) -> nn.Module:
     # back to eager.
     torch._dynamo.config.recompile_limit = 64
     return cast(nn.Module, torch.compile(network, dynamic=False))
+
+
+def why_not_compiled(error: TorchDynamoException) -> str:
+    """In words without a path: the message names the compiler's."""
+    cause = getattr(error, "inner_exception", error)
+    if isinstance(cause, torch.OutOfMemoryError):
+        return "out of memory"
+    kind = type(cause).__name__
+    if kind == "InvalidCxxCompiler":
+        return "cannot be compiled: no working C++ compiler"
+    return f"cannot be compiled ({kind})"
 
 
 @contextmanager

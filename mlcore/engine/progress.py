@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from mlcore.engine.config import EngineError, RunConfig
-from mlcore.engine.learner import Step
+from mlcore.engine.learner import Learner, Step
 
 Event = dict[str, Any]
 OnEvent = Callable[[Event], None]
@@ -42,6 +42,24 @@ class Progress:
     best_epoch: int = 0
     best_robust_loss: float = math.inf
     best_robust_epoch: int = 0
+
+    def adopt(self, about_best: Event, about_best_robust: Event) -> None:
+        """Take for the best what the files of the best weights say they are.
+
+        A training killed after it wrote them and before its checkpoint has a best epoch
+        that the checkpoint does not know. On a GPU the epoch done again may come to
+        another loss, and the file would keep weights that nothing tells of.
+
+        Args:
+            about_best: `epoch` and `loss` of the weights with the lowest clean loss;
+                empty if there are none.
+            about_best_robust: the same under attack.
+        """
+        if about_best.get("epoch", 0) > self.best_epoch:
+            self.best_epoch, self.best_loss = about_best["epoch"], about_best["loss"]
+        if about_best_robust.get("epoch", 0) > self.best_robust_epoch:
+            self.best_robust_epoch = about_best_robust["epoch"]
+            self.best_robust_loss = about_best_robust["loss"]
 
     def ended(self, config: RunConfig) -> bool:
         """Whether the last epoch is done, or the patience is at its end."""
@@ -81,15 +99,24 @@ class Meter:
             self.on_event({**self.row(), "event": "step", "step": self.step})
             self.reported = time.perf_counter()
 
+    def finite_sums(self) -> list[float]:
+        """`sums`, read from the device.
+
+        Raises:
+            EngineError: the loss is not finite.
+        """
+        sums: list[float] = self.sums.tolist()
+        check_finite("training", sums[0] / max(sums[1], 1), self.config, self.epoch)
+        return sums
+
     def row(self) -> Event:
         """The epoch so far.
 
         Raises:
             EngineError: the loss is not finite.
         """
-        loss, known, zero_gradients = self.sums.tolist()
+        loss, known, zero_gradients = self.finite_sums()
         mean = loss / max(known, 1)
-        check_finite("training", mean, self.config, self.epoch)
         return {
             "event": "epoch",
             "epoch": self.epoch,
@@ -108,8 +135,32 @@ def check_finite(which: str, loss: float, config: RunConfig, epoch: int) -> None
         EngineError: the loss is infinite or no number.
     """
     if not math.isfinite(loss):
-        smaller = config.train.optimiser.lr / 10
-        raise EngineError(
-            f"The {which} loss of {config.name} is {loss} in epoch {epoch}; the "
-            f"checkpoint before it is kept. Try --set optimiser.lr={smaller:g}."
-        )
+        raise _diverged(f"The {which} loss of {config.name} is {loss}", config, epoch)
+
+
+def check_weights(learner: Learner, config: RunConfig, epoch: int) -> None:
+    """Refuse to write down weights that are lost.
+
+    The loss of a step is taken before its weights change, so a finite loss does not
+    tell. The flags meet on the device: one wait for a GPU.
+
+    Raises:
+        EngineError: a parameter, a running statistic or a moment of the optimiser is
+            infinite or no number.
+    """
+    moments = (
+        value for state in learner.optimiser.state.values() for value in state.values()
+    )
+    tensors = [*learner.network.state_dict().values(), *moments]
+    finite = [torch.isfinite(each).all().to(learner.network.device) for each in tensors]
+    if not torch.stack(finite).all():
+        problem = f"The weights of {config.name} are no longer finite"
+        raise _diverged(problem, config, epoch)
+
+
+def _diverged(problem: str, config: RunConfig, epoch: int) -> EngineError:
+    smaller = config.train.optimiser.lr / 10
+    return EngineError(
+        f"{problem} in epoch {epoch}; the checkpoint before it is kept. "
+        f"Try --set optimiser.lr={smaller:g}."
+    )

@@ -25,14 +25,20 @@ def training_rows(
             f"{table.folder} is not the table that the run was set up on."
         )
     rows = {split: table.split_indices(split) for split in ("train", "dev")}
+    whole = len(rows["train"])
     rows["train"] = nested_subset(
         table.patient_ids, rows["train"], config.fraction, config.seed
     )
     for split, least in (("train", 2), ("dev", 1)):
-        if len(rows[split]) < least:
+        count = len(rows[split])
+        if count < least:
+            images = "image" if count == 1 else "images"
+            raised = split == "train" and whole >= least
             raise EngineError(
-                f"{table.name} has {len(rows[split])} images in {split}; "
-                f"training needs at least {least}."
+                f"{table.name} has {count} {images} in {split}"
+                + (f" at --fraction {config.fraction:g}" if raised else "")
+                + f"; training needs at least {least}."
+                + (" Raise --fraction." if raised else "")
             )
     _check_batches(len(rows["train"]), config.train.batch_size, world)
     _check_findings(table, rows, config.fraction, on_event)

@@ -18,6 +18,7 @@ from mlcore.engine.config import (
     EngineError,
     RunConfig,
     differences,
+    flat,
     from_dict,
     preset,
     with_overrides,
@@ -196,7 +197,7 @@ def choose_runs(root: Path) -> list[FinishedRun]:
     """Each variant's newest finished run under `root` that used all training images.
 
     Raises:
-        EngineError: a variant has none, or they differ in data set, preset, overrides
+        EngineError: a variant has none, or they differ in data set, preset, settings
             or seed, so that comparing them would compare more than the variants.
     """
     finished: dict[str, FinishedRun] = {}
@@ -253,10 +254,20 @@ def _age(run: FinishedRun) -> str:
 
 
 def _check_alike(one: FinishedRun, other: FinishedRun) -> None:
-    for name in ("dataset_sha256", "preset", "overrides", "seed", "train"):
-        ours, theirs = getattr(one.config, name), getattr(other.config, name)
-        if ours != theirs:
-            raise EngineError(
-                f"{one.config.name} and {other.config.name} differ in {name} "
-                f"({ours} and {theirs}). Train them alike, or name --runs."
-            )
+    ours, theirs = _substance(one.config), _substance(other.config)
+    apart = [
+        f"{key} ({value} and {theirs[key]})"
+        for key, value in ours.items()
+        if value != theirs[key]
+    ]
+    if apart:
+        raise EngineError(
+            f"{one.config.name} and {other.config.name} differ in {', '.join(apart)}. "
+            "Train them alike, or name --runs."
+        )
+
+
+def _substance(config: RunConfig) -> dict[str, Any]:
+    """What the runs of a comparison share. Overrides show in the values themselves."""
+    names = ("dataset_sha256", "preset", "seed")
+    return {name: getattr(config, name) for name in names} | flat(config.train)

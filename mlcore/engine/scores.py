@@ -31,6 +31,14 @@ def development_scores(
         that the attack could not change.
     """
 
+    def logits_of(branch: Branch, attack: Attacker | None = None) -> Tensor:
+        # Not more images at once than fitted into memory in training.
+        size = learner.batch_size
+        logits = predict(
+            learner.network, images, branch=branch, batch_size=size, perturb=attack
+        )
+        return world.gather(logits)
+
     def scores(logits: Tensor) -> dict[str, Any]:
         return {
             "loss": loss_of(logits, labels),
@@ -39,12 +47,12 @@ def development_scores(
 
     def under_attack(attacked: Branch, scored: Branch) -> dict[str, Any]:
         attack = Attacker(learner.network, config.train.attack, attacked)
-        logits = predict(learner.network, images, branch=scored, perturb=attack)
+        logits = logits_of(scored, attack)
         zero_gradients = world.gather(attack.zero_gradients.cpu().view(1)).sum()
         return {
             "attacked": attacked,
             "scored": scored,
-            **scores(world.gather(logits)),
+            **scores(logits),
             "zero_gradients": int(zero_gradients),
         }
 
@@ -52,6 +60,6 @@ def development_scores(
         ("adv", "std") if learner.objective.dual else ("std",)
     )
     with full_precision(learner.network):
-        clean = world.gather(predict(learner.network, images, branch="std"))
+        clean = logits_of("std")
         robust = [under_attack(one, other) for one in branches for other in branches]
     return {**scores(clean), "robust": robust}

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 import torchvision
 from torch import Tensor
+from torch._dynamo.exc import TorchDynamoException
 
 from mlcore.datasets.table import ImageTable
 from mlcore.engine.augment import augment
@@ -27,7 +28,13 @@ from mlcore.engine.batches import (
     load_images,
 )
 from mlcore.engine.batchnorm import Branch
-from mlcore.engine.checkpoint import load_state, read_weights, save_state, save_weights
+from mlcore.engine.checkpoint import (
+    BEST,
+    BEST_ROBUST,
+    read_weights,
+    save_state,
+    save_weights,
+)
 from mlcore.engine.config import EngineError, RunConfig, to_dict
 from mlcore.engine.distributed import ALONE, World
 from mlcore.engine.learner import Learner, Levers
@@ -36,6 +43,7 @@ from mlcore.engine.networks import (
     build_network,
     load_resnet_weights,
     wants_bfloat16,
+    why_not_compiled,
 )
 from mlcore.engine.objectives import find_objective
 from mlcore.engine.predict import Attacker, loss_of, predict
@@ -45,18 +53,15 @@ from mlcore.engine.progress import (
     OnEvent,
     Progress,
     check_finite,
+    check_weights,
     ignore,
 )
+from mlcore.engine.resume import state_on_disk
 from mlcore.engine.rows import training_rows
 from mlcore.engine.runs import check_startable, occupied, read_json
 from mlcore.engine.schedule import learning_rate
 from mlcore.engine.scores import development_scores
-from mlcore.files import (
-    atomic_file,
-    remove_unfinished_files,
-    sha256_file,
-    write_json,
-)
+from mlcore.files import atomic_file, sha256_file, write_json
 
 
 @dataclass(frozen=True)
@@ -120,8 +125,28 @@ def train(
     Raises:
         EngineError: the run is unfinished and `resume` is not set; another process
             trains it; the data do not suffice; the loss is no longer finite; the GPU's
-            memory is exhausted.
+            memory is exhausted; the network cannot be compiled here.
     """
+    try:
+        return _train(table, run_folder, config, execution, on_event, resume=resume)
+    except torch.OutOfMemoryError as error:
+        raise _out_of_memory(config) from error
+    except TorchDynamoException as error:
+        if isinstance(getattr(error, "inner_exception", None), torch.OutOfMemoryError):
+            raise _out_of_memory(config) from error
+        why = why_not_compiled(error)
+        raise EngineError(f"The network {why}. Leave --compile out.") from error
+
+
+def _train(
+    table: ImageTable,
+    run_folder: Path,
+    config: RunConfig,
+    execution: Execution,
+    on_event: OnEvent,
+    *,
+    resume: bool,
+) -> dict[str, Any]:
     world = execution.world
     finished = run_folder / "result.json"
     if world.from_main(finished.exists):
@@ -132,19 +157,20 @@ def train(
     with ExitStack() as until_the_end:
         world.from_main(lambda: until_the_end.enter_context(occupied(run_folder)))
         progress = _begin(training)
-        try:
-            # `benchmark`: the fastest convolution is measured once per shape.
-            with torch.backends.cudnn.flags(enabled=True, benchmark=True):
-                while not progress.ended(config):
-                    row = _train_epoch(training, progress)
-                    row |= _development_losses(training, row["epoch"])
-                    _close_epoch(training, progress, row)
-        except torch.OutOfMemoryError as error:
-            smaller = max(4, config.train.batch_size // 2)
-            raise EngineError(
-                f"The GPU's memory does not suffice. Try --set batch_size={smaller}."
-            ) from error
+        # `benchmark`: the fastest convolution is measured once per shape.
+        with torch.backends.cudnn.flags(enabled=True, benchmark=True):
+            while not progress.ended(config):
+                row = _train_epoch(training, progress)
+                row |= _development_losses(training, row["epoch"])
+                _close_epoch(training, progress, row)
         return _finish(training, progress)
+
+
+def _out_of_memory(config: RunConfig) -> EngineError:
+    smaller = max(4, config.train.batch_size // 2)
+    return EngineError(
+        f"The GPU's memory does not suffice. Try --set batch_size={smaller}."
+    )
 
 
 def _train_epoch(training: _Training, progress: Progress) -> Event:
@@ -157,14 +183,14 @@ def _train_epoch(training: _Training, progress: Progress) -> Event:
     )
     meter = Meter(config, progress, len(order), images.device, training.on_event)
     saved = time.monotonic()
-    for step in range(progress.step, len(order)):
+    own = map(world.share_of, order[progress.step :])
+    for step, (pixels, labels) in enumerate(images.in_order(own), progress.step):
         place = (epoch, step, world.rank)
-        pixels, labels = images.batch(world.share_of(order[step]))
         drawn = generator_for(config.seed, "augment", *place)
-        pixels = augment(pixels, settings.augment, drawn)
+        changed = augment(pixels, settings.augment, drawn)
         share = (epoch - 1 + step / len(order)) / settings.epochs
         left = training.learner.step(
-            pixels,
+            changed,
             labels,
             learning_rate(settings.optimiser, epoch - 1, share),
             lambda purpose, place=place: generator_for(  # type: ignore[misc]
@@ -173,14 +199,22 @@ def _train_epoch(training: _Training, progress: Progress) -> Event:
         )
         meter.count(left, len(order[step]))
         if time.monotonic() - saved >= training.execution.checkpoint_seconds:
-            progress.step, progress.sums = step + 1, meter.sums.tolist()
+            check_weights(training.learner, config, epoch)
+            progress.step, progress.sums = step + 1, meter.finite_sums()
             _save(training, progress)
             saved = time.monotonic()
-    return meter.row()
+    row = meter.row()
+    check_weights(training.learner, config, epoch)
+    return row
 
 
 def _development_losses(training: _Training, epoch: int) -> Event:
-    """Clean loss, and in some epochs the loss under attack (else null)."""
+    """Clean loss, and in some epochs the loss under attack (else null).
+
+    They choose the best weights and are computed as the training computes: in bfloat16
+    and compiled if it is. The scores of the result (`development_scores`) are computed
+    in float32, so that the loss of the same weights differs there in its last digits.
+    """
     config, labels = training.config, training.development_labels
     losses: Event = {"dev_loss": None, "robust_dev_loss": None}
     losses["dev_loss"] = loss_of(_development_logits(training, "std"), labels)
@@ -204,6 +238,7 @@ def _development_logits(
         learner.network,
         training.development,
         branch=branch,
+        batch_size=learner.batch_size,
         perturb=attack,
         forward=learner.forward,
     )
@@ -216,11 +251,11 @@ def _close_epoch(training: _Training, progress: Progress, row: Event) -> None:
     progress.history.append(row)
     if row["dev_loss"] < progress.best_loss:
         progress.best_loss, progress.best_epoch = row["dev_loss"], progress.epoch
-        _save_best(training, "best.safetensors", progress.epoch)
+        _save_best(training, BEST, progress.epoch, progress.best_loss)
     robust = row["robust_dev_loss"]
     if robust is not None and robust < progress.best_robust_loss:
         progress.best_robust_loss, progress.best_robust_epoch = robust, progress.epoch
-        _save_best(training, "best_robust.safetensors", progress.epoch)
+        _save_best(training, BEST_ROBUST, progress.epoch, robust)
     if training.execution.world.main:
         # Whole each time, and before the checkpoint that will not repeat the epoch:
         # after a kill and a resume none is there twice, by half or not at all.
@@ -232,9 +267,9 @@ def _close_epoch(training: _Training, progress: Progress, row: Event) -> None:
     training.on_event(row)
 
 
-def _save_best(training: _Training, name: str, epoch: int) -> None:
+def _save_best(training: _Training, name: str, epoch: int, loss: float) -> None:
     if training.execution.world.main:
-        about = {"config": to_dict(training.config), "epoch": epoch}
+        about = {"config": to_dict(training.config), "epoch": epoch, "loss": loss}
         save_weights(training.folder / name, training.learner.network, about)
 
 
@@ -253,7 +288,7 @@ def _finish(training: _Training, progress: Progress) -> dict[str, Any]:
     """Score the selected weights on the development images and write the result."""
     config, execution = training.config, training.execution
     network, world = training.learner.network, execution.world
-    best = training.folder / "best.safetensors"
+    best = training.folder / BEST
     network.load_state_dict(world.from_main(lambda: read_weights(best)))
     # A checkpoint after an epoch's last step leaves the resumed one nothing to time.
     speeds = [row["images_per_second"] for row in progress.history]
@@ -344,15 +379,9 @@ def _load_initial(network: GreyResNet, config: RunConfig, execution: Execution) 
 def _begin(training: _Training) -> Progress:
     """A new run's folder, or the state of an unfinished run brought back."""
     folder, config = training.folder, training.config
-
-    def state_on_disk() -> tuple[dict[str, Any] | None, list[str]]:
-        remove_unfinished_files(folder)
-        if (folder / "config.json").exists():
-            return load_state(folder, to_dict(config))
-        write_json(folder / "config.json", to_dict(config))
-        return None, []
-
-    state, problems = training.execution.world.from_main(state_on_disk)
+    state, problems = training.execution.world.from_main(
+        lambda: state_on_disk(folder, config)
+    )
     for message in problems:
         training.on_event({"event": "warning", "message": message})
     if state is None:

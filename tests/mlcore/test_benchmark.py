@@ -2,7 +2,7 @@ import io
 import json
 
 import pytest
-from django.core.management import call_command
+from django.core.management import call_command, execute_from_command_line
 from django.core.management.base import CommandError
 
 from mlcore.engine.bench import main
@@ -33,3 +33,22 @@ def test_a_bad_argument_ends_in_one_line():
         call_command("benchmark", "--device=cpu", "--size=8")
     assert caught.value.returncode == 2
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "option"),
+    [
+        (["benchmark", "--size=x"], "--size"),
+        (["train_models", "toy", "--seed=x"], "--seed"),
+    ],
+)
+def test_an_argument_of_the_wrong_type_ends_in_one_line(capsys, arguments, option):
+    with pytest.raises(SystemExit) as caught:
+        execute_from_command_line(["manage.py", *arguments])
+    assert caught.value.code == 2
+    assert capsys.readouterr().err == f"argument {option}: invalid int value: 'x'\n"
+
+
+def test_from_code_an_argument_of_the_wrong_type_is_a_command_error():
+    with pytest.raises(CommandError, match="argument --size: invalid int value"):
+        call_command("benchmark", "--size=x")

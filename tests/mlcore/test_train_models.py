@@ -10,7 +10,7 @@ import pytest
 import torch
 from django.core.management import call_command
 from django.core.management.base import CommandError
-from django.db import OperationalError
+from django.db import InterfaceError, OperationalError
 from django.db.models import QuerySet
 from django.urls import reverse
 
@@ -142,26 +142,45 @@ def test_a_full_disk_is_told_in_one_line(table, monkeypatch):
     stop_in_epoch(monkeypatch, 2, OSError(28, "No space left on device"))
     with pytest.raises(CommandError) as caught:
         run("toy", variants=["standard"])
-    assert (
-        str(caught.value)
-        == "The training failed: No space left on device (a run folder)."
+    row = TrainingRun.objects.get()
+    assert str(caught.value) == (
+        f"The training failed: No space left on device ({row.folder}). "
+        "Free some space, then go on with --resume."
     )
-    assert TrainingRun.objects.get().status == "failed"
+    assert row.status == "failed"
 
 
+@pytest.mark.parametrize("kind", [OperationalError, InterfaceError])
 def test_a_database_that_does_not_answer_ends_no_training(
-    table, data_folder, monkeypatch, caplog
+    table, data_folder, monkeypatch, caplog, kind
 ):
     def locked(_self, **_options):
-        raise OperationalError("database is locked")
+        raise kind("database is locked")
 
     monkeypatch.setattr(TrainingRun, "save", locked)
-    monkeypatch.setattr("mlcore.recorder._begin", lambda *_: TrainingRun())
     lines = run("toy", variants=["standard"])
     assert any("is finished. AUC on dev:" in line for line in lines)
     (folder,) = (data_folder / "runs" / "toy").iterdir()
     assert (folder / "result.json").exists()
-    assert "is out of date: database is locked" in caplog.text
+    assert f"{folder} is out of date: database is locked" in caplog.text
+    assert not TrainingRun.objects.exists()
+
+
+def test_a_row_is_whole_as_soon_as_the_database_answers(table, monkeypatch):
+    real, asked = TrainingRun.save, []
+
+    def locked_at_first(self, **options):
+        asked.append(self.status)
+        if len(asked) <= 2:  # the start and the first epoch
+            raise OperationalError("database is locked")
+        real(self, **options)
+
+    monkeypatch.setattr(TrainingRun, "save", locked_at_first)
+    run("toy", variants=["standard"])
+    row = TrainingRun.objects.get()
+    assert (row.status, row.epoch, row.epochs) == ("finished", 2, 2)
+    assert (row.dataset, row.variant) == ("toy", "standard")
+    assert row.started_at < row.finished_at
 
 
 def test_the_database_is_asked_before_the_work(table, monkeypatch, data_folder):

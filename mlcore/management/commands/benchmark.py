@@ -4,6 +4,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from mlcore.engine.arguments import complain_in_one_line
 from mlcore.engine.bench import add_arguments, benchmark
 from mlcore.engine.config import EngineError
 
@@ -12,6 +13,8 @@ class Command(BaseCommand):
     help = "Measure training and saliency, each lever off and on, beside a plain loop."
 
     def add_arguments(self, parser: CommandParser) -> None:
+        if parser.called_from_command_line:
+            complain_in_one_line(parser)
         add_arguments(parser)
 
     def handle(self, **options: Any) -> None:

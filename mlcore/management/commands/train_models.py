@@ -7,6 +7,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from mlcore.datasets.table import open_table
+from mlcore.engine.arguments import complain_in_one_line
 from mlcore.engine.config import to_dict
 from mlcore.engine.distributed import joined
 from mlcore.engine.jobs import FAILURES, Job, add_arguments, carry_out, explain, plan
@@ -22,6 +23,8 @@ class Command(BaseCommand):
     help = "Train the variants of the classifier on a data set."
 
     def add_arguments(self, parser: CommandParser) -> None:
+        if parser.called_from_command_line:
+            complain_in_one_line(parser)
         parser.add_argument("dataset", help="name of a data set, or its folder")
         add_arguments(parser)
 

@@ -63,6 +63,27 @@ def test_the_jitter_is_torchvisions(generator):
         torch.testing.assert_close(fast[i], twin)
 
 
+def test_the_jitter_is_that_of_the_padded_image_within_its_border(generator):
+    images = torch.rand(3, 1, 20, 28, generator=generator)
+    brightness, contrast = torch.tensor([[0.7, 1.3, 1.0], [0.7, 1.3, 1.2]])
+    factors = (each.view(-1, 1, 1, 1) for each in (brightness, contrast))
+    fast = jittered(images, *factors, covered=20 * 28 / (26 * 34))
+    for i, image in enumerate(images):
+        twin = slow.adjust_brightness(slow.pad(image, [3]), float(brightness[i]))
+        twin = slow.adjust_contrast(twin, float(contrast[i]))
+        torch.testing.assert_close(fast[i], twin[:, 3:-3, 3:-3])
+
+
+def test_contrast_turns_about_the_mean_of_the_padded_image(generator):
+    """A white image: its contrast is one about a mean below 1, which shows."""
+    config = AugmentConfig(pad=0.25, contrast=0.3)
+    changed = augment(torch.ones(200, 1, 16, 8), config, generator)
+    # The mean is 16 * 8 / (24 * 12); where the image is, it darkens to at least this.
+    mean = 4 / 9
+    lowest = changed.amax(dim=(1, 2, 3)).min()
+    assert float(lowest) == pytest.approx(mean + 0.7 * (1 - mean), abs=0.01)
+
+
 @pytest.mark.parametrize("preset", ["paper", "code"])
 def test_images_change_each_in_its_own_way_within_the_box(generator, preset):
     config = PRESETS[preset].augment
@@ -72,6 +93,36 @@ def test_images_change_each_in_its_own_way_within_the_box(generator, preset):
     assert changed.min() >= 0
     assert changed.max() <= 1
     assert all(not torch.equal(changed[0], other) for other in changed[1:])
+
+
+def test_parameters_sent_in_one_message_are_those_drawn(generator):
+    """The slow twin: every parameter on its own, in the order of drawing."""
+    config = dataclasses.replace(PRESETS["code"].augment, pad=0.0)
+    images = torch.rand(5, 1, 16, 24, generator=generator)
+    state = generator.get_state()
+    fast = augment(images, config, generator)
+    generator.set_state(state)
+    chance = torch.rand(10, 5, generator=generator)
+    signed = 2 * chance - 1
+    size = torch.tensor([24, 16])
+    matrices = sampling_matrices(
+        mirrored=chance[0] < config.flip,
+        angle=signed[1] * config.rotate,
+        shear=signed[2] * config.shear,
+        scale=config.scale_min + chance[3] * (config.scale_max - config.scale_min),
+        shift=signed[4:6].T * config.translate * size,
+        size=size,
+    )
+    brightness, contrast = (
+        (1 + draw * spread).view(-1, 1, 1, 1)
+        for draw, spread in zip(
+            signed[8:], (config.brightness, config.contrast), strict=True
+        )
+    )
+    twin = jittered(images, brightness, contrast)
+    grid = torch.nn.functional.affine_grid(matrices, [5, 1, 16, 24], False)
+    twin = torch.nn.functional.grid_sample(twin, grid, align_corners=False)
+    assert torch.equal(fast, twin)
 
 
 def test_the_same_generator_gives_the_same_change():

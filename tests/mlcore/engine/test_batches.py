@@ -1,7 +1,11 @@
+import dataclasses
+import queue
+import threading
+
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mlcore.engine.batches import (
@@ -32,6 +36,64 @@ def test_batches_run_through_all_rows_in_order(table, cpu):
     assert [len(pixels) for pixels, _ in batches] == [10, 10, 4]
     labels = torch.cat([labels for _, labels in batches])
     torch.testing.assert_close(labels, images.labels, equal_nan=True)
+
+
+@given(
+    order=st.lists(
+        st.lists(st.integers(0, 23), min_size=1, max_size=5).map(torch.tensor),
+        max_size=5,
+    )
+)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_batches_read_ahead_are_those_read_one_by_one(table, cpu, order):
+    images = load_images(table, table.split_indices("train"), cpu)
+    before = threading.active_count()
+    ahead = list(images.in_order(order))
+    assert threading.active_count() == before
+    for (pixels, labels), positions in zip(ahead, order, strict=True):
+        twin, known = images.batch(positions)
+        assert torch.equal(pixels, twin)
+        torch.testing.assert_close(labels, known, rtol=0, atol=0, equal_nan=True)
+
+
+def test_while_a_batch_is_used_the_next_one_is_read_and_no_further(table, cpu):
+    class Watched:
+        """A memory map that tells what is asked of it."""
+
+        def __getitem__(self, rows):
+            asked.put(len(rows))
+            return table.images[rows]
+
+    asked = queue.Queue()
+    images = load_images(table, table.split_indices("train"), cpu)
+    images = dataclasses.replace(images, pixels=Watched())
+    batches = images.in_order(torch.arange(6).split([1, 2, 3]))
+    next(batches)
+    assert [asked.get(timeout=60) for _ in range(2)] == [1, 2]
+    before = threading.active_count()
+    batches.close()
+    assert threading.active_count() == before - 1
+    assert asked.empty()
+
+
+def test_what_goes_wrong_in_reading_ahead_is_raised(table, cpu):
+    images = load_images(table, table.split_indices("train"), cpu)
+    batches = images.in_order([torch.tensor([0]), torch.tensor([10**6])])
+    before = threading.active_count()
+    next(batches)
+    with pytest.raises(IndexError):
+        next(batches)
+    assert threading.active_count() == before
+
+
+def test_images_that_are_resident_need_no_reading(table, cpu):
+    """As on a GPU that they fit on."""
+    rows = table.split_indices("train")
+    mapped = load_images(table, rows, cpu)
+    resident = dataclasses.replace(mapped, pixels=torch.from_numpy(table.images[rows]))
+    for one, other in zip(resident.batches(10), mapped.batches(10), strict=True):
+        assert torch.equal(one[0], other[0])
+        torch.testing.assert_close(one[1], other[1], equal_nan=True)
 
 
 @given(count=st.integers(2, 300), size=st.integers(4, 64), seed=st.integers(0, 9))

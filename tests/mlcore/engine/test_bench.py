@@ -4,14 +4,18 @@ import platform
 import subprocess
 import sys
 from functools import partial
+from itertools import islice
 
 import pytest
 import torch
 
-from mlcore.engine import bench_rows, learner
+from mlcore.engine import bench_data, bench_rows, learner
+from mlcore.engine.augment import augment
 from mlcore.engine.bench import benchmark, main
+from mlcore.engine.bench_data import BATCHES, augmented_batches
 from mlcore.engine.bench_rows import RUNGS, SUBJECTS, PeakMemory, empty_row
-from mlcore.engine.config import EngineError
+from mlcore.engine.config import PRESETS, EngineError
+from mlcore.engine.objectives import VARIANTS
 from mlcore.engine.roofline import measure_ceilings
 
 TINY = {
@@ -78,7 +82,7 @@ def test_every_variant_has_a_row_per_lever_with_a_number_or_a_reason(tmp_path):
     assert best["images_per_second"] == max(
         row["images_per_second"]
         for row in rows.values()
-        if row["variant"] == "dual_bn" and row["bfloat16"]
+        if row["variant"] == "dual_bn" and row["bfloat16"] and row["row"] != "with_data"
     )
 
 
@@ -86,8 +90,37 @@ def test_every_variant_has_a_row_per_lever_with_a_number_or_a_reason(tmp_path):
 def test_all_rows_of_a_variant_begin_with_the_same_loss(tmp_path):
     _, rows = measured(tmp_path, only=["single_bn", "dual_bn"])
     for variant in ("single_bn", "dual_bn"):
-        losses = [row["loss"] for row in rows.values() if row["variant"] == variant]
-        assert losses == pytest.approx([losses[0]] * len(RUNGS), rel=0.02)
+        losses = {rung: rows[variant, rung]["loss"] for rung in RUNGS}
+        assert losses.pop("with_data") is None  # other images
+        first = losses["reference"]
+        assert losses == pytest.approx(dict.fromkeys(losses, first), rel=0.02)
+
+
+def test_with_data_each_step_takes_other_images_and_augments_them(monkeypatch):
+    seen = []
+
+    def watched(images, config, generator):
+        seen.append((images, config))
+        return augment(images, config, generator)
+
+    monkeypatch.setattr(bench_data, "augment", watched)
+    pixels, labels = torch.zeros(4, 1, 32, 32), torch.arange(8.0).view(4, 2)
+    batches = augmented_batches(pixels, labels, PRESETS["paper"].augment)
+    taken = list(islice(batches, 2 * BATCHES))
+    assert {images.shape for images, _ in taken} == {pixels.shape}
+    assert {known.shape for _, known in taken} == {labels.shape}
+    assert {config for _, config in seen} == {PRESETS["paper"].augment}
+    # Twice through all images; within an epoch none comes twice.
+    for epoch in (seen[:BATCHES], seen[BATCHES:]):
+        each = torch.cat([images for images, _ in epoch])
+        assert len(each.unique(dim=0)) == BATCHES * len(pixels)
+
+
+def test_with_data_every_variant_has_a_row_and_saliency_a_reason(tmp_path):
+    _, rows = measured(tmp_path, only=["with_data"])
+    for subject in VARIANTS:
+        assert rows[subject, "with_data"]["images_per_second"] > 0
+    assert rows["saliency", "with_data"]["note"] == "nothing is augmented for a map"
 
 
 def test_the_report_begins_with_how_and_on_what_it_was_measured(tmp_path):

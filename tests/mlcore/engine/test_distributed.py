@@ -4,11 +4,13 @@ import math
 import os
 import shutil
 import socket
+from contextlib import nullcontext
 
 import pytest
 import torch
 from torch import multiprocessing
 
+from mlcore.engine import distributed as module
 from mlcore.engine.batches import generator_for
 from mlcore.engine.config import EngineError, preset, with_overrides
 from mlcore.engine.distributed import ALONE, World, joined
@@ -20,6 +22,7 @@ from mlcore.engine.runs import configure
 from mlcore.engine.train import Execution, train
 from tests.mlcore.toy import QUICK, write_toy_table
 
+MASTER = ("MASTER_ADDR", "MASTER_PORT")
 STEPS, RATE, SIZE = 3, 1e-3, 2
 CONFIG = with_overrides(
     preset("paper"),
@@ -210,6 +213,54 @@ def test_a_process_alone_asks_nobody(monkeypatch):
         assert world.from_main(lambda: 3) == 3
         model = torch.nn.Linear(1, 1)
         assert world.wrap(model) is model
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"WORLD_SIZE": "4"},
+        {"WORLD_SIZE": "4", "RANK": "1"},
+        {"WORLD_SIZE": "four"},
+        {"WORLD_SIZE": ""},
+        {"RANK": "0", "LOCAL_RANK": "0"},
+        # torchrun --nproc-per-node=1
+        {"WORLD_SIZE": "1", **dict.fromkeys(("RANK", "LOCAL_RANK", *MASTER), "0")},
+    ],
+    ids=str,
+)
+def test_what_a_scheduler_sets_makes_no_world(monkeypatch, told):
+    for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE", *MASTER):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in told.items():
+        monkeypatch.setenv(name, value)
+    with joined("cpu") as (world, _):
+        assert world == ALONE
+
+
+@pytest.mark.parametrize("failing", [True, False])
+def test_the_group_is_destroyed_only_after_success(monkeypatch, failing):
+    calls = []
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    for name in ("RANK", "LOCAL_RANK", *MASTER):
+        monkeypatch.setenv(name, "1")
+
+    class Store:
+        def add(self, name, count):
+            calls.append(name)
+            return count
+
+    monkeypatch.setattr(
+        module, "rendezvous", lambda *_, **__: iter([(Store(), 1, SIZE)])
+    )
+    monkeypatch.setattr(module.distributed, "init_process_group", lambda *_, **__: None)
+    monkeypatch.setattr(
+        module.distributed, "destroy_process_group", lambda: calls.append("destroyed")
+    )
+    problem = pytest.raises(EngineError, match="mine") if failing else nullcontext()
+    with problem, joined("cpu"):
+        if failing:
+            raise EngineError("mine")
+    assert calls == (["failures"] if failing else ["destroyed"])
 
 
 def test_parts_of_a_batch_cover_it_once():

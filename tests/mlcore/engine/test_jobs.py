@@ -85,14 +85,18 @@ def test_a_run_that_another_process_trains_is_refused(table, tmp_path, more):
         plan(table, tmp_path, options(*more), ALONE)
 
 
+FREE = " Free some space, then go on with --resume."
+
+
 @pytest.mark.parametrize(
     ("error", "line", "status"),
     [
         (EngineError("No."), "No.", 2),
         (TableError("No table."), "No table.", 2),
-        (OSError(28, "Full", "a/b"), "The training failed: Full (a/b).", 1),
-        (OSError(28, "Full"), "The training failed: Full (a run folder).", 1),
-        (OSError("odd"), "The training failed: odd (a run folder).", 1),
+        (OSError(13, "Denied", "a/b"), "The training failed: Denied (a/b).", 1),
+        (OSError(28, "Full", "a/b"), f"The training failed: Full (a/b).{FREE}", 1),
+        (OSError(27, "Too large"), f"The training failed: Too large.{FREE}", 1),
+        (OSError("odd"), "The training failed: odd.", 1),
         (KeyboardInterrupt(), "Interrupted; --resume goes on from there.", 1),
     ],
 )

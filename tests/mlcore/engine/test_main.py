@@ -27,6 +27,7 @@ def arguments(table, out, *more, variants=("standard",)):
 def python(*words, **options):
     """Run to the end in a process of its own, as on one core."""
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    environment |= options.pop("env", {})
     return subprocess.run(
         [sys.executable, *words],
         cwd=ROOT,
@@ -117,11 +118,22 @@ def test_a_place_that_cannot_be_written_is_one_line_and_status_1(run, tmp_path):
     assert line.startswith("The training failed: Not a directory (")
 
 
-def test_wrong_arguments_end_with_the_usage(capsys):
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["train", "--out=runs"], "the following arguments are required: --table"),
+        (
+            ["train", "--table=t", "--out=runs", "--seed=x"],
+            "argument --seed: invalid int value: 'x'",
+        ),
+        ([], "the following arguments are required: COMMAND"),
+    ],
+)
+def test_wrong_arguments_end_with_one_line(capsys, words, message):
     with pytest.raises(SystemExit) as caught:
-        command.main(["train", "--out=runs"])
+        command.main(words)
     assert caught.value.code == 2
-    assert "the following arguments are required: --table" in capsys.readouterr().err
+    assert capsys.readouterr().err == f"{message}\n"
 
 
 @pytest.mark.slow
@@ -136,6 +148,19 @@ def test_a_reader_of_the_output_may_go_away(table, tmp_path):
         process.stdout.close()  # as head does, only sooner
         said = process.stderr.read()
     assert (process.returncode, said) == (1, "")
+
+
+@pytest.mark.slow
+def test_without_a_compiler_compile_is_refused_in_one_line(table, tmp_path):
+    asked = arguments(table, tmp_path / "runs", "--compile", *ONE_EPOCH)
+    # Nothing that was compiled before is to be found either.
+    without = {"CXX": "no-such-compiler", "TORCHINDUCTOR_CACHE_DIR": str(tmp_path)}
+    done = python(*ENGINE, *asked, env=without)
+    assert (done.returncode, done.stderr) == (
+        2,
+        "The network cannot be compiled: no working C++ compiler. "
+        "Leave --compile out.\n",
+    )
 
 
 @pytest.mark.slow

@@ -88,7 +88,11 @@ def test_a_variant_without_a_finished_run_is_named(root, table):
     ("more", "options", "message"),
     [
         ((), {"seed": 2}, r"differ in seed \(1 and 2\)"),
-        (("epochs=9",), {}, "differ in overrides"),
+        (
+            ("epochs=9", "attack.eps=0.5"),
+            {},
+            r"differ in attack\.eps \(0\.03 and 0\.5\), epochs \(2 and 9\)\. Train",
+        ),
     ],
 )
 def test_runs_that_were_not_trained_alike_are_refused(

@@ -304,15 +304,6 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_the_checkpoint(
     assert not (tmp_path / "run" / "result.json").exists()
 
 
-def test_a_full_gpu_is_told_with_what_to_change(table, tmp_path, cpu, monkeypatch):
-    def exhausted(*_):
-        raise torch.OutOfMemoryError
-
-    monkeypatch.setattr(engine, "_train_epoch", exhausted)
-    with pytest.raises(EngineError, match="Try --set batch_size=4"):
-        train(table, tmp_path / "run", quick(table), Execution(cpu))
-
-
 @pytest.mark.parametrize(("every", "expected"), [(0, []), (1, [1, 2, 3]), (2, [2, 3])])
 def test_the_loss_under_attack_is_taken_as_often_as_configured(
     table, tmp_path, cpu, every, expected
@@ -356,6 +347,36 @@ def test_an_empty_split_is_refused(table, tmp_path, cpu, split):
     with pytest.raises(EngineError, match=f"toy has 0 images in {split}"):
         train(without(table, split), tmp_path / "run", quick(table), Execution(cpu))
     assert not (tmp_path / "run").exists()
+
+
+def test_a_single_training_image_is_refused_in_its_own_words(table, tmp_path, cpu):
+    first = int(table.split_indices("train")[0])
+    splits = tuple(
+        "test" if each == "train" and row != first else each
+        for row, each in enumerate(table.splits)
+    )
+    single = dataclasses.replace(table, columns={**table.columns, "split": splits})
+    config = quick(table, fraction=0.01)  # no larger one would help
+    with pytest.raises(EngineError) as caught:
+        train(single, tmp_path / "run", config, Execution(cpu))
+    message = "toy has 1 image in train; training needs at least 2."
+    assert str(caught.value) == message
+
+
+def test_too_small_a_fraction_is_refused_with_what_to_change(table, tmp_path, cpu):
+    patients = tuple(map(str, range(len(table.splits))))
+    columns = {**table.columns, "patient_id": patients}
+    with pytest.raises(EngineError) as caught:
+        train(
+            dataclasses.replace(table, columns=columns),
+            tmp_path / "run",
+            quick(table, fraction=0.01),
+            Execution(cpu),
+        )
+    assert str(caught.value) == (
+        "toy has 1 image in train at --fraction 0.01; training needs at least 2. "
+        "Raise --fraction."
+    )
 
 
 def relabelled(table, split, column, value):
