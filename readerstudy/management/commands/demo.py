@@ -216,8 +216,8 @@ class Command(BaseCommand):
 
     def _tell(self, address: str, logins: Mapping[str, str]) -> None:
         self._step("Ready")
-        page = _data() / "reports" / f"evaluation-{DATASET}" / "report.html"
-        self.stdout.write(f"  Evaluation: {page}")
+        report = _data() / "reports" / f"evaluation-{DATASET}" / "report.html"
+        self.stdout.write(f"  Evaluation: {report}")
         self.stdout.write(
             f"  With robustness, loss surfaces and CKA (minutes on a CPU): manage.py "
             f"evaluate_models {DATASET} --eps-max 0.06 --attack-images 50"
