@@ -50,7 +50,7 @@ def data_size(
 
     Returns:
         Rows with fraction, images (trained on), n, n_pos, the area and, over the
-        redraws of the test cases, its sd and 95 % limits lo and hi; None with a
+        redraws of the test cases, its mean, sd and 95 % limits lo and hi; None with a
         `reason` where a class is missing. Empty unless a variant was trained on
         several fractions: there is nothing to compare.
     """
@@ -71,7 +71,8 @@ def data_size(
         )
         for column, finding in enumerate(cases.findings):
             found = discriminate(cases.scores[:, 0, column], cases.labels[:, column])
-            spread = percentile_interval(drawn.auc[:, 0, column])
+            draws = drawn.auc[:, 0, column]
+            spread = percentile_interval(draws)
             defined = found.auc is not None
             rows.append(
                 {
@@ -83,6 +84,7 @@ def data_size(
                     "n": found.n,
                     "n_pos": found.n_pos,
                     "auc": found.auc,
+                    "mean": float(np.nanmean(draws)) if defined else None,
                     "sd": spread.sd if defined else None,
                     "lo": spread.low if defined else None,
                     "hi": spread.high if defined else None,

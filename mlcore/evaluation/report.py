@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -163,8 +164,11 @@ def write_report(
 def write_evaluation(folder: Path, tables: Tables, run: Mapping[str, Any]) -> None:
     """Write the tables, each a list of rows, and how they came about.
 
-    `evaluation.json` is written last: where it lies, its tables lie beside it.
+    `evaluation.json` is written after the tables: where it lies, they lie beside it.
+    Then the tables of an earlier evaluation that this one does not have go: beside
+    these they would pass for theirs.
     """
+    before = _tables_of(folder / "evaluation.json")
     for name, rows in tables.items():
         columns = list(dict.fromkeys(column for row in rows for column in row))
         text = io.StringIO(newline="")
@@ -174,6 +178,17 @@ def write_evaluation(folder: Path, tables: Tables, run: Mapping[str, Any]) -> No
         with atomic_file(folder / f"{name}.csv") as file:
             file.write(text.getvalue().encode())
     write_json(folder / "evaluation.json", {**tables, "run": run})
+    for name in before - set(tables):
+        (folder / f"{name}.csv").unlink(missing_ok=True)
+
+
+def _tables_of(path: Path) -> set[str]:
+    """Names of the tables that an evaluation holds; none if it cannot be read."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return set()
+    return {name for name, rows in content.items() if isinstance(rows, list)}
 
 
 def evaluation_page(

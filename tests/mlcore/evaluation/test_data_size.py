@@ -69,6 +69,7 @@ def test_each_fraction_has_its_area_and_spread(toy, folders, cpu):
         assert row["auc"] == pytest.approx(expected)
         assert row["lo"] <= row["auc"] <= row["hi"]
         assert 0 < row["sd"] < 0.5
+        assert row["mean"] == pytest.approx(row["auc"], abs=row["sd"])
         assert row["run"] == folder.name
     assert not np.allclose([row["auc"] for row in rows[:2]], [rows[-1]["auc"]] * 2)
 

@@ -256,3 +256,18 @@ def test_intervals_of_few_patients_are_warned_of(patients, warned):
     }
     text = " ".join(limits({"label_distribution": [row]}))
     assert (f"test images of chest come from {patients} patients" in text) is warned
+
+
+def test_tables_of_an_earlier_evaluation_go(tmp_path):
+    rows = [{"finding": "Nodule", "value": 0.5}]
+    write_evaluation(tmp_path, {"cka": rows, "robustness": rows}, {"seed": 1})
+    (tmp_path / "notes.csv").write_text("somebody's own")
+    write_evaluation(tmp_path, {"robustness": rows}, {"seed": 2})
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "evaluation.json",
+        "notes.csv",
+        "robustness.csv",
+    ]
+    (tmp_path / "evaluation.json").write_text("{")
+    write_evaluation(tmp_path, {"cka": rows}, {"seed": 3})
+    assert (tmp_path / "robustness.csv").exists()  # nobody knows whose it is
