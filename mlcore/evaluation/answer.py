@@ -41,6 +41,11 @@ def _pointing(tables: Tables) -> list[str]:
         ]
     known = [row for row in rows if row["value"] is not None and row["lo"] is not None]
     if not known:
+        if any(row["value"] is not None for row in rows):
+            return [
+                "The place of a finding is known on the images of one patient only: "
+                "too few for an interval, so whether the maps point there stays open."
+            ]
         return ["No map could be judged: all are undefined (see the reasons below)."]
     arms = arms_of(rows)
     findings = distinct(known, "finding")

@@ -106,7 +106,7 @@ def test_the_answer_counts_findings_where_there_are_several():
         ({}, "was not measured"),
         ({"localization": []}, "has a mask or box"),
         ({"localization": [pointing(None, None, None)]}, "all are undefined"),
-        ({"localization": [pointing(0.2, None, None, n=1)]}, "all are undefined"),
+        ({"localization": [pointing(0.2, None, None, n=1)]}, "too few for an interval"),
         ({"localization": [pointing(0.1, 0.05, 0.2)]}, "No variant's maps point"),
         (
             {"classifier_metrics": [report_rows.undefined_metrics_row()]},
