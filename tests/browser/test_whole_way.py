@@ -31,8 +31,8 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 DATASET = "chestxray14"
 STUDY = "Chest maps"
 VARIANTS = ("standard", "single_bn", "dual_bn")
-# Of the sample's fourteen, those that enough of its images show to be learnt.
-CLASSES = ("Atelectasis", "Infiltration", "Pleural Effusion", "Pneumonia")
+# No training image of the sample shows a hernia, so it cannot be learnt.
+CLASSES = tuple(name for name in chestxray14.CLASSES if name != "Hernia")
 CASES = 12
 MAPS = CASES * len(VARIANTS)
 SEED = 10  # draws two of the radiographs that are there in full size
