@@ -286,3 +286,16 @@ def test_a_report_that_cannot_be_written_is_one_line(runs, tmp_path):
     assert str(tmp_path / "file") in said
     assert status == 1
     assert (tmp_path / "file").read_text() == "in the way"
+
+
+def test_a_full_gpu_is_one_line(runs, monkeypatch, data_folder):
+    def exhausted(*_, **__):
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(
+        "mlcore.management.commands.evaluate_models.evaluate", exhausted
+    )
+    said, status = refused()
+    assert "--device cpu" in said
+    assert status == 1
+    assert not (data_folder / "reports").exists()

@@ -84,6 +84,10 @@ class Command(BaseCommand):
         except OSError as error:  # such as a full disk
             reason = f"{error.strerror or error} ({error.filename or options['out']})"
             raise CommandError(f"The evaluation was not written: {reason}.") from error
+        except torch.OutOfMemoryError as error:
+            raise CommandError(
+                "The GPU's memory does not suffice. Without it: --device cpu, slower."
+            ) from error
         except KeyboardInterrupt:
             raise CommandError("Interrupted; no evaluation was written.") from None
 
