@@ -11,10 +11,12 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from mlcore.datasets.decode import read_image
+from mlcore.datasets.decode import read_grey
+from mlcore.datasets.record import GreyImage, ImageRecord
 from mlcore.datasets.source import (
     Source,
     chosen_classes,
@@ -24,7 +26,7 @@ from mlcore.datasets.source import (
     source_digest,
 )
 from mlcore.datasets.splits import SHARES, assign_splits
-from mlcore.datasets.table import Box, ImageRecord, TableError, check_patients
+from mlcore.datasets.table import Box, TableError, check_patients
 
 # Official name to ours: CheXpert's names where both sets know a finding.
 FINDINGS: Mapping[str, str] = {
@@ -122,6 +124,13 @@ def read_chestxray14(
         ),
         notes=_notes(listed, held, entries, boxes),
     )
+
+
+def read_part(
+    path: Path, _part: tuple[int, ...], _options: Mapping[str, Any]
+) -> GreyImage:
+    """Decode one image of a table of this format, see `display`."""
+    return read_grey(path)
 
 
 def _entry_list(root: Path) -> Path:
@@ -279,8 +288,9 @@ def _record(
         patient_id=entry.patient_id,
         split=splits[entry.file],
         labels=_labels(entry, classes),
-        pixels=partial(read_image, root / entry.path),
+        read=partial(read_part, root / entry.path, (), {}),
         source_path=entry.path,
+        files=(entry.path,),
         view=entry.view,
         age=entry.age,
         sex=entry.sex,

@@ -1,23 +1,18 @@
-"""Decode image files at full depth, bring them to the table's size, many at a time.
+"""Decode image files at full depth.
 
-Files are PNG, JPEG or TIFF with one image of 8 or 16 bits a channel; colour becomes
-grey (ITU-R 601 luma, as Pillow does it), an alpha channel is dropped.
+PNG, JPEG and TIFF files hold one image of 8 or 16 bits a channel; colour becomes grey
+(ITU-R 601 luma, as Pillow does it), an alpha channel is dropped.
 """
 
 import struct
 import warnings
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from mlcore.datasets.table import ImageRecord, Mask, Pixels, TableError
-from mlcore.datasets.write import TableImage
+from mlcore.datasets.record import GreyImage, Pixels
+from mlcore.datasets.table import Mask, TableError
 
 FORMATS = ("PNG", "JPEG", "TIFF")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
@@ -37,9 +32,6 @@ _DAMAGED = (
     TypeError,
     struct.error,
 )
-
-_Item = TypeVar("_Item")
-_Result = TypeVar("_Result")
 
 
 def read_image(path: Path) -> Pixels:
@@ -75,6 +67,15 @@ def read_image(path: Path) -> Pixels:
         raise TableError(f"{path} does not decode: {error}") from error
 
 
+def read_grey(path: Path) -> GreyImage:
+    """Decode the file at `path` as an image without a window of its own.
+
+    Raises:
+        TableError: as `read_image`.
+    """
+    return GreyImage(pixels=read_image(path))
+
+
 def _grey(image: Image.Image, path: Path) -> Pixels:
     if image.mode.startswith("I;16"):
         return np.asarray(image).astype(np.uint16)
@@ -100,91 +101,3 @@ def read_mask(path: Path) -> Mask:
         raise TableError(f"The mask {path} is empty.")
     inside: Mask = pixels > pixels.max() / 2
     return inside
-
-
-def to_uint8(pixels: Pixels, size: int) -> NDArray[np.uint8]:
-    """Bring an image to uint8 (size, size).
-
-    Both sides are resized, so a rectangle becomes a square, as in the paper. The filter
-    is Pillow's bilinear one, which averages over all source pixels when it shrinks (the
-    authors' `torchvision` resize uses the same). 16-bit images are first scaled from
-    their own minimum and maximum to 0..255, since scanners leave most of the 16 bits
-    unused; a constant image becomes 0. 8-bit images keep their values.
-    """
-    if pixels.dtype == np.uint8:
-        if pixels.shape == (size, size):
-            return pixels.astype(np.uint8)
-        image = Image.fromarray(pixels)
-        return np.asarray(image.resize((size, size), Image.Resampling.BILINEAR))
-    low, high = float(pixels.min()), float(pixels.max())
-    scale = 255 / (high - low) if high > low else 0.0
-    image = Image.fromarray((pixels.astype(np.float32) - low) * np.float32(scale))
-    resized = np.asarray(image.resize((size, size), Image.Resampling.BILINEAR))
-    grey: NDArray[np.uint8] = np.clip(np.rint(resized), 0, 255).astype(np.uint8)
-    return grey
-
-
-def mask_to_size(mask: Mask, size: int) -> Mask:
-    """Bring a mask to bool (size, size): the pixels of which at least half is inside.
-
-    A lesion too small for that keeps the pixels it covers most.
-    """
-    if mask.shape == (size, size):
-        return mask
-    image = Image.fromarray(mask.astype(np.float32))
-    share = np.asarray(image.resize((size, size), Image.Resampling.BOX))
-    return (share > 0) & (share >= min(0.5, float(share.max())))
-
-
-def prepare(record: ImageRecord, size: int) -> TableImage:
-    """Decode one record and bring its image and masks to `size`."""
-    pixels = record.pixels()
-    height, width = pixels.shape
-    masks = {}
-    for finding, source in record.masks.items():
-        mask = source() if callable(source) else source
-        if mask.shape != pixels.shape:
-            raise TableError(
-                f"{record.image_id}: the mask of {finding} is {mask.shape[1]} x "
-                f"{mask.shape[0]} pixels, the image {width} x {height}."
-            )
-        masks[finding] = mask_to_size(mask, size)
-    return TableImage(
-        record=record,
-        pixels=to_uint8(pixels, size),
-        width=width,
-        height=height,
-        masks=masks,
-    )
-
-
-def prepared(
-    records: Iterable[ImageRecord], size: int, workers: int
-) -> Iterator[TableImage]:
-    """Decode `records` in `workers` threads, in their order.
-
-    Threads suffice because Pillow releases the interpreter lock while it decodes and
-    resizes. At most two images a worker are ahead of the consumer, so memory does not
-    grow with the number of records.
-    """
-    return map_ahead(lambda record: prepare(record, size), records, workers)
-
-
-def map_ahead(
-    function: Callable[[_Item], _Result], items: Iterable[_Item], workers: int
-) -> Iterator[_Result]:
-    """`map(function, items)` in threads, in order, at most 2 x `workers` items ahead.
-
-    The first exception ends it; calls that have not begun are dropped then.
-    """
-    pool = ThreadPoolExecutor(workers)
-    waiting: deque[Future[_Result]] = deque()
-    try:
-        for item in items:
-            waiting.append(pool.submit(function, item))
-            if len(waiting) >= 2 * workers:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:
-        pool.shutdown(cancel_futures=True)

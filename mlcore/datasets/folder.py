@@ -18,10 +18,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from mlcore.datasets.decode import read_image, read_mask
+from mlcore.datasets.decode import read_grey, read_mask
+from mlcore.datasets.record import GreyImage, ImageRecord
 from mlcore.datasets.source import (
     CsvRow,
     Source,
@@ -33,7 +35,7 @@ from mlcore.datasets.source import (
     source_digest,
 )
 from mlcore.datasets.splits import assign_splits
-from mlcore.datasets.table import SPLITS, ImageRecord, TableError, check_patients
+from mlcore.datasets.table import SPLITS, TableError, check_patients
 
 LABELS = "labels.csv"
 META_COLUMNS = ("file", "patient_id", "split", "view", "age", "sex", "mask")
@@ -110,6 +112,13 @@ def read_folder(
         digest=source_digest(options, [path], root, files),
         notes=(f"columns not used: {', '.join(sorted(unused))}",) if unused else (),
     )
+
+
+def read_part(
+    path: Path, _part: tuple[int, ...], _options: Mapping[str, Any]
+) -> GreyImage:
+    """Decode one image of a table of this format, see `display`."""
+    return read_grey(path)
 
 
 def _columns(
@@ -238,8 +247,9 @@ def _record(root: Path, row: _Row, split: str) -> ImageRecord:
         patient_id=row.patient_id,
         split=split,
         labels=row.labels,
-        pixels=partial(read_image, root / row.file),
+        read=partial(read_part, root / row.file, (), {}),
         source_path=row.file,
+        files=(row.file, *row.masks.values()),
         view=row.view,
         age=row.age,
         sex=row.sex,

@@ -3,15 +3,17 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from mlcore.datasets.chestxray14 import read_chestxray14
-from mlcore.datasets.decode import prepared
 from mlcore.datasets.folder import read_folder
+from mlcore.datasets.prepare import prepared
 from mlcore.datasets.source import Source
 from mlcore.datasets.table import ImageTable, TableError
 from mlcore.datasets.write import TableDescription, TableImage, same_import, write_table
 from mlcore.files import canonical_json, sha256_bytes, sha256_file
 
+OnError = Literal["stop", "skip"]
 Reader = Callable[[Path, "ImportOptions"], Source]
 
 
@@ -26,7 +28,14 @@ class ImportOptions:
         classes: the findings wanted, in this order.
         ignore_columns: columns of a folder's `labels.csv` that are no findings.
         modality: of a folder's images.
+        uncertain: what CheXpert's -1 becomes: `paper`, `ignore`, `zeros` or `ones`.
+        test_list: file with the names of ChestX-ray14 images that are `test`.
+        split_by: what is kept in one split, `exam` or (leaky) `slice`.
+        window: centre and width of the default window, in rescaled values (HU).
+        negatives: patches without a nodule for each one with a nodule.
         images: how many phantoms.
+        marker: the finding that a phantom's letter in the corner goes with.
+        on_error: whether one bad file stops the import or is left out of it.
     """
 
     root: Path | None = None
@@ -35,7 +44,14 @@ class ImportOptions:
     classes: tuple[str, ...] | None = None
     ignore_columns: tuple[str, ...] | None = None
     modality: str | None = None
+    uncertain: str | None = None
+    test_list: Path | None = None
+    split_by: str | None = None
+    window: tuple[float, float] | None = None
+    negatives: float | None = None
     images: int | None = None
+    marker: str | None = None
+    on_error: OnError = "stop"
 
 
 def read_source(format: str, options: ImportOptions) -> Source:
@@ -85,6 +101,7 @@ def import_source(
         source_format=source.format,
         source_root=str(source.root or ""),
         source_digest=sha256_bytes(canonical_json(digest)),
+        options=source.options,
         label_policy=source.label_policy,
         notes=source.notes,
     )
@@ -139,5 +156,11 @@ _SOME_TAKE = {
     "classes": "--classes",
     "ignore_columns": "--ignore-columns",
     "modality": "--modality",
+    "uncertain": "--uncertain",
+    "test_list": "--test-list",
+    "split_by": "--split-by",
+    "window": "--window",
+    "negatives": "--negatives",
     "images": "--images",
+    "marker": "--marker",
 }

@@ -10,13 +10,14 @@ is at the right of the image, as radiographs are viewed.
 The masks are the exact projections of what was planted. Nothing here is a real patient.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mlcore.datasets.table import ImageRecord
+from mlcore.datasets.record import GreyImage, ImageRecord
 
 CLASSES = ("Cardiomegaly", "Nodule")
 SPLIT_SHARES = {"train": 0.7, "dev": 0.1, "test": 0.2}
@@ -298,7 +299,7 @@ def phantom_records(count: int, size: int, seed: int) -> Iterator[ImageRecord]:
             split=splits[number],
             labels=tuple(float(name in patient.findings) for name in CLASSES),
             source_path=f"seed-{seed}/{number:06d}",
-            pixels=_developer(patient, size, rng),
+            read=partial(_exposed, patient, size, rng),
             masks=masks(patient, size),
         )
 
@@ -321,11 +322,8 @@ def _patient(seed: int, number: int) -> tuple[Patient, np.random.Generator]:
     return draw_patient(rng, findings), rng
 
 
-def _developer(
-    patient: Patient, size: int, rng: np.random.Generator
-) -> Callable[[], NDArray[np.uint8]]:
-    """Bind the loop's values: the image is made when the writer asks for it."""
-    return lambda: radiograph(patient, size, rng)
+def _exposed(patient: Patient, size: int, rng: np.random.Generator) -> GreyImage:
+    return GreyImage(pixels=radiograph(patient, size, rng))
 
 
 def _splits(count: int, seed: int) -> list[str]:

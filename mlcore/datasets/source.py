@@ -3,11 +3,12 @@
 import csv
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Literal
 
-from mlcore.datasets.table import ImageRecord, TableError
+from mlcore.datasets.record import ImageRecord
+from mlcore.datasets.table import TableError, split_address
 from mlcore.files import canonical_json, sha256_bytes, sha256_file
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
@@ -24,6 +25,9 @@ class Source:
         records: the images, in the table's order; read once.
         count: number of records.
         digest: stands for the source's content and the options of the import.
+        options: of the import, as JSON values; `display` reads cases by them too.
+        decoded_in: `threads` where decoding releases the interpreter lock (Pillow),
+            else `processes`.
     """
 
     format: str
@@ -34,6 +38,8 @@ class Source:
     records: Iterable[ImageRecord]
     count: int
     digest: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    decoded_in: Literal["threads", "processes"] = "threads"
     notes: tuple[str, ...] = ()
 
 
@@ -95,8 +101,11 @@ def relative_path(root: Path, text: str) -> str:
     """`text` as a normalised path below `root`, with forward slashes.
 
     Raises:
-        TableError: it is empty, absolute, or leaves `root`, be it by a link.
+        TableError: it is empty, absolute, or leaves `root`, be it by a link; or its end
+            reads as a part of a file (`table.split_address`).
     """
+    if split_address(text)[1]:
+        raise TableError(f'"{text}" ends like a part of a file; rename the file.')
     path = PurePosixPath(text.replace("\\", "/"))
     outside = path.is_absolute() or ".." in path.parts or ":" in text[:2]
     if not path.parts or outside or not _inside(root, path):

@@ -16,8 +16,9 @@ machines where neither Django nor Pillow is installed.
 
 import csv
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -37,14 +38,18 @@ REQUIRED_COLUMNS = (
     "width",
     "height",
 )
-OPTIONAL_COLUMNS = ("view", "age", "sex")
+# Spacing is the height and the width of a pixel of the source image.
+OPTIONAL_COLUMNS = ("view", "age", "sex", "row_spacing_mm", "column_spacing_mm")
 BOX_COLUMNS = ("image_id", "finding", "x", "y", "w", "h")
 MASK_COLUMNS = ("image_id", "finding", "index")
 # Hashing pixels takes minutes on a large table; `verify_table` does it on request.
 PIXEL_FILES = ("images.npy", "masks.npy")
 
-Pixels = NDArray[np.uint8] | NDArray[np.uint16]
 Mask = NDArray[np.bool_]
+
+
+# `volumes/17.mhd#20,30,40` is a part of the file `volumes/17.mhd`.
+_ADDRESS = re.compile(r"(.+)#([0-9]+(?:,[0-9]+)*)", re.DOTALL)
 
 
 class TableError(ValueError):
@@ -63,38 +68,6 @@ class Box:
     y: float
     w: float
     h: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImageRecord:
-    """One image as an importer found it, before it is decoded.
-
-    Attributes:
-        image_id: unique in the table.
-        patient_id: images of one patient share a split.
-        split: `train`, `dev` or `test`.
-        source_path: where the file lies below the source's folder, with forward
-            slashes; empty if there is no file.
-        labels: one value per class of the table, in its order: 1, 0 or NaN.
-        pixels: returns the grey image, uint8 or uint16 (H, W), at full depth and
-            size. It is called once, in any thread.
-        view, age, sex: as the source gives them (age in years).
-        boxes: of findings that are classes of the table.
-        masks: by finding, a bool array (H, W) of the image's own size, or a callable
-            that returns one.
-    """
-
-    image_id: str
-    patient_id: str
-    split: str
-    labels: tuple[float, ...]
-    pixels: Callable[[], Pixels]
-    source_path: str = ""
-    view: str = ""
-    age: int | None = None
-    sex: str = ""
-    boxes: tuple[Box, ...] = ()
-    masks: Mapping[str, Mask | Callable[[], Mask]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -130,6 +103,7 @@ class ImageTable:
         source_format: the importer that made it, or empty.
         source_root: folder of the sources on the machine of the import, or empty.
         source_digest: stands for the source and the options of the import, or empty.
+        options: of the import, those that tell how an image is read among them.
         counts: by split: images, patients, and positive and unknown labels by class.
         sha256: stands for the table's content; the same on every machine.
     """
@@ -145,6 +119,7 @@ class ImageTable:
     source_format: str
     source_root: str
     source_digest: str
+    options: Mapping[str, Any]
     counts: Mapping[str, Any]
     sha256: str
 
@@ -183,7 +158,7 @@ class ImageTable:
         None if the image was never a file or the import's folder is not known. The
         file need not exist.
         """
-        relative = self.source_paths[index]
+        relative = split_address(self.source_paths[index])[0]
         base = root or (Path(self.source_root) if self.source_root else None)
         if not relative or base is None:
             return None
@@ -257,6 +232,7 @@ def open_table(folder: Path) -> ImageTable:
         source_format=str(info.get("source_format", "")),
         source_root=info["source_root"],
         source_digest=str(info.get("source_digest", "")),
+        options=dict(info.get("options", {})),
         counts=info["counts"],
         sha256=info["sha256"],
     )
@@ -277,6 +253,18 @@ def content_sha256(info: Mapping[str, Any]) -> str:
     """
     keys = ("schema_version", "modality", "classes", "image_size", "files")
     return sha256_bytes(canonical_json({key: info[key] for key in keys}))
+
+
+def split_address(source_path: str) -> tuple[str, tuple[int, ...]]:
+    """The file of a `source_path`, and the numbers that name a part of it.
+
+    >>> split_address("volumes/17.mhd#20,30,40")
+    ('volumes/17.mhd', (20, 30, 40))
+    """
+    match = _ADDRESS.fullmatch(source_path)
+    if match is None:
+        return source_path, ()
+    return match[1], tuple(int(number) for number in match[2].split(","))
 
 
 def check_patients(patient_ids: Sequence[str], splits: Sequence[str]) -> None:

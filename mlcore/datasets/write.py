@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mlcore.datasets.record import ImageRecord
 from mlcore.datasets.table import (
     BOX_COLUMNS,
     MASK_COLUMNS,
@@ -18,7 +19,7 @@ from mlcore.datasets.table import (
     REQUIRED_COLUMNS,
     SCHEMA_VERSION,
     SPLITS,
-    ImageRecord,
+    Box,
     ImageTable,
     Mask,
     TableError,
@@ -27,7 +28,7 @@ from mlcore.datasets.table import (
 )
 from mlcore.files import atomic_folder, sha256_file, write_json
 
-_WriteRow = Callable[[Sequence[str | int]], object]
+_WriteRow = Callable[[Sequence[str | int | float]], object]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +44,7 @@ class TableDescription:
         source_root: folder of the source files on this machine, or empty.
         source_digest: stands for the source and the options; equal digests mean that
             a new import would write the same table.
+        options: of the import, as JSON values.
         label_policy: how the source's labels became 1, 0 and NaN.
         notes: what the importer has to say about the source.
     """
@@ -54,6 +56,7 @@ class TableDescription:
     source_format: str = ""
     source_root: str = ""
     source_digest: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
     label_policy: str = ""
     notes: tuple[str, ...] = ()
 
@@ -66,6 +69,9 @@ class TableImage:
         record: what the importer found.
         pixels: uint8 (S, S).
         width, height: of the source image, in its own pixels.
+        view: projection, from the record or from the file, or empty.
+        pixel_spacing_mm: height and width of a pixel of the source image, if known.
+        boxes: as fractions of width and height.
         masks: by finding, bool (S, S).
     """
 
@@ -73,6 +79,9 @@ class TableImage:
     pixels: NDArray[np.uint8]
     width: int
     height: int
+    view: str = ""
+    pixel_spacing_mm: tuple[float, float] | None = None
+    boxes: tuple[Box, ...] = ()
     masks: Mapping[str, Mask] = field(default_factory=dict)
 
 
@@ -153,7 +162,7 @@ def _append(
     arrays["images"].append(image.pixels)
     arrays["labels"].append(np.array(record.labels, dtype="<f4"))
     rows["table"](_table_row(image))
-    for box in record.boxes:
+    for box in image.boxes:
         numbers = (f"{value:.6f}" for value in (box.x, box.y, box.w, box.h))
         rows["boxes"]((record.image_id, box.finding, *numbers))
     for finding, mask in image.masks.items():
@@ -161,8 +170,8 @@ def _append(
         arrays["masks"].append(mask.astype(np.uint8))
 
 
-def _table_row(image: TableImage) -> tuple[str | int, ...]:
-    record = image.record
+def _table_row(image: TableImage) -> tuple[str | int | float, ...]:
+    record, spacing = image.record, image.pixel_spacing_mm or ("", "")
     return (
         record.image_id,
         record.patient_id,
@@ -170,9 +179,10 @@ def _table_row(image: TableImage) -> tuple[str | int, ...]:
         record.source_path,
         image.width,
         image.height,
-        record.view,
+        image.view,
         "" if record.age is None else record.age,
         record.sex,
+        *spacing,
     )
 
 
@@ -216,7 +226,7 @@ class _Ledger:
                 f"{record.image_id}: needs {len(self._classes)} labels of 1, 0 or NaN, "
                 f"not {record.labels}."
             )
-        for finding in (*image.masks, *(box.finding for box in record.boxes)):
+        for finding in (*image.masks, *(box.finding for box in image.boxes)):
             if finding not in self._classes:
                 raise TableError(f'{record.image_id}: "{finding}" is not a class.')
         row = SPLITS.index(record.split)
@@ -332,6 +342,7 @@ def _write_dataset_json(
         "source_format": description.source_format,
         "source_root": description.source_root,
         "source_digest": description.source_digest,
+        "options": dict(description.options),
         "label_policy": description.label_policy,
         "notes": list(description.notes),
         "files": {path.name: sha256_file(path) for path in sorted(folder.iterdir())},

@@ -11,7 +11,8 @@ from django.db import OperationalError
 from django.db.models import QuerySet
 from django.urls import reverse
 
-from mlcore.datasets import decode
+from mlcore.datasets import prepare
+from mlcore.datasets.record import GreyImage
 from mlcore.datasets.table import verify_table
 from mlcore.management.locate import table_folder, tables_root
 from mlcore.models import Dataset
@@ -46,7 +47,9 @@ def test_a_folder_becomes_a_data_set_by_name(scans):
     table = verify_table(table_folder("scans"))
     assert (table.name, table.modality, table.image_size) == ("scans", "ct", 16)
     assert table.source_file(3) == scans / "3.png"
-    expected = [decode.to_uint8(grey(number, 24), 16) for number in range(10)]
+    expected = [
+        prepare.to_uint8(GreyImage(pixels=grey(number, 24)), 16) for number in range(10)
+    ]
     np.testing.assert_array_equal(table.images, expected)
     counts = {split: table.splits.count(split) for split in ("train", "dev", "test")}
     told = ", ".join(f"{count} {split}" for split, count in counts.items())
@@ -78,7 +81,7 @@ def test_the_same_import_again_changes_nothing_and_says_so(scans, monkeypatch):
         raise AssertionError("an image was decoded")
 
     with monkeypatch.context() as patch:
-        patch.setattr(decode, "prepare", never)
+        patch.setattr(prepare, "prepare", never)
         (line,) = run("folder", scans, name="scans", image_size=16)
 
     assert "has not changed" in line
@@ -189,7 +192,7 @@ def test_an_interrupted_import_leaves_the_old_table(scans, monkeypatch):
     def interrupted(record, size):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(decode, "prepare", interrupted)
+    monkeypatch.setattr(prepare, "prepare", interrupted)
     with pytest.raises(CommandError, match="Interrupted; scans is as it was"):
         run("folder", scans, name="scans", image_size=12)
     assert contents(tables_root()) == before

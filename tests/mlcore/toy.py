@@ -1,11 +1,13 @@
 """A tiny image table whose findings a network can learn in seconds."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from mlcore.datasets.table import ImageRecord, ImageTable
+from mlcore.datasets.record import GreyImage, ImageRecord
+from mlcore.datasets.table import ImageTable
 from mlcore.datasets.write import TableDescription, TableImage, write_table
 
 SIZE = 32
@@ -55,12 +57,13 @@ def write_toy_table(
             split=split,
             source_path=file if sources else "",
             labels=tuple(labels),
-            pixels=lambda pixels=pixels: pixels,
+            read=partial(GreyImage, pixels=pixels),
         )
         records.append(
             TableImage(record=record, pixels=pixels, width=SIZE, height=SIZE)
         )
     about = TableDescription(
+        source_format="folder",
         name=name,
         modality="xray",
         classes=CLASSES,

@@ -40,7 +40,29 @@ class Command(BaseCommand):
         add("--classes", **some, help="the findings to import; default all")
         add("--ignore-columns", **some, help="columns that are no findings (folder)")
         add("--modality", choices=["xray", "ct", "mri", "other"], help="(folder)")
+        add(
+            "--uncertain",
+            choices=["paper", "ignore", "zeros", "ones"],
+            help="what -1 becomes: as in the paper (1, Consolidation 0), not known, 0, "
+            "1 (chexpert)",
+        )
+        add("--test-list", type=Path, help="file of test images (chestxray14)")
+        add(
+            "--split-by",
+            choices=["exam", "slice"],
+            help="exam (default); slice is the paper's, and leaky: slices of one knee "
+            "then lie in training and test (kneemri)",
+        )
+        add(
+            "--window",
+            nargs=2,
+            type=float,
+            metavar=("CENTER", "WIDTH"),
+            help="of grey levels, in HU for CT (folder, luna16)",
+        )
+        add("--negatives", type=float, help="per nodule; default 1 (luna16)")
         add("--images", type=_from(1), help="how many; default 1200 (phantom)")
+        add("--marker", metavar="FINDING", help="a shortcut: a letter that goes with")
         add("--verify", action="store_true", help="only check the data set's hashes")
 
     def handle(self, **options: Any) -> str:
@@ -113,7 +135,13 @@ def _import_options(options: dict[str, Any]) -> ImportOptions:
         classes=None if classes is None else tuple(classes),
         ignore_columns=None if ignored is None else tuple(ignored),
         modality=options["modality"],
+        uncertain=options["uncertain"],
+        test_list=options["test_list"],
+        split_by=options["split_by"],
+        window=None if options["window"] is None else tuple(options["window"]),
+        negatives=options["negatives"],
         images=options["images"],
+        marker=options["marker"],
     )
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from mlcore.datasets.table import ImageRecord
+from mlcore.datasets.record import GreyImage, ImageRecord
 from mlcore.datasets.write import TableDescription, TableImage
 
 SIZE = 8
@@ -31,18 +31,20 @@ def record(number: int, **changes) -> ImageRecord:
         "patient_id": f"patient-{patient}",
         "split": ("train", "dev", "test")[patient % 3],
         "labels": (float(number % 2), NAN if number % 3 == 0 else 0.0),
-        "pixels": lambda: grey(number),
+        "read": lambda: GreyImage(pixels=grey(number)),
         "source_path": f"images/{number}.png",
     }
     return ImageRecord(**(values | changes))
 
 
-def image(number: int, pixels=None, masks=None, **changes) -> TableImage:
+def image(number: int, pixels=None, masks=None, boxes=(), **changes) -> TableImage:
     return TableImage(
         record=record(number, **changes),
         pixels=grey(number) if pixels is None else pixels,
         width=100 + number,
         height=200,
+        view=changes.get("view", ""),
+        boxes=boxes,
         masks=masks or {},
     )
 

@@ -70,7 +70,7 @@ def test_patient_age_sex_and_view_are_kept(root):
     assert (record.patient_id, record.view, record.sex) == ("1", "PA", "M")
     assert record.age == 58
     assert record.source_path == "images/00000001_001.png"
-    np.testing.assert_array_equal(record.pixels(), grey(1, 16))
+    np.testing.assert_array_equal(record.read().pixels, grey(1, 16))
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_images_are_found_in_the_twelve_numbered_folders(root):
     found = records(root)
 
     assert found["00000004_000"].source_path == "images_005/images/00000004_000.png"
-    np.testing.assert_array_equal(found["00000004_000"].pixels(), grey(4, 16))
+    np.testing.assert_array_equal(found["00000004_000"].read().pixels, grey(4, 16))
 
 
 def test_a_part_of_the_images_suffices_and_the_rest_is_counted(root):

@@ -3,10 +3,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlcore.datasets.decode import to_uint8
-from mlcore.datasets.display import MAX_SIDE, display_image, windows_of
+from mlcore.datasets.display import MAX_SIDE, display_case, windows_of
+from mlcore.datasets.prepare import to_uint8
+from mlcore.datasets.record import GreyImage
 from mlcore.datasets.table import TableError
-from tests.mlcore.datasets.making import grey, save
+from mlcore.datasets.write import write_table
+from tests.mlcore.datasets.making import description, grey, image, save
 
 SHORT = np.random.default_rng(1).integers(300, 4000, (40, 60), dtype=np.uint16)
 
@@ -17,10 +19,25 @@ def shown(values, window):
     return np.clip(ramp, 0, 1)
 
 
+def table_of(folder, seen, source_path="a.png", source_root=None):
+    """A table of one image, imported from `source_path` in `folder`."""
+    root = str(source_root or folder)
+    about = description(source_format="folder", source_root=root, image_size=len(seen))
+    return write_table(
+        folder / "table", about, [image(0, pixels=seen, source_path=source_path)]
+    )
+
+
+def display(path, pixels):
+    """The case that was imported from `path` when it held `pixels`."""
+    seen = to_uint8(GreyImage(pixels=pixels), 16)
+    return display_case(table_of(path.parent, seen, path.name), 0)
+
+
 def test_a_case_is_shown_at_the_full_size_and_depth_of_its_source(tmp_path):
     path = save(tmp_path / "a.png", SHORT)
 
-    image = display_image(path, to_uint8(SHORT, 16))
+    image = display(path, SHORT)
 
     assert image.source == "original"
     assert image.pixels.dtype == np.uint16
@@ -33,9 +50,9 @@ def test_a_case_is_shown_at_the_full_size_and_depth_of_its_source(tmp_path):
     )
 
 
-@pytest.mark.parametrize("source", ["gone.png", None])
+@pytest.mark.parametrize("source", ["gone.png", ""])
 def test_the_image_of_the_table_is_shown_when_the_source_is_gone(tmp_path, source):
-    image = display_image(source and tmp_path / source, grey(1))
+    image = display_case(table_of(tmp_path, grey(1), source), 0)
 
     assert image.source == "table"
     np.testing.assert_array_equal(image.pixels, grey(1))
@@ -45,7 +62,7 @@ def test_another_image_than_the_one_imported_is_refused(tmp_path):
     path = save(tmp_path / "a.png", np.fliplr(SHORT))
 
     with pytest.raises(TableError, match="is not the image that was imported"):
-        display_image(path, to_uint8(SHORT, 16))
+        display(path, SHORT)
 
 
 def test_a_source_that_does_not_decode_is_refused(tmp_path):
@@ -53,7 +70,7 @@ def test_a_source_that_does_not_decode_is_refused(tmp_path):
     path.write_bytes(path.read_bytes()[:300])
 
     with pytest.raises(TableError, match="does not decode"):
-        display_image(path, to_uint8(SHORT, 16))
+        display(path, SHORT)
 
 
 @pytest.mark.parametrize("depth", [np.uint8, np.uint16])
@@ -62,7 +79,7 @@ def test_a_larger_image_shrinks_to_2048_a_side_and_keeps_its_aspect(tmp_path, de
     pixels = np.tile(ramp, (300, 1))
     path = save(tmp_path / "a.png", pixels)
 
-    image = display_image(path, to_uint8(pixels, 16))
+    image = display(path, pixels)
 
     assert image.pixels.shape == (100, MAX_SIDE)
     assert image.pixels.dtype == depth
@@ -71,7 +88,7 @@ def test_a_larger_image_shrinks_to_2048_a_side_and_keeps_its_aspect(tmp_path, de
 
 
 def test_8_bits_are_shown_from_0_to_255():
-    (window,) = windows_of(grey(1))
+    (window,) = windows_of(GreyImage(pixels=grey(1)))
 
     assert (window.label, window.center, window.width) == ("full range", 128, 256)
     values = np.arange(256)
@@ -83,7 +100,7 @@ def test_8_bits_are_shown_from_0_to_255():
 def test_16_bits_are_shown_from_their_darkest_to_their_brightest(values):
     pixels = np.array([values], np.uint16)
 
-    full, central = windows_of(pixels)
+    full, central = windows_of(GreyImage(pixels=pixels))
 
     low, high = min(values), max(values)
     assert full.width >= 2
@@ -96,7 +113,7 @@ def test_16_bits_are_shown_from_their_darkest_to_their_brightest(values):
 def test_the_narrower_window_leaves_out_a_hundredth_at_either_end():
     pixels = np.arange(1000, dtype=np.uint16).reshape(10, 100)
 
-    narrow = windows_of(pixels)[1]
+    narrow = windows_of(GreyImage(pixels=pixels))[1]
 
     grades = shown(pixels.ravel().astype(float), narrow)
     assert (np.sum(grades == 0), np.sum(grades == 1)) == (11, 11)

@@ -45,7 +45,7 @@ def test_labels_files_and_patients_are_read(root):
     np.testing.assert_array_equal(
         [record.labels for record in records], [(1, 0), (0, NAN), (1, 1), (0, 0)]
     )
-    np.testing.assert_array_equal(records[1].pixels(), grey(1))
+    np.testing.assert_array_equal(records[1].read().pixels, grey(1))
     assert {record.split for record in records} == {"train", "dev", "test"}
 
 
@@ -250,7 +250,9 @@ def test_the_real_nodules_are_read_with_their_masks(shared_data):
     assert len(records) == 160
     for record in records:
         assert set(record.masks) == ({"Nodule"} if record.labels == (1,) else set())
-    assert records[0].masks["Nodule"]().shape == records[0].pixels().shape == (64, 64)
+    assert (
+        records[0].masks["Nodule"]().shape == records[0].read().pixels.shape == (64, 64)
+    )
     assert {record.split for record in records} == {"train", "dev", "test"}
 
 

@@ -177,11 +177,11 @@ def test_an_image_is_the_same_however_many_are_made():
     few = list(phantom_records(6, 32, seed=4))
     many = list(islice(phantom_records(500, 32, seed=4), 6))
     # Each is developed out of order: the streams do not depend on one another.
-    images = {record.image_id: record.pixels() for record in reversed(many)}
+    images = {record.image_id: record.read().pixels for record in reversed(many)}
     for one, other in zip(few, many, strict=True):
         assert (one.image_id, one.patient_id) == (other.image_id, other.patient_id)
         assert one.labels == other.labels
-        np.testing.assert_array_equal(one.pixels(), images[one.image_id])
+        np.testing.assert_array_equal(one.read().pixels, images[one.image_id])
         for name in one.masks:
             np.testing.assert_array_equal(one.masks[name], other.masks[name])
 
@@ -190,11 +190,11 @@ def test_another_seed_gives_other_images_and_splits():
     one, other = (list(phantom_records(40, 16, seed=seed)) for seed in (1, 2))
     assert [record.labels for record in one] != [record.labels for record in other]
     assert [record.split for record in one] != [record.split for record in other]
-    assert not np.array_equal(one[0].pixels(), other[0].pixels())
+    assert not np.array_equal(one[0].read().pixels, other[0].read().pixels)
 
 
 def test_the_images_differ_from_each_other_and_fill_the_grey_values():
-    images = [record.pixels() for record in phantom_records(8, 32, seed=1)]
+    images = [record.read().pixels for record in phantom_records(8, 32, seed=1)]
     assert len({image.tobytes() for image in images}) == 8
     for image in images:
         assert (image.dtype, image.shape) == (np.uint8, (32, 32))

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from mlcore.datasets.table import Box, ImageRecord, ImageTable
+from mlcore.datasets.record import GreyImage, ImageRecord
+from mlcore.datasets.table import Box, ImageTable
 from mlcore.datasets.write import TableDescription, TableImage, write_table
 from mlcore.engine.networks import build_network
 from mlcore.engine.objectives import find_objective
@@ -56,9 +57,9 @@ def write_marked_table(folder, images=IMAGES) -> ImageTable:
                 patient_id=name,
                 split=split,
                 labels=tuple(map(float, labels)),
-                pixels=lambda: np.zeros((SIZE, SIZE), np.uint8),
-                boxes=BOXES.get(name, ()),
+                read=lambda: GreyImage(pixels=np.zeros((SIZE, SIZE), np.uint8)),
             ),
+            boxes=BOXES.get(name, ()),
             pixels=rng.integers(0, 256, (SIZE, SIZE), np.uint8),
             width=SIZE,
             height=SIZE,

@@ -1,0 +1,169 @@
+"""Bring decoded images to the table's size, many at a time."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from mlcore.datasets.record import GreyImage, ImageRecord, Window
+from mlcore.datasets.table import Box, Mask, TableError
+from mlcore.datasets.write import TableImage
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+
+
+def to_uint8(image: GreyImage, size: int) -> NDArray[np.uint8]:
+    """Bring an image to uint8 (size, size), as its default window shows it.
+
+    Both sides are resized, so a rectangle becomes a square, as in the paper. The filter
+    is Pillow's bilinear one, which averages over all source pixels when it shrinks (the
+    authors' `torchvision` resize uses the same). Without a window, 16-bit images are
+    shown from their own minimum to their maximum, since scanners leave most of the 16
+    bits unused; a constant image becomes 0. 8-bit images then keep their values.
+    """
+    pixels = image.pixels
+    if pixels.dtype == np.uint8 and _plain(image):
+        if pixels.shape == (size, size):
+            return pixels.astype(np.uint8)
+        picture = Image.fromarray(pixels)
+        return np.asarray(picture.resize((size, size), Image.Resampling.BILINEAR))
+    picture = Image.fromarray(_shown(image))
+    resized = np.asarray(picture.resize((size, size), Image.Resampling.BILINEAR))
+    grey: NDArray[np.uint8] = np.clip(np.rint(resized), 0, 255).astype(np.uint8)
+    return grey
+
+
+def default_window(image: GreyImage) -> Window:
+    """The image's first window; without one, its full range, padding left out."""
+    if image.windows:
+        return image.windows[0]
+    pixels = inside(image)
+    low, high = (0, 255) if pixels.dtype == np.uint8 else (pixels.min(), pixels.max())
+    return range_window(image, "full range", float(low), float(high))
+
+
+def range_window(image: GreyImage, label: str, low: float, high: float) -> Window:
+    """The window of `image` that shows stored `low` black and stored `high` white."""
+    slope, high = image.rescale_slope, max(high, low + 1)
+    center = (low + high) / 2 * slope + image.rescale_intercept + 0.5
+    return Window(label, center=center, width=(high - low) * slope + 1)
+
+
+def inside(image: GreyImage) -> NDArray[np.uint8] | NDArray[np.uint16]:
+    """The pixels that are no padding, or all if there is nothing else."""
+    if image.padding_value is None:
+        return image.pixels
+    inside = image.pixels[image.pixels != image.padding_value]
+    return inside if inside.size else image.pixels
+
+
+def _plain(image: GreyImage) -> bool:
+    windowed = image.windows or image.inverted or image.padding_value is not None
+    return not windowed
+
+
+def _shown(image: GreyImage) -> NDArray[np.float32]:
+    """Grey levels 0..255, float32 (H, W), as the reading page shows them."""
+    window = default_window(image)
+    slope, offset = image.rescale_slope, image.rescale_intercept - window.center + 0.5
+    # In units of the window: 0 is its lower end and 1 its upper one. A window of width
+    # 1 has no slope: it is a threshold.
+    span = max(window.width - 1, 1e-6)
+    shown = image.pixels.astype(np.float32) * np.float32(slope / span)
+    shown += np.float32(offset / span + 0.5)
+    np.clip(shown, 0, 1, out=shown)
+    if image.inverted:
+        np.subtract(1, shown, out=shown)
+    shown *= 255
+    if image.padding_value is not None:
+        shown[image.pixels == image.padding_value] = 0
+    return shown
+
+
+def mask_to_size(mask: Mask, size: int) -> Mask:
+    """Bring a mask to bool (size, size): the pixels of which at least half is inside.
+
+    A lesion too small for that keeps the pixels it covers most.
+    """
+    if mask.shape == (size, size):
+        return mask
+    image = Image.fromarray(mask.astype(np.float32))
+    share = np.asarray(image.resize((size, size), Image.Resampling.BOX))
+    return (share > 0) & (share >= min(0.5, float(share.max())))
+
+
+def prepare(record: ImageRecord, size: int) -> TableImage:
+    """Decode one record and bring its image and masks to `size`."""
+    image = record.read()
+    height, width = image.pixels.shape
+    masks = {}
+    for finding, source in record.masks.items():
+        mask = source() if callable(source) else source
+        if mask.shape != image.pixels.shape:
+            raise TableError(
+                f"{record.image_id}: the mask of {finding} is {mask.shape[1]} x "
+                f"{mask.shape[0]} pixels, the image {width} x {height}."
+            )
+        masks[finding] = mask_to_size(mask, size)
+    return TableImage(
+        record=record,
+        pixels=to_uint8(image, size),
+        width=width,
+        height=height,
+        view=record.view or image.view,
+        pixel_spacing_mm=image.pixel_spacing_mm,
+        boxes=_boxes(record, width, height),
+        masks=masks,
+    )
+
+
+def _boxes(record: ImageRecord, width: int, height: int) -> tuple[Box, ...]:
+    if not record.boxes_in_pixels:
+        return record.boxes
+    for box in record.boxes:
+        if box.x + box.w > width or box.y + box.h > height:
+            raise TableError(
+                f"{record.image_id}: a box of {box.finding} leaves the image, which is "
+                f"{width} x {height} pixels."
+            )
+    return tuple(
+        Box(box.finding, box.x / width, box.y / height, box.w / width, box.h / height)
+        for box in record.boxes
+    )
+
+
+def prepared(
+    records: Iterable[ImageRecord], size: int, workers: int
+) -> Iterator[TableImage]:
+    """Decode `records` in `workers` threads, in their order.
+
+    Threads suffice because Pillow releases the interpreter lock while it decodes and
+    resizes. At most two images a worker are ahead of the consumer, so memory does not
+    grow with the number of records.
+    """
+    return map_ahead(lambda record: prepare(record, size), records, workers)
+
+
+def map_ahead(
+    function: Callable[[_Item], _Result], items: Iterable[_Item], workers: int
+) -> Iterator[_Result]:
+    """`map(function, items)` in threads, in order, at most 2 x `workers` items ahead.
+
+    The first exception ends it; calls that have not begun are dropped then.
+    """
+    pool = ThreadPoolExecutor(workers)
+    waiting: deque[Future[_Result]] = deque()
+    try:
+        for item in items:
+            waiting.append(pool.submit(function, item))
+            if len(waiting) >= 2 * workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)

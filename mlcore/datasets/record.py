@@ -1,0 +1,88 @@
+"""What importers hand on: images as they were found, and images as they decode."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlcore.datasets.table import Box, Mask
+
+Pixels = NDArray[np.uint8] | NDArray[np.uint16]
+
+
+@dataclass(frozen=True)
+class Window:
+    """A display window by DICOM PS3.3 C.11.2.1.2.1 (linear).
+
+    A value x is shown at clamp01((x - (center - 0.5)) / (width - 1) + 0.5); `center`
+    and `width` are in rescaled pixel values, `width` is at least 2.
+    """
+
+    label: str
+    center: float
+    width: float
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class GreyImage:
+    """One decoded image at full depth and size, and how its values become grey.
+
+    Attributes:
+        pixels: stored values, uint8 or uint16 (H, W). Signed values are stored with an
+            offset, which `rescale_intercept` takes back.
+        windows: presets, the first one is the default; none stands for the image's own
+            range (16 bits) or 0..255 (8 bits).
+        rescale_slope, rescale_intercept: stored value to the windows' unit.
+        inverted: whether low values are bright (DICOM MONOCHROME1).
+        padding_value: stored value of pixels outside the image, if there is one.
+        pixel_spacing_mm: height and width of a pixel, if known.
+        view: projection as the file gives it, such as PA, or empty.
+    """
+
+    pixels: Pixels
+    windows: tuple[Window, ...] = ()
+    rescale_slope: float = 1.0
+    rescale_intercept: float = 0.0
+    inverted: bool = False
+    padding_value: int | None = None
+    pixel_spacing_mm: tuple[float, float] | None = None
+    view: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageRecord:
+    """One image as an importer found it, before it is decoded.
+
+    What is callable can be pickled, for images that decode in other processes: a
+    `functools.partial` of a function of a module, no lambda.
+
+    Attributes:
+        image_id: unique in the table.
+        patient_id: images of one patient share a split.
+        split: `train`, `dev` or `test`.
+        source_path: where the image lies below the source's folder, see
+            `table.split_address`; empty if there is no file.
+        labels: one value per class of the table, in its order: 1, 0 or NaN.
+        read: decodes the image. It is called once, in any thread or process.
+        files: every file below the source's folder that is read for this image.
+        view, age, sex: as the source gives them (age in years).
+        boxes: of findings that are classes of the table.
+        boxes_in_pixels: whether boxes are in the image's own pixels, not in fractions.
+        masks: by finding, a bool array (H, W) of the image's own size, or a callable
+            that returns one.
+    """
+
+    image_id: str
+    patient_id: str
+    split: str
+    labels: tuple[float, ...]
+    read: Callable[[], GreyImage]
+    source_path: str = ""
+    files: tuple[str, ...] = ()
+    view: str = ""
+    age: int | None = None
+    sex: str = ""
+    boxes: tuple[Box, ...] = ()
+    boxes_in_pixels: bool = False
+    masks: Mapping[str, Mask | Callable[[], Mask]] = field(default_factory=dict)
