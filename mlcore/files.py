@@ -1,7 +1,9 @@
 """Atomic writes and hashes. Pure: both applications use it."""
 
+import fcntl
 import hashlib
 import json
+import logging
 import os
 import shutil
 import tempfile
@@ -15,6 +17,12 @@ _UMASK = os.umask(0)
 os.umask(_UMASK)
 
 _UNFINISHED = ".unfinished"
+
+logger = logging.getLogger(__name__)
+
+
+class OccupiedError(Exception):
+    """Another process holds the folder; see `only_process`."""
 
 
 @contextmanager
@@ -64,13 +72,18 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     try:
         temporary.chmod(0o777 & ~_UMASK)
         yield temporary
-        if path.exists():
-            _exchange(temporary, path)
-        else:
-            temporary.rename(path)
+        replace_folder(temporary, path)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
+
+
+def replace_folder(new: Path, path: Path) -> None:
+    """Make the folder `new` the folder `path`, durably; what lay at `path` goes."""
+    if path.exists():
+        _exchange(new, path)
+    else:
+        new.rename(path)
     sync_folder(path.parent)
 
 
@@ -87,6 +100,30 @@ def _exchange(new: Path, path: Path) -> None:
         raise
     finally:
         shutil.rmtree(aside)
+
+
+@contextmanager
+def only_process(folder: Path) -> Iterator[None]:
+    """Keep every other process out of `folder`, which is made if needed.
+
+    The kernel gives the folder free when this process ends, however it ends. On a
+    network file system this may hold for the processes of one machine only.
+
+    Raises:
+        OccupiedError: another process is in it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise OccupiedError(folder) from None
+        except OSError:  # a file system without locks
+            logger.info("%s cannot be locked.", folder)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def write_json(path: Path, value: Any) -> None:

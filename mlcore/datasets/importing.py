@@ -1,6 +1,7 @@
 """From any source that we can read to an image table."""
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -8,13 +9,22 @@ from typing import Literal
 from mlcore.datasets.chestxray14 import read_chestxray14
 from mlcore.datasets.folder import read_folder
 from mlcore.datasets.prepare import prepared
+from mlcore.datasets.record import TableDescription, TableImage, Unreadable
 from mlcore.datasets.source import Source
 from mlcore.datasets.table import ImageTable, TableError
-from mlcore.datasets.write import TableDescription, TableImage, same_import, write_table
+from mlcore.datasets.unfinished import open_writer
+from mlcore.datasets.write import same_import
 from mlcore.files import canonical_json, sha256_bytes, sha256_file
 
 OnError = Literal["stop", "skip"]
+Images = Iterable[TableImage | Unreadable]
+Shown = Callable[[Images, int], Images]
 Reader = Callable[[Path, "ImportOptions"], Source]
+
+# Of a source's images, with --on-error skip.
+MOST_LEFT_OUT = 0.01
+# Raised whenever the same file would become other pixels than before.
+_DECODING = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +79,21 @@ def read_source(format: str, options: ImportOptions) -> Source:
     return reader(options.root or Path(), options)
 
 
+@dataclass(frozen=True)
+class Imported:
+    """What an import came to.
+
+    Attributes:
+        table: as it lies in its folder.
+        written: False if the very same import had written it before.
+        problems: of the images that were left out, one line each.
+    """
+
+    table: ImageTable
+    written: bool
+    problems: tuple[str, ...] = ()
+
+
 def import_source(
     source: Source,
     folder: Path,
@@ -76,40 +101,96 @@ def import_source(
     name: str,
     image_size: int,
     workers: int,
-    shown: Callable[[Iterable[TableImage]], Iterable[TableImage]],
-) -> tuple[ImageTable, bool]:
+    on_error: OnError = "stop",
+    shown: Shown = lambda images, _kept: images,
+    say: Callable[[str], None] = lambda _line: None,
+) -> Imported:
     """Write `source` as the table `name` into `folder`, whole or not at all.
 
-    Args:
-        workers: threads that decode.
-        shown: passes the images through and may tell a person how far it is.
+    What an interrupted import of the same source had written is taken over.
 
-    Returns:
-        The table, and whether it was written: a table that the same import wrote
-        before is left as it is.
+    Args:
+        workers: threads or processes that decode.
+        on_error: `stop` at the first file that does not decode, or `skip` it; more
+            than one file of a hundred is an error in any case.
+        shown: passes the images through and may tell a person how far it is; its second
+            argument is how many were taken over.
+        say: told a line about what was taken over, and about each image left out.
 
     Raises:
         TableError: an image does not decode, or the images make no table.
         OSError: the disk is full or cannot be written.
     """
-    digest = {"source": source.digest, "image_size": image_size}
-    description = TableDescription(
+    digest = _digest(source, image_size, on_error)
+    earlier = same_import(folder, digest)
+    if earlier is not None:
+        return Imported(earlier, written=False)
+    description = _describe(source, name, image_size, digest)
+    with open_writer(folder, description, source.root) as writer:
+        left = writer.begin(source.records, keep_problems=on_error == "skip")
+        if writer.kept:
+            say(f"Going on after {writer.kept} images that were read before.")
+        for problem in writer.problems:
+            say(f"Left out: {problem}")
+        images = prepared(
+            left,
+            image_size,
+            root=source.root,
+            workers=workers,
+            decoded_in=source.decoded_in,
+        )
+        with closing(images):
+            for image in shown(images, writer.kept):
+                writer.add(image)
+                if isinstance(image, Unreadable):
+                    _check_on_error(image, on_error)
+                    say(f"Left out: {image.problem}")
+                    _check_share(len(writer.problems), source.count)
+        return Imported(writer.finish(), written=True, problems=tuple(writer.problems))
+
+
+def _check_on_error(image: Unreadable, on_error: OnError) -> None:
+    if on_error == "stop":
+        raise TableError(
+            f"{image.problem} Mend it and give the same command again, which goes on "
+            "from here; or add --on-error skip."
+        )
+
+
+def _check_share(problems: int, count: int) -> None:
+    if problems > MOST_LEFT_OUT * count:
+        raise TableError(
+            f"{problems} of {count} images cannot be read; no more than "
+            f"{MOST_LEFT_OUT:.0%} may be left out."
+        )
+
+
+def _digest(source: Source, image_size: int, on_error: OnError) -> str:
+    """Equal for two imports that write the same table."""
+    content = {
+        "source": source.digest,
+        "image_size": image_size,
+        "on_error": on_error,
+        "decoding": _DECODING,
+    }
+    return sha256_bytes(canonical_json(content))
+
+
+def _describe(
+    source: Source, name: str, image_size: int, digest: str
+) -> TableDescription:
+    return TableDescription(
         name=name,
         modality=source.modality,
         classes=source.classes,
         image_size=image_size,
         source_format=source.format,
         source_root=str(source.root or ""),
-        source_digest=sha256_bytes(canonical_json(digest)),
+        source_digest=digest,
         options=source.options,
         label_policy=source.label_policy,
         notes=source.notes,
     )
-    table = same_import(folder, description.source_digest)
-    if table is not None:
-        return table, False
-    images = prepared(source.records, image_size, workers)
-    return write_table(folder, description, shown(images)), True
 
 
 def _chestxray14(root: Path, options: ImportOptions) -> Source:

@@ -1,17 +1,36 @@
 """Bring decoded images to the table's size, many at a time."""
 
+import multiprocessing
+import signal
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import (
+    Executor,
+    Future,
+    ProcessPoolExecutor,
+    ThreadPoolExecutor,
+)
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Literal, NoReturn, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from mlcore.datasets.record import GreyImage, ImageRecord, Window
+from mlcore.datasets.record import (
+    GreyImage,
+    ImageRecord,
+    TableImage,
+    Unreadable,
+    Window,
+)
 from mlcore.datasets.table import Box, Mask, TableError
-from mlcore.datasets.write import TableImage
+from mlcore.files import sha256_file
+
+DecodedIn = Literal["threads", "processes"]
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -138,32 +157,103 @@ def _boxes(record: ImageRecord, width: int, height: int) -> tuple[Box, ...]:
 
 
 def prepared(
-    records: Iterable[ImageRecord], size: int, workers: int
-) -> Iterator[TableImage]:
-    """Decode `records` in `workers` threads, in their order.
+    records: Iterable[ImageRecord],
+    size: int,
+    *,
+    root: Path | None,
+    workers: int,
+    decoded_in: DecodedIn = "threads",
+) -> Generator[TableImage | Unreadable, None, None]:
+    """Decode `records` in their order, several at a time.
 
-    Threads suffice because Pillow releases the interpreter lock while it decodes and
-    resizes. At most two images a worker are ahead of the consumer, so memory does not
-    grow with the number of records.
+    Threads suffice for Pillow, which releases the interpreter lock while it decodes and
+    resizes; what does not decodes in processes. At most two images a worker are ahead
+    of the consumer, so memory does not grow with the number of records.
+
+    Args:
+        root: folder of the sources; the files of each record are hashed below it.
+        workers: how many threads or processes.
+
+    Raises:
+        TableError: a decoding process was killed, as when memory runs out.
     """
-    return map_ahead(lambda record: prepare(record, size), records, workers)
+    attempt = partial(_attempt, size=size, root=root)
+    try:
+        with _pool(workers, decoded_in) as pool:
+            yield from map_ahead(attempt, records, pool, 2 * workers)
+    except BrokenProcessPool:
+        raise TableError(
+            "A decoding process was killed; if memory ran out, give fewer --workers."
+        ) from None
+
+
+def _pool(workers: int, decoded_in: DecodedIn) -> Executor:
+    if decoded_in == "threads" or workers == 1:
+        return ThreadPoolExecutor(workers)
+    # Forking a process that has threads may lock it up, so fresh ones are started.
+    # Ctrl-C reaches all of them: the first process alone answers it.
+    return ProcessPoolExecutor(
+        workers,
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=signal.signal,
+        initargs=(signal.SIGINT, signal.SIG_IGN),
+    )
+
+
+def _attempt(
+    record: ImageRecord, *, size: int, root: Path | None
+) -> TableImage | Unreadable:
+    try:
+        image = prepare(record, size)
+        hashes = {} if root is None else _hashes(root, record.files)
+    except TableError as error:
+        # What names a folder of this machine would not be the same on another.
+        problem = str(error).replace(f"{root}/", "")
+        return Unreadable(record=_slim(record), problem=problem)
+    return replace(image, record=_slim(record), sha256=hashes)
+
+
+def _hashes(root: Path, names: Iterable[str]) -> dict[str, str]:
+    hashes = {}
+    for name in names:
+        state = (root / name).stat()
+        hashes[name] = _sha256(root / name, state.st_size, state.st_mtime_ns)
+    return hashes
+
+
+@lru_cache(maxsize=64)
+def _sha256(path: Path, _size: int, _changed: int) -> str:
+    """A volume gives many images; it is hashed once."""
+    return sha256_file(path)
+
+
+def _slim(record: ImageRecord) -> ImageRecord:
+    """The record without what decodes it, which need not travel between processes."""
+    return replace(record, read=_decoded, masks=dict.fromkeys(record.masks, _decoded))
+
+
+def _decoded() -> NoReturn:
+    raise RuntimeError("This record was decoded already.")
 
 
 def map_ahead(
-    function: Callable[[_Item], _Result], items: Iterable[_Item], workers: int
+    function: Callable[[_Item], _Result],
+    items: Iterable[_Item],
+    pool: Executor,
+    ahead: int,
 ) -> Iterator[_Result]:
-    """`map(function, items)` in threads, in order, at most 2 x `workers` items ahead.
+    """`map(function, items)` in `pool`, in order, at most `ahead` items ahead.
 
     The first exception ends it; calls that have not begun are dropped then.
     """
-    pool = ThreadPoolExecutor(workers)
     waiting: deque[Future[_Result]] = deque()
     try:
         for item in items:
             waiting.append(pool.submit(function, item))
-            if len(waiting) >= 2 * workers:
+            if len(waiting) >= ahead:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
     finally:
-        pool.shutdown(cancel_futures=True)
+        for future in waiting:
+            future.cancel()

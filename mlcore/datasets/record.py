@@ -1,7 +1,8 @@
-"""What importers hand on: images as they were found, and images as they decode."""
+"""What importers hand on: a table's description, images as found and as decoded."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,3 +87,67 @@ class ImageRecord:
     boxes: tuple[Box, ...] = ()
     boxes_in_pixels: bool = False
     masks: Mapping[str, Mask | Callable[[], Mask]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableDescription:
+    """What a table is, besides its images.
+
+    Attributes:
+        name: of the data set.
+        modality: such as `xray`, `ct`, `mri`.
+        classes: names of the findings, in the order of the records' labels.
+        image_size: pixels a side.
+        source_format: the importer that read the source.
+        source_root: folder of the source files on this machine, or empty.
+        source_digest: stands for the source and the options; equal digests mean that
+            a new import would write the same table.
+        options: of the import, as JSON values.
+        label_policy: how the source's labels became 1, 0 and NaN.
+        notes: what the importer has to say about the source.
+    """
+
+    name: str
+    modality: str
+    classes: tuple[str, ...]
+    image_size: int
+    source_format: str = ""
+    source_root: str = ""
+    source_digest: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    label_policy: str = ""
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableImage:
+    """A record with its pixels at the table's size.
+
+    Attributes:
+        record: what the importer found.
+        pixels: uint8 (S, S).
+        width, height: of the source image, in its own pixels.
+        view: projection, from the record or from the file, or empty.
+        pixel_spacing_mm: height and width of a pixel of the source image, if known.
+        boxes: as fractions of width and height.
+        masks: by finding, bool (S, S).
+        sha256: of the files that were read, by their path below the source's folder.
+    """
+
+    record: ImageRecord
+    pixels: NDArray[np.uint8]
+    width: int
+    height: int
+    view: str = ""
+    pixel_spacing_mm: tuple[float, float] | None = None
+    boxes: tuple[Box, ...] = ()
+    masks: Mapping[str, Mask] = field(default_factory=dict)
+    sha256: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unreadable:
+    """A record that does not decode, and why, in one line."""
+
+    record: ImageRecord
+    problem: str

@@ -2,13 +2,14 @@
 
 import csv
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 from mlcore.datasets.record import ImageRecord
 from mlcore.datasets.table import TableError, split_address
+from mlcore.datasets.unfinished import file_state
 from mlcore.files import canonical_json, sha256_bytes, sha256_file
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
@@ -133,16 +134,10 @@ def source_digest(
             {
                 "options": options,
                 "lists": {path.name: sha256_file(path) for path in lists},
-                "files": list(_states(root, files)),
+                "files": [file_state(root, name) for name in files],
             }
         )
     )
-
-
-def _states(root: Path, files: Iterable[str]) -> Iterator[tuple[str, int, int]]:
-    for name in files:
-        state = (root / name).stat()
-        yield name, state.st_size, state.st_mtime_ns
 
 
 def chosen_classes(

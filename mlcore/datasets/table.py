@@ -9,6 +9,8 @@ A table is a folder:
 - `boxes.csv` (if the source has boxes) as fractions of width and height.
 - `masks.npy` uint8 (M, S, S) with `masks.csv` (if the source has masks): row `index`
   of the array is the mask of one finding on one image.
+- `manifest.csv` every source file that was read, below the source's folder, with its
+  SHA-256, or with the problem for which its image was left out.
 
 Nothing but NumPy and the standard library is needed: the engine opens tables on
 machines where neither Django nor Pillow is installed.
@@ -42,6 +44,7 @@ REQUIRED_COLUMNS = (
 OPTIONAL_COLUMNS = ("view", "age", "sex", "row_spacing_mm", "column_spacing_mm")
 BOX_COLUMNS = ("image_id", "finding", "x", "y", "w", "h")
 MASK_COLUMNS = ("image_id", "finding", "index")
+MANIFEST_COLUMNS = ("path", "sha256", "problem")
 # Hashing pixels takes minutes on a large table; `verify_table` does it on request.
 PIXEL_FILES = ("images.npy", "masks.npy")
 

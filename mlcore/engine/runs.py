@@ -1,11 +1,8 @@
 """Run folders: setting one up, reading it back, choosing among finished ones."""
 
-import fcntl
 import json
-import logging
-import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,9 +22,7 @@ from mlcore.engine.config import (
 )
 from mlcore.engine.networks import GreyResNet, build_network, wants_bfloat16
 from mlcore.engine.objectives import VARIANTS, Objective, find_objective
-from mlcore.files import sha256_file
-
-logger = logging.getLogger(__name__)
+from mlcore.files import OccupiedError, only_process, sha256_file
 
 
 @dataclass(frozen=True)
@@ -110,28 +105,19 @@ def configure(
 
 @contextmanager
 def occupied(folder: Path) -> Iterator[None]:
-    """Keep every other process from training in `folder`, which is made if needed.
-
-    The kernel gives the folder free when this process ends, however it ends. On a
-    network file system this may hold for the processes of one machine only.
+    """Keep every other process from training in `folder`, see `files.only_process`.
 
     Raises:
         EngineError: another process trains in it.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
+    with ExitStack() as stack:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            stack.enter_context(only_process(folder))
+        except OccupiedError:
             raise EngineError(
                 f"{folder.name} is being trained by another process."
             ) from None
-        except OSError:  # a file system without locks
-            logger.info("%s cannot be locked.", folder)
         yield
-    finally:
-        os.close(descriptor)
 
 
 def check_startable(folder: Path, config: RunConfig, *, resume: bool) -> None:

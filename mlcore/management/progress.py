@@ -1,11 +1,14 @@
-"""How a training's progress is shown: a bar on a terminal, plain lines elsewhere."""
+"""How progress is shown: a bar on a terminal, plain lines elsewhere."""
 
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
+from typing import TypeVar
 
 from django.core.management.base import OutputWrapper
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn, track
 
 from mlcore.engine.lines import Say, line_of, plain_lines, share_done
 from mlcore.engine.progress import Event, OnEvent
@@ -19,6 +22,9 @@ def saying(out: OutputWrapper) -> Say:
         out.flush()
 
     return say
+
+
+Item = TypeVar("Item")
 
 
 @contextmanager
@@ -41,3 +47,26 @@ def shown(out: OutputWrapper, name: str) -> Iterator[OnEvent]:
                 console.print(f"{name}: {line}")
 
         yield listen
+
+
+def shown_images(
+    out: OutputWrapper, count: int, images: Iterable[Item], kept: int
+) -> Iterator[Item]:
+    """Pass `images` on and show how far it is.
+
+    Args:
+        count: how many images there are in all.
+        kept: how many of them were done before.
+    """
+    if out.isatty():
+        yield from track(images, "Decoding", total=count, completed=kept)
+        return
+    say, begun = saying(out), time.monotonic()
+    for number, image in enumerate(images, start=kept + 1):
+        yield image
+        if number * 10 // count > (number - 1) * 10 // count:
+            seconds = (time.monotonic() - begun) / (number - kept) * (count - number)
+            left = (
+                f", {timedelta(seconds=round(seconds))} left" if number < count else ""
+            )
+            say(f"{number} of {count} images{left}")

@@ -44,14 +44,13 @@ def make_run(root, table, variant, **options):
 def made(tmp_path_factory):
     """30 radiographs, 6 of them in the test split, and a run of each variant."""
     root = tmp_path_factory.mktemp("made")
-    table, _ = import_source(
+    table = import_source(
         read_source("phantom", ImportOptions(image_size=32, images=30, seed=3)),
         root / "phantoms",
         name="phantoms",
         image_size=32,
         workers=1,
-        shown=iter,
-    )
+    ).table
     return table, {name: make_run(root, table, name, seed=1) for name in VARIANTS}
 
 

@@ -1,6 +1,9 @@
 import io
 import json
 import resource
+import signal
+import subprocess
+import sys
 from contextlib import contextmanager
 
 import numpy as np
@@ -11,9 +14,12 @@ from django.db import OperationalError
 from django.db.models import QuerySet
 from django.urls import reverse
 
-from mlcore.datasets import prepare
+from mlcore.datasets import folder, prepare
+from mlcore.datasets.folder import read_part
+from mlcore.datasets.importing import ImportOptions, import_source, read_source
 from mlcore.datasets.record import GreyImage
 from mlcore.datasets.table import verify_table
+from mlcore.files import only_process, sha256_file
 from mlcore.management.locate import table_folder, tables_root
 from mlcore.models import Dataset
 from tests.mlcore.datasets.making import contents, grey, save
@@ -54,7 +60,7 @@ def test_a_folder_becomes_a_data_set_by_name(scans):
     counts = {split: table.splits.count(split) for split in ("train", "dev", "test")}
     told = ", ".join(f"{count} {split}" for split, count in counts.items())
     assert lines[-1] == f"scans imported: 10 images ({told})."
-    assert lines[0] == "1 of 10 images"
+    assert lines[0].startswith("1 of 10 images, 0:00:0")
 
 
 def test_the_admin_shows_the_data_set_and_changes_nothing(scans, client, ada):
@@ -141,7 +147,7 @@ BAD_SOURCES = {
 def test_a_bad_source_gets_one_line_and_the_old_table_stays(scans, what):
     damage, message = BAD_SOURCES[what]
     run("folder", scans, name="scans", image_size=16)
-    before = contents(tables_root())
+    before = contents(table_folder("scans"))
     damage(scans)
 
     with pytest.raises(CommandError) as error:
@@ -150,7 +156,7 @@ def test_a_bad_source_gets_one_line_and_the_old_table_stays(scans, what):
     assert message in str(error.value)
     assert "\n" not in str(error.value)
     assert error.value.returncode == 1
-    assert contents(tables_root()) == before
+    assert contents(table_folder("scans")) == before
 
 
 def test_a_patient_in_two_given_splits_is_refused(scans):
@@ -177,25 +183,186 @@ def files_up_to(size):
 
 def test_a_disk_that_fills_up_gets_one_line_and_the_old_table_stays(scans):
     run("folder", scans, name="scans", image_size=16)
-    before = contents(tables_root())
+    before = contents(table_folder("scans"))
 
-    with files_up_to(20_000), pytest.raises(CommandError, match="The import failed: "):
+    with files_up_to(200_000), pytest.raises(CommandError, match="The import failed: "):
         run("folder", scans, name="scans", image_size=256)
 
-    assert contents(tables_root()) == before
+    assert contents(table_folder("scans")) == before
+    told = run("folder", scans, name="scans", image_size=256)
+    assert told[0] == "Going on after 3 images that were read before."
 
 
-def test_an_interrupted_import_leaves_the_old_table(scans, monkeypatch):
+def whole(name, **options):
+    """The table as an import in one go makes it."""
+    run(*options.pop("source"), name=name, **options)
+    return contents(table_folder(name))
+
+
+def test_an_interrupted_import_leaves_the_old_table_and_goes_on(scans, monkeypatch):
     run("folder", scans, name="scans", image_size=16)
-    before = contents(tables_root())
+    before = contents(table_folder("scans"))
+    expected = whole("other", source=("folder", scans), image_size=12)
 
-    def interrupted(record, size):
-        raise KeyboardInterrupt
+    def interrupted(path, *rest):
+        if path.name == "6.png":
+            raise KeyboardInterrupt
+        return read_part(path, *rest)
 
-    monkeypatch.setattr(prepare, "prepare", interrupted)
-    with pytest.raises(CommandError, match="Interrupted; scans is as it was"):
-        run("folder", scans, name="scans", image_size=12)
-    assert contents(tables_root()) == before
+    with monkeypatch.context() as patch:
+        patch.setattr(folder, "read_part", interrupted)
+        with pytest.raises(CommandError, match="scans is as it was before"):
+            run("folder", scans, name="scans", image_size=12, workers=1)
+    assert contents(table_folder("scans")) == before
+
+    again = []
+    monkeypatch.setattr(
+        folder,
+        "read_part",
+        lambda path, *rest: again.append(path.name) or read_part(path, *rest),
+    )
+    told = run("folder", scans, name="scans", image_size=12)
+
+    assert told[0] == "Going on after 6 images that were read before."
+    assert sorted(again) == [f"{number}.png" for number in range(6, 10)]
+    for file in ("images.npy", "labels.npy", "table.csv", "manifest.csv"):
+        assert contents(table_folder("scans"))[file] == expected[file]
+    assert [path.name for path in tables_root().iterdir() if path.name[0] == "."] == []
+
+
+def test_what_changed_meanwhile_is_read_anew(scans):
+    truncate(scans)
+    with pytest.raises(CommandError, match="give the same command again"):
+        run("folder", scans, name="scans", image_size=16)
+    save(scans / "3.png", grey(77, 23))
+    save(scans / "7.png", grey(78, 23))
+
+    told = run("folder", scans, name="scans", image_size=16)
+
+    assert told[0] == "Going on after 3 images that were read before."
+    assert contents(table_folder("scans")) == {
+        **whole("scans", source=("folder", scans), image_size=16)
+    }
+    table = verify_table(table_folder("scans"))
+    expected = prepare.to_uint8(GreyImage(pixels=grey(77, 23)), 16)
+    np.testing.assert_array_equal(table.images[3], expected)
+
+
+@pytest.fixture
+def many(tmp_path):
+    """200 images of 100 patients."""
+    root = tmp_path / "many"
+    lines = ["file,patient_id,Nodule"]
+    for number in range(200):
+        save(root / f"{number}.png", grey(number, 12))
+        lines.append(f"{number}.png,p{number // 2},{number % 3 % 2}")
+    (root / "labels.csv").write_text("\n".join(lines))
+    return root
+
+
+def damage(root, *numbers):
+    for number in numbers:
+        path = root / f"{number}.png"
+        path.write_bytes(path.read_bytes()[:60])
+
+
+def test_skipped_files_are_listed_in_the_lines_and_in_the_manifest(many):
+    damage(many, 17, 171)
+
+    told = run("folder", many, name="many", image_size=8, on_error="skip")
+
+    left_out = [line for line in told if line.startswith("Left out: ")]
+    assert [line.split()[2] for line in left_out] == ["17.png", "171.png"]
+    assert told[-1].startswith("many imported, 2 left out: 198 images (")
+    table = verify_table(table_folder("many"))
+    assert "17.png" not in table.image_ids
+    manifest = (table_folder("many") / "manifest.csv").read_text().splitlines()
+    assert manifest[0] == "path,sha256,problem"
+    assert len(manifest) == 201
+    assert manifest[18].startswith("17.png,,17.png does not decode")
+    digest = sha256_file(many / "18.png")
+    assert manifest[19] == f"18.png,{digest},"
+    np.testing.assert_array_equal(
+        table.images[17], prepare.to_uint8(GreyImage(pixels=grey(18, 12)), 8)
+    )
+
+
+def test_more_than_a_hundredth_of_bad_files_fails(many):
+    damage(many, 17, 18, 19)
+    out = io.StringIO()
+
+    with pytest.raises(CommandError, match="3 of 200 images cannot be read; no more"):
+        run("folder", many, name="many", image_size=8, on_error="skip", stdout=out)
+
+    for number in (17, 18, 19):
+        assert f"Left out: {number}.png" in out.getvalue()
+    assert not (tables_root() / "many").exists()
+
+    # Two stay damaged: what was left out is told again, and tried again with "stop".
+    save(many / "19.png", grey(19, 12))
+    told = run("folder", many, name="many", image_size=8, on_error="skip")
+    assert [line.split()[2] for line in told[1:3]] == ["17.png", "18.png"]
+    with pytest.raises(CommandError, match=r"^17\.png does not decode"):
+        run("folder", many, name="many", image_size=8)
+
+
+def test_two_imports_of_one_name_do_not_meet(scans):
+    with (
+        only_process(tables_root() / ".scans.unfinished"),
+        pytest.raises(CommandError, match="scans is being imported by another process"),
+    ):
+        run("folder", scans, name="scans", image_size=16)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("at", [0.3, 0.6])
+def test_a_killed_import_goes_on_and_ends_as_if_undisturbed(tmp_path, data_folder, at):
+    source = tmp_path / "big"
+    lines = ["file,patient_id,Nodule"]
+    for number in range(300):
+        save(source / f"{number}.png", grey(number, 256))
+        lines.append(f"{number}.png,p{number},{number % 2}")
+    (source / "labels.csv").write_text("\n".join(lines))
+    command = """
+import sys, time
+from pathlib import Path
+from mlcore.datasets import unfinished
+from mlcore.datasets.importing import ImportOptions, import_source, read_source
+unfinished._CHECKPOINT_SECONDS = 0.02
+source = read_source("folder", ImportOptions(root=Path(sys.argv[1])))
+def slowly(images, kept):
+    for number, image in enumerate(images, kept + 1):
+        yield image
+        print(number, flush=True)
+folder = Path(sys.argv[2])
+import_source(source, folder, name="t", image_size=64, workers=2, shown=slowly)
+"""
+    arguments = [sys.executable, "-c", command, str(source), str(tmp_path / "killed")]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as process:
+        for line in process.stdout:
+            if int(line) >= at * 300:
+                process.kill()
+                break
+    assert process.wait() == -signal.SIGKILL
+    assert not (tmp_path / "killed").exists()
+
+    told = []
+    importing = read_source("folder", ImportOptions(root=source))
+    made = import_source(
+        importing,
+        tmp_path / "killed",
+        name="t",
+        image_size=64,
+        workers=2,
+        say=told.append,
+    )
+    importing = read_source("folder", ImportOptions(root=source))
+    whole = import_source(
+        importing, tmp_path / "whole", name="t", image_size=64, workers=2
+    )
+
+    assert int(told[0].split()[3]) >= at * 150
+    assert contents(made.table.folder) == contents(whole.table.folder)
 
 
 @pytest.mark.parametrize(

@@ -3,12 +3,12 @@
 import math
 import os
 from argparse import ArgumentTypeError
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from rich.progress import track
 
 from mlcore.datasets.importing import (
     FORMATS,
@@ -17,9 +17,9 @@ from mlcore.datasets.importing import (
     read_source,
 )
 from mlcore.datasets.table import SPLITS, ImageTable, TableError, verify_table
-from mlcore.datasets.write import TableImage
 from mlcore.management.database import require_table
 from mlcore.management.locate import check_name, table_folder, tables_root
+from mlcore.management.progress import saying, shown_images
 from mlcore.models import Dataset
 
 
@@ -36,7 +36,14 @@ class Command(BaseCommand):
             "--image-size", type=_from(8, 2048), default=256, help="pixels a side (256)"
         )
         add("--seed", type=_from(0), default=1, help="of splits and phantoms (1)")
-        add("--workers", type=_from(1), default=os.cpu_count() or 1, help="threads")
+        add("--workers", type=_from(1), default=os.cpu_count() or 1, help="at a time")
+        add(
+            "--on-error",
+            choices=["stop", "skip"],
+            default="stop",
+            help="at a file that does not decode: stop (default), or leave out up to "
+            "1 %% of the images and list them",
+        )
         add("--classes", **some, help="the findings to import; default all")
         add("--ignore-columns", **some, help="columns that are no findings (folder)")
         add("--modality", choices=["xray", "ct", "mri", "other"], help="(folder)")
@@ -78,7 +85,9 @@ class Command(BaseCommand):
             reason = f"{error.strerror or error} ({error.filename or tables_root()})"
             raise CommandError(f"The import failed: {reason}.") from error
         except KeyboardInterrupt:
-            raise CommandError(f"Interrupted; {name} is as it was before.") from None
+            raise CommandError(
+                f"Interrupted; {name} is as it was before. The same command goes on."
+            ) from None
         counts = (f"{table.counts[split]['images']} {split}" for split in SPLITS)
         return f"{name} {done}: {len(table)} images ({', '.join(counts)})."
 
@@ -88,28 +97,21 @@ class Command(BaseCommand):
         source = read_source(options["format"], _import_options(options))
         for note in source.notes:
             self.stdout.write(f"Note: {note}.")
-        table, written = import_source(
+        done = import_source(
             source,
             folder,
             name=name,
             image_size=options["image_size"],
             workers=options["workers"],
-            shown=lambda images: self._shown(images, source.count),
+            on_error=options["on_error"],
+            shown=partial(shown_images, self.stdout, source.count),
+            say=saying(self.stdout),
         )
-        _mirror(table)
-        return table, "imported" if written else "has not changed since it was imported"
-
-    def _shown(self, images: Iterable[TableImage], count: int) -> Iterable[TableImage]:
-        """`images` with a progress bar on a terminal, else with a line each tenth."""
-        if self.stdout.isatty():
-            return track(images, "Decoding", total=count)
-        return self._told(images, count)
-
-    def _told(self, images: Iterable[TableImage], count: int) -> Iterator[TableImage]:
-        for number, image in enumerate(images, start=1):
-            yield image
-            if number * 10 // count > (number - 1) * 10 // count:
-                self.stdout.write(f"{number} of {count} images")
+        _mirror(done.table)
+        if not done.written:
+            return done.table, "has not changed since it was imported"
+        left_out = len(done.problems)
+        return done.table, f"imported, {left_out} left out" if left_out else "imported"
 
 
 def _from(least: int, most: float = math.inf) -> Callable[[str], int]:
@@ -142,6 +144,7 @@ def _import_options(options: dict[str, Any]) -> ImportOptions:
         negatives=options["negatives"],
         images=options["images"],
         marker=options["marker"],
+        on_error=options["on_error"],
     )
 
 

@@ -1,10 +1,18 @@
+import hashlib
+import os
+import signal
 import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mlcore.datasets import prepare as prepare_module
 from mlcore.datasets.prepare import (
     map_ahead,
     mask_to_size,
@@ -12,8 +20,8 @@ from mlcore.datasets.prepare import (
     prepared,
     to_uint8,
 )
-from mlcore.datasets.record import GreyImage
-from mlcore.datasets.table import TableError
+from mlcore.datasets.record import GreyImage, Unreadable, Window
+from mlcore.datasets.table import Box, TableError
 from tests.mlcore.datasets.making import grey, record
 
 DEEP = np.random.default_rng(1).integers(0, 65536, (6, 9), dtype=np.uint16)
@@ -116,9 +124,16 @@ def test_a_mask_of_another_size_than_its_image_is_refused():
         )
 
 
-@pytest.mark.parametrize("workers", [1, 3])
-def test_images_come_in_the_order_of_their_records(workers):
-    made = list(prepared(map(record, range(20)), 8, workers))
+def numbered(number):
+    return GreyImage(pixels=grey(number))
+
+
+@pytest.mark.parametrize(
+    ("workers", "decoded_in"), [(1, "threads"), (3, "threads"), (2, "processes")]
+)
+def test_images_come_in_the_order_of_their_records(workers, decoded_in):
+    records = (record(n, read=partial(numbered, n)) for n in range(20))
+    made = list(prepared(records, 8, root=None, workers=workers, decoded_in=decoded_in))
 
     assert [image.record.image_id for image in made] == [
         f"image-{n}" for n in range(20)
@@ -129,12 +144,14 @@ def test_images_come_in_the_order_of_their_records(workers):
 def test_decoding_runs_in_as_many_threads_as_asked_for():
     together = threading.Barrier(3, timeout=20)
 
-    assert list(map_ahead(lambda item: together.wait() >= 0, range(6), 3)) == [True] * 6
+    with ThreadPoolExecutor(3) as pool:
+        waited = map_ahead(lambda item: together.wait() >= 0, range(6), pool, 6)
+        assert list(waited) == [True] * 6
 
 
 @settings(deadline=None)
-@given(st.integers(1, 4), st.integers(0, 30))
-def test_it_never_runs_further_ahead_than_two_items_a_worker(workers, count):
+@given(st.integers(1, 8), st.integers(0, 30))
+def test_it_never_runs_further_ahead_than_asked_for(ahead, count):
     taken = 0
 
     def items():
@@ -143,9 +160,12 @@ def test_it_never_runs_further_ahead_than_two_items_a_worker(workers, count):
             taken += 1
             yield item
 
-    for done, result in enumerate(map_ahead(lambda item: item, items(), workers)):
-        assert result == done
-        assert taken <= done + 2 * workers
+    with ThreadPoolExecutor(2) as pool:
+        for done, result in enumerate(
+            map_ahead(lambda item: item, items(), pool, ahead)
+        ):
+            assert result == done
+            assert taken <= done + ahead
 
 
 def test_the_first_failure_ends_the_import():
@@ -154,10 +174,106 @@ def test_the_first_failure_ends_the_import():
     def fail_at_three(item):
         begun.append(item)
         if item == 3:
-            raise TableError("damaged")
+            raise ValueError("damaged")
         return item
 
-    results = map_ahead(fail_at_three, range(1000), 2)
-    with pytest.raises(TableError, match="damaged"):
-        list(results)
+    with ThreadPoolExecutor(2) as pool, pytest.raises(ValueError, match="damaged"):
+        list(map_ahead(fail_at_three, range(1000), pool, 4))
     assert len(begun) <= 8
+
+
+def damaged():
+    raise TableError("/data/scans/7.png does not decode: truncated")
+
+
+def killed():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_file_that_does_not_decode_is_told_without_its_folder():
+    (made,) = prepared(
+        [record(0, read=damaged)], 8, root=Path("/data/scans"), workers=1
+    )
+
+    assert isinstance(made, Unreadable)
+    assert made.problem == "7.png does not decode: truncated"
+    assert made.record.image_id == "image-0"
+
+
+def test_a_killed_process_is_told_in_one_line():
+    records = [record(0, read=killed)]
+    with pytest.raises(TableError, match="decoding process was killed"):
+        list(prepared(records, 8, root=None, workers=2, decoded_in="processes"))
+
+
+def test_every_file_of_a_record_is_hashed_once(tmp_path, monkeypatch):
+    hashed = []
+    sha256 = prepare_module.sha256_file
+    monkeypatch.setattr(
+        prepare_module, "sha256_file", lambda path: hashed.append(path) or sha256(path)
+    )
+    (tmp_path / "volume").write_bytes(b"abc")
+    records = [record(n, files=("volume",)) for n in range(3)]
+
+    made = list(prepared(records, 8, root=tmp_path, workers=1))
+
+    assert [image.sha256 for image in made] == [
+        {"volume": hashlib.sha256(b"abc").hexdigest()}
+    ] * 3
+    assert hashed == [tmp_path / "volume"]
+
+
+def test_boxes_in_pixels_become_fractions_and_must_fit():
+    box = Box("Nodule", 3, 1, 6, 3)
+    made = prepare(record(0, read=deep, boxes=(box,), boxes_in_pixels=True), 4)
+
+    assert made.boxes == (Box("Nodule", 3 / 9, 1 / 6, 6 / 9, 3 / 6),)
+    outside = replace(box, w=6.5)
+    with pytest.raises(TableError, match="leaves the image, which is 9 x 6 pixels"):
+        prepare(record(0, read=deep, boxes=(outside,), boxes_in_pixels=True), 4)
+
+
+@settings(deadline=None)
+@given(
+    st.floats(-2000, 2000),
+    st.floats(1, 5000),
+    st.floats(0.1, 4),
+    st.floats(-1100, 100),
+    st.booleans(),
+)
+def test_a_window_is_applied_as_dicom_spells_it_out(
+    center, width, slope, intercept, inverted
+):
+    image = GreyImage(
+        pixels=np.arange(0, 4096, 64, dtype=np.uint16).reshape(8, 8),
+        windows=(Window("w", center, width), Window("other", 0, 1)),
+        rescale_slope=slope,
+        rescale_intercept=intercept,
+        inverted=inverted,
+        padding_value=64,
+    )
+
+    made = to_uint8(image, 8)
+
+    # PS3.3 C.11.2.1.2.1, value by value.
+    for stored, got in zip(image.pixels.ravel(), made.ravel(), strict=True):
+        x = float(stored) * slope + intercept
+        if x <= center - 0.5 - (width - 1) / 2:
+            grey = 0.0
+        elif x > center - 0.5 + (width - 1) / 2:
+            grey = 255.0
+        else:
+            grey = ((x - (center - 0.5)) / (width - 1) + 0.5) * 255
+        shown = 0 if stored == 64 else 255 - grey if inverted else grey
+        near_edge = width < 1.5 and abs(x - (center - 0.5)) < 1
+        assert near_edge or abs(int(got) - shown) <= 0.51
+
+
+def test_padding_does_not_count_for_the_range():
+    pixels = np.array([[0, 1000], [1100, 1200]], np.uint16)
+
+    made = to_uint8(GreyImage(pixels=pixels, padding_value=0), 2)
+
+    assert made.tolist() == [[0, 0], [128, 255]]
+    only = GreyImage(pixels=np.full((2, 2), 7, np.uint16), padding_value=7)
+    assert not to_uint8(only, 2).any()

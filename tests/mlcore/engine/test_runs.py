@@ -190,7 +190,7 @@ def test_a_file_system_without_locks_keeps_nobody_from_training(tmp_path, monkey
     def unsupported(*_):
         raise OSError(errno.ENOLCK, "No locks available")
 
-    monkeypatch.setattr("mlcore.engine.runs.fcntl.flock", unsupported)
+    monkeypatch.setattr("mlcore.files.fcntl.flock", unsupported)
     with occupied(tmp_path), occupied(tmp_path):
         pass
 

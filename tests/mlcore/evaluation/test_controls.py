@@ -35,8 +35,7 @@ def phantoms(tmp_path_factory):
         name="phantoms",
         image_size=32,
         workers=1,
-        shown=iter,
-    )[0]
+    ).table
 
 
 def trained(table, folder, cpu):

@@ -321,8 +321,7 @@ def phantoms(tmp_path_factory):
         name="phantoms",
         image_size=64,
         workers=1,
-        shown=iter,
-    )[0]
+    ).table
 
 
 def moved(target, times, rng):
