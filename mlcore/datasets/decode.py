@@ -85,7 +85,7 @@ def _grey(image: Image.Image, path: Path) -> Pixels:
             return wide.astype(np.uint16)
     if image.mode in ("I", "F"):
         raise TableError(f"{path} has 32 bits a pixel; 8 or 16 are read.")
-    return np.asarray(image.convert("L"))
+    return np.asarray(image if image.mode == "L" else image.convert("L"))
 
 
 def read_mask(path: Path) -> Mask:

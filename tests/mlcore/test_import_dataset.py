@@ -1,6 +1,7 @@
 import io
 import json
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -304,6 +305,21 @@ def test_more_than_a_hundredth_of_bad_files_fails(many):
     assert [line.split()[2] for line in told[1:3]] == ["17.png", "18.png"]
     with pytest.raises(CommandError, match=r"^17\.png does not decode"):
         run("folder", many, name="many", image_size=8)
+
+
+def test_the_same_source_elsewhere_gives_the_same_sha256(many, tmp_path):
+    damage(many, 17)
+    elsewhere = tmp_path / "another" / "machine"
+    shutil.copytree(many, elsewhere)
+    for name, source in (("here", many), ("there", elsewhere)):
+        run("folder", source, name=name, image_size=8, on_error="skip")
+    carried = tmp_path / "carried"
+    shutil.copytree(table_folder("there"), carried)
+
+    here, there = verify_table(table_folder("here")), verify_table(carried)
+
+    assert there.sha256 == here.sha256
+    assert str(tmp_path) not in (carried / "manifest.csv").read_text()
 
 
 def test_two_imports_of_one_name_do_not_meet(scans):
