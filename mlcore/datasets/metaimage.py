@@ -61,8 +61,8 @@ class Volume:
         inv(D) (point - origin) / spacing, so axes that run backwards come out right.
         """
         offset = np.asarray(point, dtype=np.float64) - self.origin
-        index: NDArray[np.float64] = np.linalg.solve(self.direction, offset)
-        return index / self.spacing
+        steps: NDArray[np.float64] = np.linalg.inv(self.direction) @ offset
+        return steps / self.spacing
 
     def voxel(self, point: Point) -> Voxel | None:
         """The voxel (i, j, k) that holds `point`; None outside the volume."""
@@ -241,11 +241,16 @@ def _data_file(path: Path, name: str) -> Path:
     return path.parent / name
 
 
-def _reader(path: Path) -> Any:
-    """A SimpleITK reader that knows the geometry and has read no voxel."""
-    import SimpleITK  # 0.2 s, which other formats need not spend
+def simpleitk() -> Any:
+    """The SimpleITK module, which takes 0.2 s that other formats need not spend."""
+    import SimpleITK
 
-    reader = SimpleITK.ImageFileReader()
+    return SimpleITK
+
+
+def _reader(path: Path) -> Any:
+    """A reader of SimpleITK that knows the geometry and has read no voxel."""
+    reader = simpleitk().ImageFileReader()
     reader.SetImageIO("MetaImageIO")
     reader.SetFileName(str(path))
     try:
@@ -256,10 +261,8 @@ def _reader(path: Path) -> Any:
 
 
 def _executed(reader: Any, path: Path) -> NDArray[Any]:
-    import SimpleITK
-
     try:
-        values: NDArray[Any] = SimpleITK.GetArrayFromImage(reader.Execute())
+        values: NDArray[Any] = simpleitk().GetArrayFromImage(reader.Execute())
     except RuntimeError as error:
         raise TableError(f"{path} does not read: {_reason(error)}") from None
     return values
