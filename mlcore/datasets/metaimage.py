@@ -84,11 +84,12 @@ def open_volume(path: Path) -> Volume:
     fields = _read_header(path)
     _require(path, fields)
     _require_geometry(path, fields)
-    reader = _reader(path)
+    size, data = _size(path, fields), _data_file(path, fields)
+    reader = _reader(path)  # last: it tells the terminal of what it does not like
     volume = Volume(
         path=path,
-        data=_data_file(path, fields.get("ElementDataFile", "")),
-        size=_size(path, fields),
+        data=data,
+        size=size,
         origin=np.array(reader.GetOrigin()),
         spacing=np.array(reader.GetSpacing()),
         direction=np.array(reader.GetDirection()).reshape(3, 3),
@@ -217,7 +218,7 @@ def _element(fields: Mapping[str, str]) -> np.dtype[np.signedinteger[Any]]:
     return np.dtype(f"{order}i{ELEMENT_SIZES[fields['ElementType']]}")
 
 
-def _size(path: Path, fields: dict[str, str]) -> Voxel:
+def _size(path: Path, fields: Mapping[str, str]) -> Voxel:
     text = fields.get("DimSize", "")
     if re.fullmatch(r"[0-9]{1,6} +[0-9]{1,6} +[0-9]{1,6}", text):
         x, y, z = (int(number) for number in text.split())
@@ -228,8 +229,9 @@ def _size(path: Path, fields: dict[str, str]) -> Voxel:
     )
 
 
-def _data_file(path: Path, name: str) -> Path:
+def _data_file(path: Path, fields: Mapping[str, str]) -> Path:
     """The data file, which must be one file beside the header."""
+    name = fields.get("ElementDataFile", "")
     # A per cent sign makes a pattern of the name; LIST and LOCAL are keywords.
     if name in ("", ".", "..", "LIST", "LOCAL") or re.search(r"[/\\%:]", name):
         raise TableError(
