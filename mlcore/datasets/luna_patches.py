@@ -98,21 +98,21 @@ def read_patches(
         TableError: the file or folder does not hold the set, or a class is not known.
     """
     names = chosen_classes(CLASSES, classes)
-    options: dict[str, Any] = {"window": list(checked_window(window))}
     files = [root] if root.is_file() else _hdf5_files(root)
     if len(files) > 1:
         raise TableError(f"{root} holds {len(files)} HDF5 files; name one as SOURCE.")
+    options: dict[str, Any] = {}
     if files:
-        path, folder = files[0], files[0].parent
-        labels = _read_labels(path)
-        addresses = {f"{path.name}#{row}": label for row, label in enumerate(labels)}
-        used = [path.name]
+        options["window"] = list(checked_window(window))
+        labels = _read_labels(files[0])
+        addresses = {f"{files[0].name}#{row}": y for row, y in enumerate(labels)}
+    elif window is not None:
+        raise TableError("--window is for HU; image files are shown as they are.")
     else:
-        if window is not None:
-            raise TableError("--window is for HU; image files are shown as they are.")
-        folder, options = root, {}
         addresses = _read_folders(root)
-        used = list(addresses)
+    folder = files[0].parent if files else root
+    chosen = {"format": "luna16", "classes": names, "seed": seed} | options
+    used = [path.name for path in files] or list(addresses)
     return Source(
         format="luna16",
         root=folder,
@@ -121,13 +121,11 @@ def read_patches(
         label_policy="1 malignant, 0 benign",
         records=_records(folder, addresses, options, seed),
         count=len(addresses),
-        digest=source_digest(
-            {"format": "luna16", "classes": names, "seed": seed} | options,
-            [],
-            folder,
-            used,
-        ),
+        digest=source_digest(chosen, [], folder, used),
         options=options,
+        # 1000 rows took 0.6 s one by one, 1.0 in two threads (HDF5 has one lock for
+        # all) and 0.3 in two processes.
+        decoded_in="processes",
         notes=(LEAKY,),
     )
 

@@ -11,7 +11,7 @@ from mlcore.datasets import luna16
 from mlcore.datasets.display import display_case
 from mlcore.datasets.importing import ImportOptions, import_source, read_source
 from mlcore.datasets.luna_lists import Finding
-from mlcore.datasets.luna_negatives import MARGIN_MM, PATCH, draw_negatives, lung_mask
+from mlcore.datasets.luna_places import MARGIN_MM, PATCH, draw_negatives, lung_mask
 from mlcore.datasets.metaimage import open_volume, read_slice
 from mlcore.datasets.record import Window
 from mlcore.datasets.table import TableError, split_address
@@ -169,6 +169,36 @@ def test_at_the_border_a_patch_moves_inside_and_its_box_with_it(
     ):
         assert low == pytest.approx(max(0, center - half), abs=1e-6)
         assert low + size == pytest.approx(min(PATCH, center + half), abs=1e-6)
+
+
+def test_a_patch_has_a_box_of_every_nodule_that_it_shows(root):
+    near, above, far = (160, 100, 4), (150, 90, 8), (60, 90, 4)
+    annotate(root, *(row(index=index) for index in (NODULE, near, above, far)))
+    malignancy(root, judged(near, True, (158, 98, 4), (162, 102, 4)))
+
+    first, second, *_ = records(root)
+
+    assert [(box.finding, box.x) for box in first.boxes] == [
+        ("Nodule", pytest.approx(28.5)),
+        ("Nodule", 158 - 118),
+    ]
+    # The patch of the second, ten pixels to the right of the first, is malignant too.
+    assert [(box.finding, box.x) for box in second.boxes] == [
+        ("Nodule", pytest.approx(18.5)),
+        ("Nodule", 30),
+        ("Malignant", 30),
+    ]
+
+
+def test_two_nodules_in_one_corner_of_a_scan_share_a_patch(root):
+    annotate(root, row(index=(5, 5, 2)), row(index=(20, 25, 2)))
+
+    source = read(root, negatives=0, classes=["Nodule"])
+    (record,) = source.records
+
+    assert place(record) == (2, 0, 0)
+    assert len(record.boxes) == 2
+    assert source.notes[0] == "nodules with the same patch as another, taken once: 1"
 
 
 def malignancy(root, *rows):
@@ -446,7 +476,7 @@ def test_what_is_not_there_or_cannot_be_used_is_counted(root):
     assert source.notes[:3] == (
         "annotated scans that are not there: 2",
         "scans without an annotated nodule, not used: 1",
-        "nodules annotated twice, taken once: 1",
+        "nodules with the same patch as another, taken once: 1",
     )
     assert source.notes[3].startswith(
         "nodules outside their scan, left out: 2 "

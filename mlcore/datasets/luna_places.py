@@ -1,4 +1,7 @@
-"""Where a scan of LUNA16 shows no nodule: patches to hold against those that do."""
+"""Where patches lie in a scan of LUNA16, what they show, and those without a nodule.
+
+Those are drawn here, to hold against the ones around nodules.
+"""
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -40,6 +43,21 @@ def sphere_extent(volume: Volume, finding: Finding, margin: float = 0.0) -> Exte
     center = volume.continuous_index(finding.center) + 0.5
     reach = (finding.diameter / 2 + margin) / volume.spacing
     return Extent(center - reach, center + reach)
+
+
+def nodule_extent(volume: Volume, nodule: Finding, corner: Corner) -> Extent:
+    """The box of a nodule that shows in the patch at `corner`.
+
+    By the corners of its list, which are centres of its outermost voxels; by its sphere
+    where there are none, or where they lie elsewhere.
+    """
+    if nodule.corners is not None:
+        # On an axis that runs backwards the lower corner has the higher index.
+        ends = np.array([volume.continuous_index(point) for point in nodule.corners])
+        extent = Extent(ends.min(axis=0), ends.max(axis=0) + 1)
+        if shows(extent, corner):
+            return extent
+    return sphere_extent(volume, nodule)
 
 
 def corner_at(volume: Volume, voxel: Voxel) -> Corner:
