@@ -266,7 +266,6 @@ def _scan_patches(
         volume,
         wanted,
         findings=[*nodules, *excluded],
-        taken=found,
         candidates=candidates,
         rng=rng,
     )

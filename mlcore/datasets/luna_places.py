@@ -3,7 +3,7 @@
 Those are drawn here, to hold against the ones around nodules.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -83,14 +83,12 @@ def draw_negatives(
     wanted: int,
     *,
     findings: Sequence[Finding],
-    taken: Collection[Corner],
     candidates: Sequence[Point] | None,
     rng: np.random.Generator,
 ) -> list[Corner]:
     """Up to `wanted` patches of a scan that show none of its `findings`.
 
     Args:
-        taken: corners not to be used again.
         candidates: points to choose from; None draws them from the lungs, which reads
             slices of the scan.
         rng: of this scan alone, so that its patches do not depend on other scans.
@@ -108,7 +106,7 @@ def draw_negatives(
         if voxel is None:
             continue
         corner = corner_at(volume, voxel)
-        if corner in taken or corner in chosen:
+        if corner in chosen:
             continue
         if not any(shows(extent, corner) for extent in extents):
             chosen.append(corner)
