@@ -345,8 +345,9 @@ def test_without_candidates_negatives_are_drawn_from_the_lungs(root):
 def test_lung_is_neither_air_around_the_body_nor_in_the_trachea():
     hu = chest()[0]
     hu[:5] = -3024  # what a scanner writes outside its circle
-    hu[-15:] = -700  # a foam mattress, as dense as lung
-    mask = lung_mask(hu, 0.5)
+    hu[-15:] = -700  # a foam mattress, as dense as lung, on a table
+    hu[-16] = 300
+    mask = lung_mask(hu, 1.0)
 
     np.testing.assert_array_equal(mask, hu == -850)
     assert not lung_mask(hu, 0.001).any()  # too small for a lung
