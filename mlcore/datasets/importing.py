@@ -8,6 +8,7 @@ from typing import Literal
 
 from mlcore.datasets.chestxray14 import read_chestxray14
 from mlcore.datasets.folder import read_folder
+from mlcore.datasets.luna16 import read_luna16
 from mlcore.datasets.prepare import prepared
 from mlcore.datasets.record import TableDescription, TableImage, Unreadable
 from mlcore.datasets.source import Source
@@ -207,6 +208,16 @@ def _folder(root: Path, options: ImportOptions) -> Source:
     )
 
 
+def _luna16(root: Path, options: ImportOptions) -> Source:
+    return read_luna16(
+        root,
+        seed=options.seed,
+        classes=options.classes,
+        window=options.window,
+        negatives=options.negatives,
+    )
+
+
 def _phantom(_root: Path, options: ImportOptions) -> Source:
     from mlcore.datasets import phantom
 
@@ -230,6 +241,7 @@ def _phantom(_root: Path, options: ImportOptions) -> Source:
 FORMATS: Mapping[str, tuple[Reader, tuple[str, ...]]] = {
     "chestxray14": (_chestxray14, ("root", "classes")),
     "folder": (_folder, ("root", "classes", "ignore_columns", "modality")),
+    "luna16": (_luna16, ("root", "classes", "window", "negatives")),
     "phantom": (_phantom, ("images",)),
 }
 _SOME_TAKE = {

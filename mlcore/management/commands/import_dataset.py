@@ -30,7 +30,7 @@ class Command(BaseCommand):
         some: dict[str, Any] = {"nargs": "+", "metavar": "NAME"}
         add = parser.add_argument
         add("format", choices=sorted(FORMATS), help="form of the source")
-        add("source", nargs="?", type=Path, help="folder of the source")
+        add("source", nargs="?", type=Path, help="its folder, or .hdf5 file")
         add("--name", required=True, help="of the data set")
         add(
             "--image-size", type=_from(8, 2048), default=256, help="pixels a side (256)"
