@@ -27,6 +27,7 @@ from mlcore.datasets.source import (
 )
 from mlcore.datasets.splits import SHARES, assign_splits
 from mlcore.datasets.table import Box, TableError, check_patients
+from mlcore.files import sha256_file
 
 # Official name to ours: CheXpert's names where both sets know a finding.
 FINDINGS: Mapping[str, str] = {
@@ -78,7 +79,11 @@ class _Entry:
 
 
 def read_chestxray14(
-    root: Path, *, seed: int, classes: Sequence[str] | None = None
+    root: Path,
+    *,
+    seed: int,
+    classes: Sequence[str] | None = None,
+    test_list: Path | None = None,
 ) -> Source:
     """Read the folder `root`; images are decoded later.
 
@@ -91,6 +96,10 @@ def read_chestxray14(
     Args:
         seed: of the splits.
         classes: a choice of `CLASSES`, in the order wanted; default all fourteen.
+        test_list: takes the place of both official lists: its images are `test`, of
+            the patients it does not name an eighth are `dev`, and what else there is
+            of its patients is left out. A line starts with a file name or path; what
+            follows a space is ignored, as in the lists of CheXNet.
 
     Raises:
         TableError: a file is missing or malformed, or none of the images is there.
@@ -105,9 +114,17 @@ def read_chestxray14(
             "they belong into images/, or into images_001/images/ and so on."
         )
     boxes = _read_boxes(root / BOX_LIST)
-    splits = _split(root, held, boxes, np.random.default_rng(seed))
+    rng = np.random.default_rng(seed)
+    official = [root / BOX_LIST]
+    options: dict[str, Any] = {"format": "chestxray14", "classes": names, "seed": seed}
+    if test_list is None:
+        splits = _split(root, held, boxes, rng)
+        official += [root / TEST_LIST, root / TRAIN_VAL_LIST]
+    else:
+        test = _read_test_list(test_list, listed)
+        splits = _split_by(test, test_list, held, rng)
+        options["test_list"] = sha256_file(test_list)
     entries = [entry for entry in held if entry.file in splits]
-    optional = (root / name for name in (BOX_LIST, TEST_LIST, TRAIN_VAL_LIST))
     return Source(
         format="chestxray14",
         root=root,
@@ -117,12 +134,12 @@ def read_chestxray14(
         records=(_record(root, entry, splits, names, boxes) for entry in entries),
         count=len(entries),
         digest=source_digest(
-            {"format": "chestxray14", "classes": names, "seed": seed},
-            [path, *(list_ for list_ in optional if list_.exists())],
+            options,
+            [path, *(list_ for list_ in official if list_.exists())],
             root,
             (entry.path for entry in entries),
         ),
-        notes=_notes(listed, held, entries, boxes),
+        notes=_notes(listed, held, entries, boxes, given=test_list is not None),
     )
 
 
@@ -253,6 +270,39 @@ def _split(
     return splits
 
 
+def _read_test_list(path: Path, listed: Sequence[_Entry]) -> set[str]:
+    """The image files that a given list names, each of which must be known."""
+    known = {entry.file for entry in listed}
+    names = set()
+    for number, line in enumerate(_lines(path), start=1):
+        if words := line.split():
+            name = words[0].replace("\\", "/").rpartition("/")[2]
+            if name not in known:
+                raise TableError(
+                    f"{path} line {number}: {name!r} is no image of the entry list."
+                )
+            names.add(name)
+    if not names:
+        raise TableError(f"{path} names no image.")
+    return names
+
+
+def _split_by(
+    test: Collection[str],
+    path: Path,
+    held: Sequence[_Entry],
+    rng: np.random.Generator,
+) -> dict[str, str]:
+    """Split by file name; other images of the patients in `test` are not in it."""
+    in_test = [entry for entry in held if entry.file in test]
+    if not in_test:
+        raise TableError(f"None of the {len(test)} images that {path} names is there.")
+    patients = {entry.patient_id for entry in in_test}
+    rest = [entry for entry in held if entry.patient_id not in patients]
+    splits = _drawn(rest, rng, OUTSIDE_TEST, ()) if rest else {}
+    return splits | {entry.file: "test" for entry in in_test}
+
+
 def _drawn(
     entries: Sequence[_Entry],
     rng: np.random.Generator,
@@ -266,9 +316,17 @@ def _drawn(
 
 
 def _read_list(path: Path) -> set[str]:
+    return {name for line in _lines(path) for name in line.split()}
+
+
+def _lines(path: Path) -> list[str]:
     try:
-        return set(path.read_text(encoding="utf-8-sig").split())
-    except (OSError, UnicodeDecodeError) as error:
+        return path.read_text(encoding="utf-8-sig").splitlines()
+    except FileNotFoundError:
+        raise TableError(f"{path} is missing.") from None
+    except UnicodeDecodeError:
+        raise TableError(f"{path} is not in UTF-8; save it as UTF-8.") from None
+    except OSError as error:
         raise TableError(f"{path} cannot be read: {error}") from error
 
 
@@ -303,6 +361,8 @@ def _notes(
     held: Sequence[_Entry],
     kept: Sequence[_Entry],
     boxes: Mapping[str, Sequence[Box]],
+    *,
+    given: bool,
 ) -> tuple[str, ...]:
     """What a user should know, each only if it is so."""
     unlabelled = sum(
@@ -310,9 +370,12 @@ def _notes(
         for entry in kept
         for box in boxes.get(entry.file, ())
     )
+    left_out = "images in neither official list, left out"
+    if given:
+        left_out = "other images of patients in the test list, left out"
     counts = {
         "listed images that are not there": len(listed) - len(held),
-        "images in neither official list, left out": len(held) - len(kept),
+        left_out: len(held) - len(kept),
         "boxes of a finding that the entry list does not give, kept": unlabelled,
     }
     return tuple(f"{text}: {count}" for text, count in counts.items() if count)

@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Literal
 
 from mlcore.datasets.chestxray14 import read_chestxray14
+from mlcore.datasets.chexpert import read_chexpert
 from mlcore.datasets.folder import read_folder
+from mlcore.datasets.kneemri import read_kneemri
 from mlcore.datasets.prepare import prepared
 from mlcore.datasets.source import Source
 from mlcore.datasets.table import ImageTable, TableError
@@ -113,7 +115,21 @@ def import_source(
 
 
 def _chestxray14(root: Path, options: ImportOptions) -> Source:
-    return read_chestxray14(root, seed=options.seed, classes=options.classes)
+    return read_chestxray14(
+        root,
+        seed=options.seed,
+        classes=options.classes,
+        test_list=options.test_list,
+    )
+
+
+def _chexpert(root: Path, options: ImportOptions) -> Source:
+    return read_chexpert(
+        root,
+        seed=options.seed,
+        classes=options.classes,
+        uncertain=options.uncertain or "paper",
+    )
 
 
 def _folder(root: Path, options: ImportOptions) -> Source:
@@ -124,6 +140,10 @@ def _folder(root: Path, options: ImportOptions) -> Source:
         classes=options.classes,
         ignore_columns=options.ignore_columns or (),
     )
+
+
+def _kneemri(root: Path, options: ImportOptions) -> Source:
+    return read_kneemri(root, seed=options.seed, split_by=options.split_by or "exam")
 
 
 def _phantom(_root: Path, options: ImportOptions) -> Source:
@@ -147,8 +167,10 @@ def _phantom(_root: Path, options: ImportOptions) -> Source:
 
 # The reader of each format, and those options that not every format takes.
 FORMATS: Mapping[str, tuple[Reader, tuple[str, ...]]] = {
-    "chestxray14": (_chestxray14, ("root", "classes")),
+    "chestxray14": (_chestxray14, ("root", "classes", "test_list")),
+    "chexpert": (_chexpert, ("root", "classes", "uncertain")),
     "folder": (_folder, ("root", "classes", "ignore_columns", "modality")),
+    "kneemri": (_kneemri, ("root", "split_by")),
     "phantom": (_phantom, ("images",)),
 }
 _SOME_TAKE = {
