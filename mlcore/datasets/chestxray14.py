@@ -114,16 +114,8 @@ def read_chestxray14(
             "they belong into images/, or into images_001/images/ and so on."
         )
     boxes = _read_boxes(root / BOX_LIST)
-    rng = np.random.default_rng(seed)
-    official = [root / BOX_LIST]
-    options: dict[str, Any] = {"format": "chestxray14", "classes": names, "seed": seed}
-    if test_list is None:
-        splits = _split(root, held, boxes, rng)
-        official += [root / TEST_LIST, root / TRAIN_VAL_LIST]
-    else:
-        test = _read_test_list(test_list, listed)
-        splits = _split_by(test, test_list, held, rng)
-        options["test_list"] = sha256_file(test_list)
+    test = None if test_list is None else _read_test_list(test_list, listed)
+    splits = _split(root, listed, boxes, test, np.random.default_rng(seed))
     entries = [entry for entry in held if entry.file in splits]
     return Source(
         format="chestxray14",
@@ -134,12 +126,12 @@ def read_chestxray14(
         records=(_record(root, entry, splits, names, boxes) for entry in entries),
         count=len(entries),
         digest=source_digest(
-            options,
-            [path, *(list_ for list_ in official if list_.exists())],
+            _options(names, seed, test_list),
+            [path, *_official(root, test_list)],
             root,
             (entry.path for entry in entries),
         ),
-        notes=_notes(listed, held, entries, boxes, given=test_list is not None),
+        notes=_notes(listed, entries, boxes, test),
     )
 
 
@@ -248,13 +240,30 @@ def _read_boxes(path: Path) -> dict[str, list[Box]]:
     return boxes
 
 
+def _options(
+    classes: Sequence[str], seed: int, test_list: Path | None
+) -> dict[str, Any]:
+    options = {"format": "chestxray14", "classes": classes, "seed": seed}
+    return options | ({"test_list": sha256_file(test_list)} if test_list else {})
+
+
+def _official(root: Path, test_list: Path | None) -> list[Path]:
+    """The lists beside the entry list that are there and count."""
+    lists = (BOX_LIST,) if test_list else (BOX_LIST, TEST_LIST, TRAIN_VAL_LIST)
+    return [root / name for name in lists if (root / name).exists()]
+
+
 def _split(
     root: Path,
-    entries: Sequence[_Entry],
+    listed: Sequence[_Entry],
     boxes: Mapping[str, Sequence[Box]],
+    given: Collection[str] | None,
     rng: np.random.Generator,
 ) -> dict[str, str]:
-    """Split by file name; images that the official lists leave out are not in it."""
+    """Split by file name; images that the lists leave out are not in it."""
+    entries = [entry for entry in listed if entry.path]
+    if given is not None:
+        return _split_by(given, listed, rng)
     if not (root / TEST_LIST).exists():
         with_boxes = {entry.patient_id for entry in entries if entry.file in boxes}
         return _drawn(entries, rng, SHARES, with_boxes)
@@ -288,19 +297,17 @@ def _read_test_list(path: Path, listed: Sequence[_Entry]) -> set[str]:
 
 
 def _split_by(
-    test: Collection[str],
-    path: Path,
-    held: Sequence[_Entry],
-    rng: np.random.Generator,
+    test: Collection[str], listed: Sequence[_Entry], rng: np.random.Generator
 ) -> dict[str, str]:
     """Split by file name; other images of the patients in `test` are not in it."""
-    in_test = [entry for entry in held if entry.file in test]
+    held = [entry for entry in listed if entry.path]
+    in_test = {entry.file: "test" for entry in held if entry.file in test}
     if not in_test:
-        raise TableError(f"None of the {len(test)} images that {path} names is there.")
-    patients = {entry.patient_id for entry in in_test}
+        raise TableError(f"None of the {len(test)} images of the test list is there.")
+    # Also of those whose listed images are not there: nobody may train on them.
+    patients = {entry.patient_id for entry in listed if entry.file in test}
     rest = [entry for entry in held if entry.patient_id not in patients]
-    splits = _drawn(rest, rng, OUTSIDE_TEST, ()) if rest else {}
-    return splits | {entry.file: "test" for entry in in_test}
+    return in_test | (_drawn(rest, rng, OUTSIDE_TEST, ()) if rest else {})
 
 
 def _drawn(
@@ -358,23 +365,23 @@ def _record(
 
 def _notes(
     listed: Sequence[_Entry],
-    held: Sequence[_Entry],
     kept: Sequence[_Entry],
     boxes: Mapping[str, Sequence[Box]],
-    *,
-    given: bool,
+    test: Collection[str] | None,
 ) -> tuple[str, ...]:
     """What a user should know, each only if it is so."""
+    held = {entry.file for entry in listed if entry.path}
     unlabelled = sum(
         box.finding not in entry.findings
         for entry in kept
         for box in boxes.get(entry.file, ())
     )
     left_out = "images in neither official list, left out"
-    if given:
-        left_out = "other images of patients in the test list, left out"
+    if test is not None:
+        left_out = "images of the test list's patients that it does not name, left out"
     counts = {
         "listed images that are not there": len(listed) - len(held),
+        "images of the test list that are not there": len(set(test or ()) - held),
         left_out: len(held) - len(kept),
         "boxes of a finding that the entry list does not give, kept": unlabelled,
     }
