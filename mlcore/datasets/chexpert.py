@@ -71,8 +71,16 @@ POLICIES: Mapping[str, str] = {
     "zeros": "blank 0, uncertain 0",
     "ones": "blank 0, uncertain 1",
 }
-_VALUES = {"": 0.0, "0.0": 0.0, "1.0": 1.0, "0": 0.0, "1": 1.0}
-_UNCERTAIN = ("-1.0", "-1")
+_NEGATIVE, _POSITIVE, _UNCERTAIN = range(3)
+_STATES = {
+    "": _NEGATIVE,
+    "0.0": _NEGATIVE,
+    "0": _NEGATIVE,
+    "1.0": _POSITIVE,
+    "1": _POSITIVE,
+    "-1.0": _UNCERTAIN,
+    "-1": _UNCERTAIN,
+}
 # What stands before train/ or valid/ differs between the copies.
 _PATH = re.compile(
     r"(?:.*/)?(?P<list>train|valid)/(?P<patient>patient[0-9]+)/"
@@ -80,25 +88,23 @@ _PATH = re.compile(
 )
 
 
+_Values = tuple[int, tuple[float, float, float]]
+
+
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """A frontal image of train.csv or valid.csv; `path` is empty if it is not there."""
+    """A frontal image of train.csv or valid.csv; `path` is empty if it is not there.
+
+    `states` has a byte for each of `FINDINGS`: what the list says of it.
+    """
 
     image_id: str
     patient_id: str
     path: str
-    labels: tuple[float, ...]
+    states: bytes
     view: str
     age: int | None
     sex: str
-
-
-@dataclass(frozen=True)
-class _Columns:
-    """Where in a row the values stand, and what a value of each class becomes."""
-
-    meta: tuple[int, ...]
-    labels: tuple[tuple[str, int, Mapping[str, float]], ...]
 
 
 def read_chexpert(
@@ -128,8 +134,7 @@ def read_chexpert(
         raise TableError(f'--uncertain "{uncertain}" is not known; known: {known}.')
     home = _home(root)
     lists = {name: _list(home, name) for name in LISTS}
-    values = {name: _values(name, uncertain) for name in names}
-    read = {name: _read_list(home, lists[name], name, values) for name in LISTS}
+    read = {name: _read_list(home, lists[name], name) for name in LISTS}
     check_patients(
         [row.patient_id for rows, _ in read.values() for row in rows],
         [name for name, (rows, _) in read.items() for _ in rows],
@@ -142,6 +147,7 @@ def read_chexpert(
         )
     rows = held["train"] + held["valid"]
     splits = (*_split(held["train"], seed), *["test"] * len(held["valid"]))
+    values = _values(names, uncertain)
     return Source(
         format="chexpert",
         root=home,
@@ -149,7 +155,8 @@ def read_chexpert(
         classes=names,
         label_policy=POLICIES[uncertain],
         records=(
-            _record(home, row, split) for row, split in zip(rows, splits, strict=True)
+            _record(home, row, split, values)
+            for row, split in zip(rows, splits, strict=True)
         ),
         count=len(rows),
         digest=source_digest(
@@ -209,30 +216,18 @@ def _find_patients(home: Path, name: str) -> dict[str, str]:
     return found
 
 
-def _values(finding: str, uncertain: str) -> dict[str, float]:
-    """What each text in the column of `finding` becomes."""
-    paper = float(finding != "Consolidation")
-    chosen = {"paper": paper, "ignore": float("nan"), "zeros": 0.0, "ones": 1.0}
-    return _VALUES | dict.fromkeys(_UNCERTAIN, chosen[uncertain])
-
-
-def _read_list(
-    home: Path, path: Path, name: str, values: Mapping[str, Mapping[str, float]]
-) -> tuple[list[_Row], int]:
+def _read_list(home: Path, path: Path, name: str) -> tuple[list[_Row], int]:
     """The frontal images of a list, and how many others it has."""
     header, lines = read_csv(path)
-    require_columns(path, header, (*COLUMNS, *values))
-    columns = _Columns(
-        tuple(header.index(column) for column in COLUMNS),
-        tuple((one, header.index(one), values[one]) for one in values),
-    )
+    require_columns(path, header, (*COLUMNS, *FINDINGS))
+    places = tuple(header.index(column) for column in (*COLUMNS, *FINDINGS))
     patients = _find_patients(home, name)
     rows: dict[str, _Row] = {}
     for line in lines:
         where = f"{path.name} line {line.line}"
         if len(line.values) != len(header):
             raise TableError(f"{where}: the row does not match the header.")
-        row = _read_row(str(home), line, columns, patients, where)
+        row = _read_row(str(home), line, places, patients, where)
         if row is None:
             continue
         if row.image_id.partition("/")[0] != name:
@@ -246,12 +241,12 @@ def _read_list(
 def _read_row(
     home: str,
     line: CsvRow,
-    columns: _Columns,
+    places: Sequence[int],
     patients: Mapping[str, str],
     where: str,
 ) -> _Row | None:
     """A row of a list, or None if its image is lateral."""
-    path, sex, age, side, view = (line.values[place] for place in columns.meta)
+    path, sex, age, side, view, *labels = (line.values[place] for place in places)
     if side == "Lateral":
         return None
     if side != "Frontal":
@@ -270,7 +265,7 @@ def _read_row(
         image_id=f"{match['list']}/{patient}/{rest}",
         patient_id=patient,
         path=file if file and _is_file(f"{home}/{file}") else "",
-        labels=_labels(line, columns, where),
+        states=_states(labels, where),
         view=plain_text(view, where),
         age=int(age) or None,
         sex="" if sex == "Unknown" else plain_text(sex, where),
@@ -285,34 +280,48 @@ def _is_file(path: str) -> bool:
     return os.path.isfile(path)  # noqa: PTH113
 
 
-def _labels(line: CsvRow, columns: _Columns, where: str) -> tuple[float, ...]:
+def _states(labels: Sequence[str], where: str) -> bytes:
     try:
-        return tuple(values[line.values[at]] for _, at, values in columns.labels)
+        return bytes([_STATES[text] for text in labels])
     except KeyError as error:
-        name = next(
-            n for n, at, values in columns.labels if line.values[at] not in values
-        )
+        name = FINDINGS[labels.index(error.args[0])]
         raise TableError(
             f'{where}, column "{name}": "{error.args[0]}" is not 1, 0, -1 or empty.'
         ) from None
 
 
+def _values(classes: Sequence[str], uncertain: str) -> tuple[_Values, ...]:
+    """For each class its place in `FINDINGS` and what its three states become."""
+    other = {"ignore": float("nan"), "zeros": 0.0}.get(uncertain, 1.0)
+    zero = {"Consolidation"} if uncertain == "paper" else set()
+    return tuple(
+        (FINDINGS.index(name), (0.0, 1.0, 0.0 if name in zero else other))
+        for name in classes
+    )
+
+
 def _split(rows: Sequence[_Row], seed: int) -> tuple[str, ...]:
-    """`train` and `dev`, by patient; an uncertain label that is not known counts 0."""
+    """`train` and `dev`, by patient, with what is positive and what is uncertain of
+    every finding spread evenly: one seed gives one split, whatever the classes and
+    the policy, so that trainings with different ones can be compared."""
     if not rows:
         return ()
-    labels = np.array([row.labels for row in rows], dtype=np.float32)
+    states = np.frombuffer(b"".join(row.states for row in rows), np.uint8)
+    states = states.reshape(len(rows), len(FINDINGS))
+    labels = np.hstack([states == _POSITIVE, states == _UNCERTAIN]).astype(np.float32)
     patients = [row.patient_id for row in rows]
     rng = np.random.default_rng(seed)
     return assign_splits(patients, labels, rng=rng, shares=SHARES)
 
 
-def _record(home: Path, row: _Row, split: str) -> ImageRecord:
+def _record(
+    home: Path, row: _Row, split: str, values: Sequence[_Values]
+) -> ImageRecord:
     return ImageRecord(
         image_id=row.image_id,
         patient_id=row.patient_id,
         split=split,
-        labels=row.labels,
+        labels=tuple(becomes[row.states[at]] for at, becomes in values),
         read=partial(read_part, home / row.path, (), {}),
         source_path=row.path,
         files=(row.path,),

@@ -168,6 +168,26 @@ def test_valid_is_test_and_a_seventh_of_the_other_patients_is_dev(root):
     assert other != splits["dev"]
 
 
+def test_one_seed_gives_one_split_whatever_the_classes_and_the_policy(root):
+    rng = np.random.default_rng(3)
+    rows = []
+    for patient in range(1, 61):
+        labels = ",".join(rng.choice(["", "0.0", "1.0", "-1.0"], 14))
+        row = f"train/patient{patient:05}/study1/view1_frontal.jpg,Male,50,Frontal,AP,"
+        rows.append(row + labels)
+        (root / row.split(",")[0]).parent.mkdir(parents=True, exist_ok=True)
+        (root / row.split(",")[0]).touch()
+    listed(root, "train", rows)
+
+    def splits(**options):
+        return {name: record.split for name, record in records(root, **options).items()}
+
+    first = splits()
+    assert set(first.values()) == {"train", "dev", "test"}
+    for uncertain in POLICIES:
+        assert splits(uncertain=uncertain, classes=("Fracture",)) == first
+
+
 @pytest.mark.parametrize(
     "prefix", ["CheXpert-v1.0/", "", "/home/me/CheXpert-v1.0-small/", "train/../x/"]
 )
