@@ -3,6 +3,10 @@
 Irvin et al., CheXpert, AAAI 2019. A folder with `train.csv`, `valid.csv` and the images
 under `train/` and `valid/`, of any size; a part of the images suffices. The four
 batches of the original are read as they unpack as well.
+
+Han et al. (Nature Communications 2021) trained on all 191,027 frontal images of
+`train.csv` and do not say where their development set came from; here it is cut from
+these.
 """
 
 import os
@@ -60,9 +64,8 @@ LISTS = ("train", "valid")
 FOLDERS = ("CheXpert-v1.0", "CheXpert-v1.0-small")
 VALID_BATCH = "CheXpert-v1.0 batch 1 (validate & csv)"
 TRAIN_BATCHES = "CheXpert-v1.0 batch [0-9] (train [0-9])"
-# The paper trained on all 191,027 frontal images of train.csv and does not say where
-# its development set came from. Zhang et al. (Radiology: AI 2024) had the same images
-# and split them 6 to 1.
+# The paper gives no share. Zhang et al. (Radiology: AI 2024) had the same 191,027
+# images and split them 6 to 1.
 SHARES: Mapping[str, float] = {"train": 6 / 7, "dev": 1 / 7}
 
 POLICIES: Mapping[str, str] = {
@@ -87,7 +90,7 @@ _PATH = re.compile(
     r"(?P<rest>study[0-9]+/[A-Za-z0-9_]+)\.jpg"
 )
 
-
+# The place of a class in FINDINGS, and what its three states become.
 _Values = tuple[int, tuple[float, float, float]]
 
 
@@ -135,16 +138,7 @@ def read_chexpert(
     home = _home(root)
     lists = {name: _list(home, name) for name in LISTS}
     read = {name: _read_list(home, lists[name], name) for name in LISTS}
-    check_patients(
-        [row.patient_id for rows, _ in read.values() for row in rows],
-        [name for name, (rows, _) in read.items() for _ in rows],
-    )
-    held = {name: [row for row in rows if row.path] for name, (rows, _) in read.items()}
-    if not any(held.values()):
-        raise TableError(
-            f"None of the frontal images that train.csv and valid.csv list is in "
-            f"{home}; they belong into train/ and valid/."
-        )
+    held = _held(home, read)
     rows = held["train"] + held["valid"]
     splits = (*_split(held["train"], seed), *["test"] * len(held["valid"]))
     values = _values(names, uncertain)
@@ -291,7 +285,6 @@ def _states(labels: Sequence[str], where: str) -> bytes:
 
 
 def _values(classes: Sequence[str], uncertain: str) -> tuple[_Values, ...]:
-    """For each class its place in `FINDINGS` and what its three states become."""
     other = {"ignore": float("nan"), "zeros": 0.0}.get(uncertain, 1.0)
     zero = {"Consolidation"} if uncertain == "paper" else set()
     return tuple(
@@ -329,6 +322,23 @@ def _record(
         age=row.age,
         sex=row.sex,
     )
+
+
+def _held(
+    home: Path, read: Mapping[str, tuple[list[_Row], int]]
+) -> dict[str, list[_Row]]:
+    """The images of each list that are there."""
+    check_patients(
+        [row.patient_id for rows, _ in read.values() for row in rows],
+        [name for name, (rows, _) in read.items() for _ in rows],
+    )
+    held = {name: [row for row in rows if row.path] for name, (rows, _) in read.items()}
+    if not any(held.values()):
+        raise TableError(
+            f"None of the frontal images that train.csv and valid.csv list is in "
+            f"{home}; they belong into train/ and valid/."
+        )
+    return held
 
 
 def _notes(

@@ -201,7 +201,7 @@ def test_an_interrupted_import_leaves_the_old_table(scans, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["chexray", "--name", "x"], "choose from '?chestxray14'?, '?folder'?"),
+        (["chexray", "--name", "x"], "choose from '?chestxray14'?, '?chexpert'?"),
         (["folder", "--name", "x"], "folder needs SOURCE"),
         (["phantom", "here", "--name", "x"], "phantom does not take SOURCE"),
         (["phantom", "--name", "x", "--classes", "A"], "does not take --classes"),
