@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from mlcore.datasets.table import TableError
 
 MAX_BYTES = 2**30
-# An array needs about sixty opcodes and twenty-one places in the memo. A place far out
+# An array needs seventy opcodes and twenty-one places in the memo. A place far out
 # makes Python allocate all those before it.
 _MAX_OPCODES, _MAX_PLACE = 500, 500
 _OPCODES = {opcode.code.encode("latin1"): opcode for opcode in pickletools.opcodes}
@@ -45,19 +45,19 @@ class _PickleError(Exception):
 
 
 class _Name:
-    """Stands for a class or function of NumPy: may be called, holds nothing."""
+    """Stands for a class or function: may be called, which does nothing yet."""
 
     __slots__ = ("_name",)
 
     def __init__(self, name: str) -> None:
         self._name = name
 
-    def __call__(self, *arguments: Any) -> Any:
-        return _CALLS[self._name](arguments)
+    def __call__(self, *arguments: Any) -> "_Built":
+        return _Built(self._name, arguments)
 
 
 class _Built:
-    """Stands for an array or a type: keeps how it was made, and its state."""
+    """Stands for what a call would give: keeps the arguments, and a state."""
 
     __slots__ = ("arguments", "kind", "state")
 
@@ -68,20 +68,6 @@ class _Built:
         self.state = state
 
 
-def _encode(arguments: tuple[Any, ...]) -> bytes:
-    """Protocols 0 to 2 know no bytes; Python 3 writes them as text to encode."""
-    match arguments:
-        case (str(text), "latin1" | "latin-1"):
-            return text.encode("latin1")
-    raise _PickleError("encodes something else than bytes")
-
-
-_CALLS = {
-    "array": lambda arguments: _Built("array", arguments),
-    "buffer": lambda arguments: _Built("buffer", arguments),
-    "dtype": lambda arguments: _Built("dtype", arguments),
-    "encode": _encode,
-}
 _NAMES: Mapping[tuple[str, str], str] = {
     ("numpy", "ndarray"): "ndarray",
     ("numpy", "dtype"): "dtype",
@@ -105,8 +91,8 @@ class _Unpickler(pickle.Unpickler):
 def read_array(path: Path, dimensions: int) -> NDArray[np.integer[Any]]:
     """The array of whole numbers that the pickle at `path` holds; read-only.
 
-    Nothing that the pickle names is imported or run, and nothing larger than the file
-    is allocated.
+    Nothing that the pickle names is imported or run, and no more than a few times the
+    file's size is allocated.
 
     Args:
         dimensions: how many the array must have, each of at least 1.
@@ -181,7 +167,7 @@ def _parts(made: Any) -> tuple[tuple[int, ...], np.dtype[Any], bytes, Any, Any]:
     match made:
         case _Built(
             kind="array",
-            arguments=(_Name(), (0,), b"b" | "b"),
+            arguments=(_Name(), (0,), _),
             state=(1, shape, dtype, 0 | 1 as columns, payload),
         ):
             order = "F" if columns else "C"
@@ -213,9 +199,11 @@ def _bytes(payload: Any) -> bytes:
     match payload:
         case bytes() | bytearray():
             return bytes(payload)
-        case str():  # Python 2 knew text and bytes as one
+        # Python 3 writes bytes as text to encode in protocols 0 to 2, which know none;
+        # to Python 2 text and bytes were one.
+        case str(text) | _Built(kind="encode", arguments=(str(text), "latin1")):
             with suppress(UnicodeEncodeError):
-                return payload.encode("latin1")
+                return text.encode("latin1")
     raise _PickleError("holds no bytes for its array")
 
 
