@@ -2,6 +2,7 @@ import os
 import pickle
 
 import numpy as np
+import pydicom
 import pytest
 
 from mlcore.datasets import kneemri
@@ -370,3 +371,19 @@ def test_a_table_is_made_and_its_tears_are_shown_at_full_depth(root, tmp_path):
     assert set(table.boxes()) == {
         name for name in table.image_ids if not name.startswith("329637")
     }
+
+
+def test_real_knee_slices_come_back_from_a_pickled_volume(shared_data, tmp_path):
+    paths = sorted((shared_data / "dicom" / "mr_knee").glob("*.dcm"))
+    slices = np.stack([pydicom.dcmread(path).pixel_array for path in paths])
+    root = tmp_path / "kneeMRI"
+    row = "365500,8,1,0,90,100,1,60,70,3,365500-8.pck"
+    listed(root, [row])
+    stored(root, row, slices, protocol=2)
+
+    for z, record in zip((1, 2, 3), records(root).values(), strict=True):
+        image = record.read()
+        value = image.pixels * image.rescale_slope + image.rescale_intercept
+        np.testing.assert_array_equal(value, slices[z])
+        seen = prepare(record, 64).pixels
+        assert seen.std() > 20  # a knee, not a grey field
