@@ -27,6 +27,7 @@ from mlcore.datasets.source import (
 )
 from mlcore.datasets.splits import SHARES, assign_splits
 from mlcore.datasets.table import Box, TableError, check_patients
+from mlcore.files import sha256_file
 
 # Official name to ours: CheXpert's names where both sets know a finding.
 FINDINGS: Mapping[str, str] = {
@@ -78,7 +79,11 @@ class _Entry:
 
 
 def read_chestxray14(
-    root: Path, *, seed: int, classes: Sequence[str] | None = None
+    root: Path,
+    *,
+    seed: int,
+    classes: Sequence[str] | None = None,
+    test_list: Path | None = None,
 ) -> Source:
     """Read the folder `root`; images are decoded later.
 
@@ -91,6 +96,10 @@ def read_chestxray14(
     Args:
         seed: of the splits.
         classes: a choice of `CLASSES`, in the order wanted; default all fourteen.
+        test_list: takes the place of both official lists: its images are `test`, of
+            the patients it does not name an eighth are `dev`, and what else there is
+            of its patients is left out. A line starts with a file name or path; what
+            follows a space is ignored, as in the lists of CheXNet.
 
     Raises:
         TableError: a file is missing or malformed, or none of the images is there.
@@ -105,9 +114,9 @@ def read_chestxray14(
             "they belong into images/, or into images_001/images/ and so on."
         )
     boxes = _read_boxes(root / BOX_LIST)
-    splits = _split(root, held, boxes, np.random.default_rng(seed))
+    test = None if test_list is None else _read_test_list(test_list, listed)
+    splits = _split(root, listed, boxes, test, np.random.default_rng(seed))
     entries = [entry for entry in held if entry.file in splits]
-    optional = (root / name for name in (BOX_LIST, TEST_LIST, TRAIN_VAL_LIST))
     return Source(
         format="chestxray14",
         root=root,
@@ -117,12 +126,12 @@ def read_chestxray14(
         records=(_record(root, entry, splits, names, boxes) for entry in entries),
         count=len(entries),
         digest=source_digest(
-            {"format": "chestxray14", "classes": names, "seed": seed},
-            [path, *(list_ for list_ in optional if list_.exists())],
+            _options(names, seed, test_list),
+            [path, *_official(root, test_list)],
             root,
             (entry.path for entry in entries),
         ),
-        notes=_notes(listed, held, entries, boxes),
+        notes=_notes(listed, entries, boxes, test),
     )
 
 
@@ -231,13 +240,30 @@ def _read_boxes(path: Path) -> dict[str, list[Box]]:
     return boxes
 
 
+def _options(
+    classes: Sequence[str], seed: int, test_list: Path | None
+) -> dict[str, Any]:
+    options = {"format": "chestxray14", "classes": classes, "seed": seed}
+    return options | ({"test_list": sha256_file(test_list)} if test_list else {})
+
+
+def _official(root: Path, test_list: Path | None) -> list[Path]:
+    """The lists beside the entry list that are there and count."""
+    lists = (BOX_LIST,) if test_list else (BOX_LIST, TEST_LIST, TRAIN_VAL_LIST)
+    return [root / name for name in lists if (root / name).exists()]
+
+
 def _split(
     root: Path,
-    entries: Sequence[_Entry],
+    listed: Sequence[_Entry],
     boxes: Mapping[str, Sequence[Box]],
+    given: Collection[str] | None,
     rng: np.random.Generator,
 ) -> dict[str, str]:
-    """Split by file name; images that the official lists leave out are not in it."""
+    """Split by file name; images that the lists leave out are not in it."""
+    entries = [entry for entry in listed if entry.path]
+    if given is not None:
+        return _split_by(given, listed, rng)
     if not (root / TEST_LIST).exists():
         with_boxes = {entry.patient_id for entry in entries if entry.file in boxes}
         return _drawn(entries, rng, SHARES, with_boxes)
@@ -253,6 +279,37 @@ def _split(
     return splits
 
 
+def _read_test_list(path: Path, listed: Sequence[_Entry]) -> set[str]:
+    """The image files that a given list names, each of which must be known."""
+    known = {entry.file for entry in listed}
+    names = set()
+    for number, line in enumerate(_lines(path), start=1):
+        if words := line.split():
+            name = words[0].replace("\\", "/").rpartition("/")[2]
+            if name not in known:
+                raise TableError(
+                    f"{path} line {number}: {name!r} is no image of the entry list."
+                )
+            names.add(name)
+    if not names:
+        raise TableError(f"{path} names no image.")
+    return names
+
+
+def _split_by(
+    test: Collection[str], listed: Sequence[_Entry], rng: np.random.Generator
+) -> dict[str, str]:
+    """Split by file name; other images of the patients in `test` are not in it."""
+    held = [entry for entry in listed if entry.path]
+    in_test = {entry.file: "test" for entry in held if entry.file in test}
+    if not in_test:
+        raise TableError(f"None of the {len(test)} images of the test list is there.")
+    # Also of those whose listed images are not there: nobody may train on them.
+    patients = {entry.patient_id for entry in listed if entry.file in test}
+    rest = [entry for entry in held if entry.patient_id not in patients]
+    return in_test | (_drawn(rest, rng, OUTSIDE_TEST, ()) if rest else {})
+
+
 def _drawn(
     entries: Sequence[_Entry],
     rng: np.random.Generator,
@@ -266,9 +323,17 @@ def _drawn(
 
 
 def _read_list(path: Path) -> set[str]:
+    return {name for line in _lines(path) for name in line.split()}
+
+
+def _lines(path: Path) -> list[str]:
     try:
-        return set(path.read_text(encoding="utf-8-sig").split())
-    except (OSError, UnicodeDecodeError) as error:
+        return path.read_text(encoding="utf-8-sig").splitlines()
+    except FileNotFoundError:
+        raise TableError(f"{path} is missing.") from None
+    except UnicodeDecodeError:
+        raise TableError(f"{path} is not in UTF-8; save it as UTF-8.") from None
+    except OSError as error:
         raise TableError(f"{path} cannot be read: {error}") from error
 
 
@@ -300,19 +365,24 @@ def _record(
 
 def _notes(
     listed: Sequence[_Entry],
-    held: Sequence[_Entry],
     kept: Sequence[_Entry],
     boxes: Mapping[str, Sequence[Box]],
+    test: Collection[str] | None,
 ) -> tuple[str, ...]:
     """What a user should know, each only if it is so."""
+    held = {entry.file for entry in listed if entry.path}
     unlabelled = sum(
         box.finding not in entry.findings
         for entry in kept
         for box in boxes.get(entry.file, ())
     )
+    left_out = "images in neither official list, left out"
+    if test is not None:
+        left_out = "images of the test list's patients that it does not name, left out"
     counts = {
         "listed images that are not there": len(listed) - len(held),
-        "images in neither official list, left out": len(held) - len(kept),
+        "images of the test list that are not there": len(set(test or ()) - held),
+        left_out: len(held) - len(kept),
         "boxes of a finding that the entry list does not give, kept": unlabelled,
     }
     return tuple(f"{text}: {count}" for text, count in counts.items() if count)

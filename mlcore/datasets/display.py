@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from mlcore.datasets import chestxray14, folder, luna16
+from mlcore.datasets import chestxray14, chexpert, folder, kneemri, luna16
 from mlcore.datasets.phantom import redrawn
 from mlcore.datasets.prepare import default_window, inside, range_window, to_uint8
 from mlcore.datasets.record import GreyImage, Pixels, Window
@@ -26,8 +26,10 @@ _SAME_IMAGE = 2.0
 ReadPart = Callable[[Path, tuple[int, ...], Mapping[str, Any]], GreyImage]
 _READERS: Mapping[str, ReadPart] = {
     "chestxray14": chestxray14.read_part,
+    "chexpert": chexpert.read_part,
     "folder": folder.read_part,
     "luna16": luna16.read_part,
+    "kneemri": kneemri.read_part,
 }
 
 

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Literal
 
 from mlcore.datasets.chestxray14 import read_chestxray14
+from mlcore.datasets.chexpert import read_chexpert
 from mlcore.datasets.folder import read_folder
+from mlcore.datasets.kneemri import read_kneemri
 from mlcore.datasets.luna16 import read_luna16
 from mlcore.datasets.prepare import prepared
 from mlcore.datasets.record import TableDescription, TableImage, Unreadable
@@ -195,7 +197,21 @@ def _describe(
 
 
 def _chestxray14(root: Path, options: ImportOptions) -> Source:
-    return read_chestxray14(root, seed=options.seed, classes=options.classes)
+    return read_chestxray14(
+        root,
+        seed=options.seed,
+        classes=options.classes,
+        test_list=options.test_list,
+    )
+
+
+def _chexpert(root: Path, options: ImportOptions) -> Source:
+    return read_chexpert(
+        root,
+        seed=options.seed,
+        classes=options.classes,
+        uncertain=options.uncertain or "paper",
+    )
 
 
 def _folder(root: Path, options: ImportOptions) -> Source:
@@ -216,6 +232,10 @@ def _luna16(root: Path, options: ImportOptions) -> Source:
         window=options.window,
         negatives=options.negatives,
     )
+
+
+def _kneemri(root: Path, options: ImportOptions) -> Source:
+    return read_kneemri(root, seed=options.seed, split_by=options.split_by or "exam")
 
 
 def _phantom(_root: Path, options: ImportOptions) -> Source:
@@ -239,9 +259,11 @@ def _phantom(_root: Path, options: ImportOptions) -> Source:
 
 # The reader of each format, and those options that not every format takes.
 FORMATS: Mapping[str, tuple[Reader, tuple[str, ...]]] = {
-    "chestxray14": (_chestxray14, ("root", "classes")),
+    "chestxray14": (_chestxray14, ("root", "classes", "test_list")),
+    "chexpert": (_chexpert, ("root", "classes", "uncertain")),
     "folder": (_folder, ("root", "classes", "ignore_columns", "modality")),
     "luna16": (_luna16, ("root", "classes", "window", "negatives")),
+    "kneemri": (_kneemri, ("root", "split_by")),
     "phantom": (_phantom, ("images",)),
 }
 _SOME_TAKE = {

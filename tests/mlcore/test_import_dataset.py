@@ -384,7 +384,7 @@ import_source(source, folder, name="t", image_size=64, workers=2, shown=slowly)
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["chexray", "--name", "x"], "choose from '?chestxray14'?, '?folder'?"),
+        (["chexray", "--name", "x"], "choose from '?chestxray14'?, '?chexpert'?"),
         (["folder", "--name", "x"], "folder needs SOURCE"),
         (["phantom", "here", "--name", "x"], "phantom does not take SOURCE"),
         (["phantom", "--name", "x", "--classes", "A"], "does not take --classes"),

@@ -198,6 +198,93 @@ def test_lists_that_tear_a_patient_apart_are_refused(root):
         read_chestxray14(root, seed=1)
 
 
+LIST_FORMS = {
+    "as CheXNet has it": "{} 0 1 0 0 0 0 0 0 0 0 0 0 0 0\n",
+    "with folders": "images_001/images/{} 0 1\n",
+    "names alone": "{}\n",
+    "from Windows": "images\\{}\r\n",
+}
+
+
+def given_list(tmp_path, *names, form="{}\n"):
+    path = tmp_path / "chexnet" / "test_list.txt"
+    path.parent.mkdir(exist_ok=True)
+    text = "\ufeff" + "".join(form.format(name) for name in names) + "\n"
+    path.write_text(text, newline="")
+    return path
+
+
+@pytest.mark.parametrize("form", LIST_FORMS.values(), ids=LIST_FORMS)
+def test_a_given_list_takes_the_place_of_the_official_ones(root, tmp_path, form):
+    (root / "test_list.txt").write_text("00000005_000.png\n")
+    (root / "train_val_list.txt").write_text("00000001_000.png\n")
+    given = given_list(tmp_path, "00000002_000.png", "00000003_000.png", form=form)
+
+    source = read_chestxray14(root, seed=1, test_list=given)
+    splits = {record.image_id: record.split for record in source.records}
+
+    test = {"00000002_000", "00000003_000"}
+    assert {name for name, split in splits.items() if split == "test"} == test
+    assert len(splits) == 6
+    assert set(splits.values()) == {"train", "dev", "test"}
+    assert source.notes == ()
+
+
+def test_what_a_given_list_leaves_of_its_patients_is_left_out_and_told(root, tmp_path):
+    given = given_list(tmp_path, "00000001_000.png")
+
+    source = read_chestxray14(root, seed=1, test_list=given)
+
+    assert "00000001_001" not in {record.image_id for record in source.records}
+    assert source.notes == (
+        "images of the test list's patients that it does not name, left out: 1",
+    )
+
+
+def test_nobody_trains_on_a_patient_whose_listed_images_are_not_there(root, tmp_path):
+    (root / "images" / "00000001_000.png").unlink()
+    given = given_list(tmp_path, "00000001_000.png", "00000002_000.png")
+
+    source = read_chestxray14(root, seed=1, test_list=given)
+
+    assert "1" not in {record.patient_id for record in source.records}
+    assert source.notes == (
+        "listed images that are not there: 1",
+        "images of the test list that are not there: 1",
+        "images of the test list's patients that it does not name, left out: 1",
+    )
+
+
+def test_a_given_list_that_names_no_known_image_is_refused(root, tmp_path):
+    def message(path):
+        with pytest.raises(TableError) as error:
+            read_chestxray14(root, seed=1, test_list=path)
+        return str(error.value)
+
+    unknown = given_list(tmp_path, "00000001_000.png", "00000077_000.png")
+    assert f"{unknown} line 2: '00000077_000.png' is no" in message(unknown)
+    assert "names no image" in message(given_list(tmp_path))
+    assert "is missing" in message(tmp_path / "nowhere.txt")
+    assert "cannot be read" in message(tmp_path)
+    (root / "images" / "00000002_000.png").unlink()
+    absent = given_list(tmp_path, "00000002_000.png")
+    assert "None of the 1 images of the test list is there" in message(absent)
+    absent.write_bytes(b"\xff\xfe0\x00")
+    assert "not in UTF-8" in message(absent)
+
+
+def test_the_digest_changes_with_the_content_of_a_given_list(root, tmp_path):
+    def digest(*names):
+        given = given_list(tmp_path, *names)
+        return read_chestxray14(root, seed=1, test_list=given).digest
+
+    first = digest("00000002_000.png")
+    (root / "test_list.txt").write_text("00000005_000.png\n")
+    assert digest("00000002_000.png") == first
+    assert digest("00000003_000.png") != first
+    assert read_chestxray14(root, seed=1).digest != first
+
+
 def test_a_choice_of_classes_restricts_labels_and_boxes(root):
     boxed(
         root,

@@ -104,3 +104,23 @@ def test_a_handful_of_patients_fills_every_split():
     labels = np.ones((3, 1), np.float32)
 
     assert set(split(["a", "b", "c"], labels, (), 1)) == {"train", "dev", "test"}
+
+
+def test_as_many_patients_as_in_chexpert_are_divided_evenly():
+    """That takes half a second; comparing patients with each other would not do."""
+    rng = np.random.default_rng(5)
+    shares = {"train": 6 / 7, "dev": 1 / 7}
+    every = np.arange(64_534)
+    # Few patients have many images, as in a hospital.
+    more = rng.choice(every, 191_027 - len(every), p=rng.dirichlet(np.ones(len(every))))
+    patients = [f"patient{number:05}" for number in (*every, *more)]
+    prevalence = rng.uniform(0.02, 0.5, 14)
+    labels = (rng.random((191_027, 14)) < prevalence).astype(np.float32)
+
+    splits = np.array(assign_splits(patients, labels, rng=rng, shares=shares))
+
+    dev = splits == "dev"
+    assert len(set(zip(patients, splits.tolist(), strict=True))) == len(every)
+    assert abs(dev.mean() - 1 / 7) < 0.001
+    positive = labels[dev].sum(axis=0) / labels.sum(axis=0)
+    assert np.abs(positive - 1 / 7).max() < 0.001
