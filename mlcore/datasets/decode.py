@@ -157,9 +157,7 @@ def read_mask(path: Path) -> Mask:
     array = path.suffix.lower() == ".npy"
     pixels: NDArray[Any] = read_array(path) if array else read_image(path)
     if pixels.dtype not in (np.bool_, np.uint8, np.uint16):
-        raise TableError(
-            f"The mask {path} is of {pixels.dtype}; bool or uint8 is read."
-        )
+        raise TableError(f"The mask {path} is of {pixels.dtype}; bool is read.")
     if not pixels.any():
         raise TableError(f"The mask {path} is empty.")
     inside: Mask = pixels if pixels.dtype == np.bool_ else pixels > pixels.max() / 2

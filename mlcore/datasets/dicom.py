@@ -1,18 +1,19 @@
 """Read a DICOM image as a radiologist sees it: DICOM PS3.3, C.7.6.3 and C.11.
 
-- Modality: `RescaleSlope` and `RescaleIntercept`, or a Modality LUT, which becomes pixel
-  values.
-- VOI: every window of the file; of `LINEAR_EXACT` the numbers of the linear window that
-  shows the same. `SIGMOID` and a VOI LUT become pixel values, as the reading page knows
-  linear windows only. A VOI LUT is used where there is no window: a window can be moved.
+- Modality: `RescaleSlope` and `RescaleIntercept`, or a Modality LUT, which becomes
+  pixel values.
+- VOI: every window of the file; of `LINEAR_EXACT` the numbers of the linear window
+  that shows the same. `SIGMOID` and a VOI LUT become pixel values, as the reading page
+  knows linear windows only. A VOI LUT is used where the file has no window, since
+  windows can be moved.
 - CT in HU has three more windows, for lung, soft tissue and bone.
-- `MONOCHROME1` or a `PresentationLUTShape` of `INVERSE` mean that low values are bright;
-  files that say both say it once.
+- `MONOCHROME1` or a `PresentationLUTShape` of `INVERSE` mean that low values are
+  bright; files that say both say it once.
 - Padding keeps a stored value of its own.
-- Pixel spacing is `PixelSpacing`; else that of the detector (`ImagerPixelSpacing`) or of
-  a digitised film (`NominalScannedPixelSpacing`). The latter two overstate the size of
-  what lies before the detector by the magnification of the projection, of which a file
-  rarely tells; they are taken as they are.
+- Pixel spacing is `PixelSpacing`; else that of the detector (`ImagerPixelSpacing`) or
+  of a digitised film (`NominalScannedPixelSpacing`). The latter two overstate the size
+  of what lies before the detector by the magnification of the projection, of which a
+  file rarely tells; they are taken as they are.
 """
 
 import math
@@ -124,7 +125,7 @@ def _rescaled(path: Path, image: GreyImage, stored: StoredImage) -> GreyImage:
     padding = image.padding_value
     return replace(
         image,
-        pixels=top - image.pixels,
+        pixels=~image.pixels,
         rescale_slope=-slope,
         rescale_intercept=intercept + slope * top,
         padding_value=None if padding is None else top - padding,
@@ -183,7 +184,8 @@ _FUNCTIONS: dict[str, Callable[[Window], Window]] = {
 def _sigmoid(values: NDArray[np.float64], window: Window) -> NDArray[np.float64]:
     """Grey of `values` by C.11.2.1.3.1, 0 to 65535."""
     power = -4 * (values - window.center) / window.width
-    return _WHITE / (1 + np.exp(np.clip(power, -700, 700)))
+    grey: NDArray[np.float64] = _WHITE / (1 + np.exp(np.clip(power, -700, 700)))
+    return grey
 
 
 def _voi_lut(
@@ -193,7 +195,8 @@ def _voi_lut(
     # The first value is signed where what goes into the LUT is (C.11.2.1.1).
     signed = stored.offset > 0 or image.rescale_intercept < 0
     lut, first, bits = _lut(path, item, stored, signed=signed)
-    return _looked_up(values, lut, first) * (_WHITE / (2**bits - 1))
+    grey: NDArray[np.float64] = _looked_up(values, lut, first) * _WHITE / (2**bits - 1)
+    return grey
 
 
 def _lut(
@@ -205,7 +208,7 @@ def _lut(
     count = count or 65536
     data = item.LUTData
     if isinstance(data, bytes) and bits <= 8 and len(data) in (count, count + 1):
-        entries = np.frombuffer(data, np.uint8)
+        entries = np.frombuffer(data, np.uint8).astype(np.uint16)
     else:
         entries = _words(data, little)
     if len(entries) < count or not 1 <= bits <= 16:
@@ -228,13 +231,15 @@ def _looked_up(
 ) -> NDArray[np.float64]:
     """Values below and above those of the LUT take its first and last entry."""
     place = np.clip(np.rint(values) - first, 0, len(lut) - 1)
-    return lut[place.astype(np.int64)]
+    found: NDArray[np.float64] = lut[place.astype(np.int64)]
+    return found
 
 
 def _values(image: GreyImage) -> NDArray[np.float64]:
     """The rescaled value of every stored value that the pixels can have."""
     levels = np.arange(np.iinfo(image.pixels.dtype).max + 1, dtype=np.float64)
-    return levels * image.rescale_slope + image.rescale_intercept
+    values: NDArray[np.float64] = levels * image.rescale_slope + image.rescale_intercept
+    return values
 
 
 def _tabled(image: GreyImage, table: NDArray[np.float64]) -> GreyImage:

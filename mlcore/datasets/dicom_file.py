@@ -1,9 +1,9 @@
 """Open DICOM files, and read no more of them than an image needs.
 
-Only the attributes of `IMAGE_TAGS` are ever read, and the pixels: no names, no dates, no
-identifiers, no private attributes. (`PatientID` is read for the study's own hash, and
-for nothing else, see `dicom_patient`.) Of the functional groups of a multi-frame file
-only the items named in `dicom` are looked at.
+Only the attributes of `IMAGE_TAGS` are ever read, and the pixels: no names, no dates,
+no identifiers, no private attributes. (`PatientID` is read for the study's own hash,
+and for nothing else, see `dicom_patient`.) Of the functional groups of a multi-frame
+file only the items named in `dicom` are looked at.
 """
 
 import io

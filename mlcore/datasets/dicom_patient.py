@@ -29,8 +29,8 @@ def patient_code(path: Path, key: bytes) -> str:
         identifier = str(header.get("PatientID") or "").strip(" \0")
     if not identifier:
         raise TableError(
-            f"{path} has no PatientID; give a column patient_id in labels.csv, by which images "
-            "of one patient share a split."
+            f"{path} has no PatientID; give labels.csv a column patient_id, by which "
+            "images of one patient share a split."
         )
     return hmac.new(key, identifier.encode(), sha256).hexdigest()[:DIGITS]
 

@@ -141,10 +141,18 @@ def _decode(
     path: Path, header: "Dataset", stream: BinaryIO, syntax: Any, index: int
 ) -> NDArray[Any]:
     """One frame as pydicom decodes it, (H, W) or (H, W, 3)."""
-    from pydicom.pixels import as_pixel_options, get_decoder
+    from pydicom.pixels.decoders.base import get_decoder
+    from pydicom.pixels.utils import as_pixel_options
 
-    vr, length = _enter_pixels(path, stream, *header.original_encoding)
-    options = as_pixel_options(header)
+    vr, length = _enter_pixels(path, stream, header.original_encoding[1])
+    # Bits that are not stored are removed below, high bit and all.
+    options = as_pixel_options(
+        header,
+        transfer_syntax_uid=syntax,
+        pixel_keyword="PixelData",
+        pixel_vr=vr,
+        correct_unused_bits=False,
+    )
     if syntax.is_encapsulated != (length == _UNDEFINED):
         raise TableError(f"{path}: its pixels are not in its transfer syntax.")
     if syntax.is_encapsulated:
@@ -152,38 +160,27 @@ def _decode(
         _check_codestream(path, header, stream, options, index)
     else:
         _check_length(path, header, stream, length)
-    # Bits that are not stored are removed below, high bit and all.
-    decoded, _ = get_decoder(syntax).as_array(
-        stream,
-        index=index,
-        transfer_syntax_uid=syntax,
-        pixel_keyword="PixelData",
-        pixel_vr=vr,
-        correct_unused_bits=False,
-        **options,
-    )
-    array: NDArray[Any] = decoded
+    array: NDArray[Any]
+    array, _ = get_decoder(syntax).as_array(stream, index=index, **options)
     return array
 
 
-def _enter_pixels(
-    path: Path, stream: BinaryIO, implicit: bool, little: bool
-) -> tuple[str, int]:
+def _enter_pixels(path: Path, stream: BinaryIO, little: bool | None) -> tuple[str, int]:
     """Bring `stream` to the first byte of the pixels; their VR and length.
 
-    How the elements are encoded is what pydicom found; some files' transfer syntax says
-    otherwise.
+    Some files are encoded with implicit VR where their transfer syntax is explicit.
     """
     order = "<" if little else ">"
-    head = stream.read(8 if implicit else 12)
+    head = stream.read(8)
     if len(head) < 8:
         raise TableError(f"{path} has no pixel data, or is truncated.")
     tag = struct.unpack(f"{order}HH", head[:4])
     if tag != (0x7FE0, 0x0010):
         raise TableError(f"{path} has pixels of floating point; 8 or 16 bits are read.")
-    (length,) = struct.unpack(f"{order}L", head[-4:])
-    vr = "OW" if implicit else head[4:6].decode("ascii")
-    return vr, length
+    explicit = head[4:6] in (b"OB", b"OW", b"UN")
+    size = stream.read(4) if explicit else head[4:]
+    (length,) = struct.unpack(f"{order}L", size)
+    return head[4:6].decode() if explicit else "OW", length
 
 
 def _remaining(stream: BinaryIO) -> int:

@@ -126,7 +126,7 @@ def source_digest(
     """Digest of an import: its options, its lists' content, its images' state.
 
     Images count by path, size and time of change; reading them all would take about
-    as long as importing them.
+    as long as importing them. A file that is not there counts as that.
     """
     return sha256_bytes(
         canonical_json(
@@ -139,10 +139,16 @@ def source_digest(
     )
 
 
-def _states(root: Path, files: Iterable[str]) -> Iterator[tuple[str, int, int]]:
+def _states(
+    root: Path, files: Iterable[str]
+) -> Iterator[tuple[str, int, int] | tuple[str, None]]:
     for name in files:
-        state = (root / name).stat()
-        yield name, state.st_size, state.st_mtime_ns
+        try:
+            state = (root / name).stat()
+        except FileNotFoundError:
+            yield name, None
+        else:
+            yield name, state.st_size, state.st_mtime_ns
 
 
 def chosen_classes(

@@ -19,6 +19,7 @@ from mlcore.datasets.importing import (
 from mlcore.datasets.table import SPLITS, ImageTable, TableError, verify_table
 from mlcore.datasets.write import TableImage
 from mlcore.management.database import require_table
+from mlcore.management.identifiers import identifier_key
 from mlcore.management.locate import check_name, table_folder, tables_root
 from mlcore.models import Dataset
 
@@ -142,6 +143,7 @@ def _import_options(options: dict[str, Any]) -> ImportOptions:
         negatives=options["negatives"],
         images=options["images"],
         marker=options["marker"],
+        identifier_key=identifier_key() if options["format"] == "folder" else None,
     )
 
 
