@@ -69,9 +69,9 @@ _HEAD = 4096
 _DEFLATED = b"1.2.840.10008.1.2.1.99"
 # A file without a preamble begins with group 2 or 8, in either order of bytes.
 _FIRST_GROUPS = (b"\x02\x00", b"\x08\x00", b"\x00\x08")
-# The libraries that decode for pydicom warn under their own names.
-_LIBRARIES = r"pydicom|pylibjpeg|libjpeg|openjpeg|rle"
-# Python's list of warning filters belongs to the whole process.
+# The libraries that decode for pydicom warn and log under their own names.
+_LIBRARIES = ("pydicom", "pylibjpeg", "libjpeg", "openjpeg", "rle")
+# Python's warning filters and loggers belong to the whole process.
 _QUIET = threading.RLock()
 
 
@@ -92,10 +92,12 @@ def reading(path: Path) -> Iterator[None]:
         TableError: whatever happens inside. Decoders written in C or for pydicom raise
             any kind of exception for a damaged file.
     """
-    logger = logging.getLogger("pydicom")
+    loggers = [logging.getLogger(name) for name in _LIBRARIES]
+    levels = [logger.level for logger in loggers]
     with _QUIET, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module=_LIBRARIES)
-        disabled, logger.disabled = logger.disabled, True
+        warnings.filterwarnings("ignore", module="|".join(_LIBRARIES))
+        for logger in loggers:
+            logger.setLevel(logging.CRITICAL + 1)
         try:
             yield
         except TableError:
@@ -107,7 +109,8 @@ def reading(path: Path) -> Iterator[None]:
         except Exception as error:  # noqa: BLE001  see above
             raise TableError(f"{path} does not decode: {_one_line(error)}") from None
         finally:
-            logger.disabled = disabled
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
 
 
 @contextmanager

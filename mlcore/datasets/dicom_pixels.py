@@ -132,9 +132,10 @@ def _frame_index(path: Path, header: "Dataset", frame: int | None) -> int:
             f"{path} holds {count} frames: name one in each row, in a column "
             '"frame" (from 1).'
         )
-    if not 1 <= (frame or 1) <= count:
-        raise TableError(f"{path} has no frame {frame}; it holds {count}.")
-    return (frame or 1) - 1
+    number = 1 if frame is None else frame
+    if not 1 <= number <= count:
+        raise TableError(f"{path} has no frame {number}; it holds {count}.")
+    return number - 1
 
 
 def _decode(
