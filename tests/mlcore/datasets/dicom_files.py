@@ -100,7 +100,7 @@ def _voi(x: float, ds: Dataset) -> float:
     c, w = float(ds.WindowCenter), float(ds.WindowWidth)
     function = ds.get("VOILUTFunction", "LINEAR")
     if function == "SIGMOID":
-        return 1 / (1 + math.exp(-4 * (x - c) / w))
+        return 0.5 + 0.5 * math.tanh(2 * (x - c) / w)  # the same, without overflow
     if function == "LINEAR_EXACT":
         if x <= c - w / 2:
             return 0

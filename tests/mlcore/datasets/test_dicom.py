@@ -88,7 +88,7 @@ def test_pixels_look_as_the_standard_says(tmp_path_factory, **case):
         "PhotometricInterpretation": case["photometric"],
     }
     words = DEEP.copy()
-    words[0] = [(2, 3, 4, 5, 39, 40, 41, 0, 1, 60, 2**bits - 5, 2**bits - 1)]
+    words[0] = (2, 3, 4, 5, 39, 40, 41, 0, 1, 60, 2**bits - 5, 2**bits - 1)
     words[0] <<= high + 1 - bits
     if case["padding"] is not None and (signed or case["padding"] > 0):
         attributes["PixelPaddingValue"] = case["padding"]
