@@ -69,7 +69,7 @@ def read_stored(path: Path, frame: int | None) -> StoredImage:
         TableError: see `dicom.read_dicom`.
     """
     with opened(path, IMAGE_TAGS) as (header, stream):
-        if header.get("BurnedInAnnotation") == "YES":
+        if str(header.get("BurnedInAnnotation")).upper() == "YES":
             raise TableError(
                 f"{path} has writing burned into its pixels (BurnedInAnnotation YES), "
                 "which may name the patient; it is not read."
@@ -270,9 +270,10 @@ def _unsigned(
 ) -> tuple[Pixels, int]:
     """Stored values without the bits around them, signed ones with an offset."""
     bits = header.BitsStored
-    values = array.astype(f"i{array.itemsize}").view(f"u{array.itemsize}")
-    if native:
-        values = values >> (header.get("HighBit", bits - 1) + 1 - bits)
+    values = array.astype(f"i{array.itemsize}", copy=False).view(f"u{array.itemsize}")
+    below = header.get("HighBit", bits - 1) + 1 - bits
+    if native and below:
+        values = values >> below
     kind: type[np.uint8 | np.uint16] = np.uint8 if bits <= 8 else np.uint16
     values = (values & (2**bits - 1)).astype(kind)
     offset = 2 ** (bits - 1) if header.get("PixelRepresentation", 0) == 1 else 0

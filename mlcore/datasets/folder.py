@@ -73,16 +73,12 @@ def read_folder(
     boxes = read_boxes(root, columns, rows)
     if on_error == "stop":
         _check_files(root, rows)
+    skip = on_error == "skip"
+    rows, problems = _with_patients(root, rows, identifier_key, skip=skip)
     dicom = [row.file for row in rows if is_dicom(root / row.file)]
-    only_dicom = len(dicom) == len(rows)
-    problems: dict[str, str] = {}
-    if not rows[0].patient_id:
-        if not identifier_key:
-            raise TableError("PatientID needs a key to be hashed with; there is none.")
-        skip = on_error == "skip"
-        rows, problems = _with_patients(root, rows, identifier_key, skip=skip)
     if modality is None:
-        modality = _modality(root, dicom) if only_dicom else "other"
+        only_dicom = len(dicom) == len(rows)
+        modality = _modality(root, dicom, skip=skip) if only_dicom else "other"
     splits = _splits(root / LABELS, rows, np.random.default_rng(seed))
     options: dict[str, Any] = {
         "format": "folder",
@@ -138,9 +134,14 @@ def _check_files(root: Path, rows: Sequence[Row]) -> None:
 
 
 def _with_patients(
-    root: Path, rows: Sequence[Row], key: bytes, *, skip: bool
+    root: Path, rows: tuple[Row, ...], key: bytes | None, *, skip: bool
 ) -> tuple[tuple[Row, ...], dict[str, str]]:
-    """Rows with the patients of their DICOM files, and what is wrong with a file."""
+    """Rows with the patients of their DICOM files where there is no column of patients,
+    and what is wrong with a file."""
+    if rows[0].patient_id:
+        return rows, {}
+    if not key:
+        raise TableError("PatientID needs a key to be hashed with; there is none.")
     codes: dict[str, str] = {}
     problems: dict[str, str] = {}
     for name in dict.fromkeys(row.file for row in rows):
@@ -153,11 +154,14 @@ def _with_patients(
     return tuple(replace(row, patient_id=codes[row.file]) for row in rows), problems
 
 
-def _modality(root: Path, files: Sequence[str]) -> str:
-    """What the first of the files that can be read says."""
+def _modality(root: Path, files: Sequence[str], *, skip: bool) -> str:
+    """What the first file says; with `skip`, the first that can be read."""
     for name in files:
-        if (root / name).is_file():
+        try:
             return modality_of(root / name)
+        except TableError:
+            if not skip:
+                raise
     return "other"
 
 
