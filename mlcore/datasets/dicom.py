@@ -16,7 +16,6 @@
   file rarely tells; they are taken as they are.
 """
 
-import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -45,6 +44,7 @@ _WHITE = 65535
 _BAKED = Window("as in the file", (_WHITE + 1) / 2, _WHITE + 1)
 _SPACINGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
 _LABEL_LENGTH = 50
+_LARGEST = 1e9  # no pixel, window or distance comes near
 
 
 def read_dicom(
@@ -116,8 +116,11 @@ def _rescaled(path: Path, image: GreyImage, stored: StoredImage) -> GreyImage:
     source = _attributes(stored, "PixelValueTransformationSequence")
     slope = _number(source, "RescaleSlope", 1.0)
     intercept = _number(source, "RescaleIntercept", 0.0)
-    if slope == 0 or not math.isfinite(slope) or not math.isfinite(intercept):
-        raise TableError(f"{path}: RescaleSlope {slope:g} makes every pixel the same.")
+    if not (0 < abs(slope) < _LARGEST and abs(intercept) < _LARGEST):
+        raise TableError(
+            f"{path}: RescaleSlope {slope:g} and RescaleIntercept {intercept:g} make "
+            "no image."
+        )
     intercept += slope * image.rescale_intercept
     if slope > 0:
         return replace(image, rescale_slope=slope, rescale_intercept=intercept)
@@ -283,7 +286,7 @@ def _file_windows(source: "Dataset") -> tuple[Window, ...]:
     windows = []
     for number, (center, width) in enumerate(zip(centers, widths, strict=False)):
         label = labels[number] if number < len(labels) else ""
-        if math.isfinite(center) and math.isfinite(width) and width > 0:
+        if abs(center) < _LARGEST and 0 < width < _LARGEST:
             name = _label(label) or f"window {number + 1}"
             windows.append(Window(name, center, width))
     return tuple(windows)
@@ -309,7 +312,7 @@ def _spacing(stored: StoredImage) -> tuple[float, float] | None:
     for source in (measures, stored.header):
         for name in _SPACINGS:
             spacing = _numbers(source, name)
-            if len(spacing) == 2 and all(0 < value < math.inf for value in spacing):
+            if len(spacing) == 2 and all(0 < value < _LARGEST for value in spacing):
                 return spacing[0], spacing[1]
     return None
 

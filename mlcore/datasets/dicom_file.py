@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
 SUFFIXES = (".dcm", ".dicom")
+_OTHERS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".npy")
 IMAGE_TAGS = (
     # what and how it was taken
     "Modality",
@@ -76,17 +77,18 @@ _QUIET = threading.RLock()
 
 
 def is_dicom(path: Path) -> bool:
-    """Whether the file is to be read as DICOM: by its suffix, or without one by the
-    "DICM" at byte 128. A file that is not there is not."""
-    if path.suffix.lower() in SUFFIXES:
-        return True
-    # A series number such as IM.0001 is no suffix.
-    return (not path.suffix or path.suffix[1:].isdigit()) and _has_preamble(path)
+    """Whether the file is to be read as DICOM: by its suffix, or by the "DICM" at byte
+    128 where the suffix tells nothing (IM.0001, or an identifier with dots)."""
+    suffix = path.suffix.lower()
+    return suffix in SUFFIXES or (suffix not in _OTHERS and _has_preamble(path))
 
 
 @contextmanager
-def reading(path: Path) -> Iterator[None]:
+def reading(path: Path, *, quoting: bool = True) -> Iterator[None]:
     """What pydicom and its plug-ins raise becomes one line; what they warn is dropped.
+
+    Args:
+        quoting: whether their message may be told, which can hold what they read.
 
     Raises:
         TableError: whatever happens inside. Decoders written in C or for pydicom raise
@@ -107,7 +109,8 @@ def reading(path: Path) -> Iterator[None]:
         except MemoryError:
             raise TableError(f"{path} needs more memory than there is.") from None
         except Exception as error:  # noqa: BLE001  see above
-            raise TableError(f"{path} does not decode: {_one_line(error)}") from None
+            reason = _one_line(error) if quoting else type(error).__name__
+            raise TableError(f"{path} does not decode: {reason}") from None
         finally:
             for logger, level in zip(loggers, levels, strict=True):
                 logger.setLevel(level)

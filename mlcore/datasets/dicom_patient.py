@@ -25,7 +25,7 @@ def patient_code(path: Path, key: bytes) -> str:
         TableError: the file cannot be read, or gives no PatientID. The message never
             holds any of it.
     """
-    with reading(path), opened(path, ("PatientID",)) as (header, _):
+    with reading(path, quoting=False), opened(path, ("PatientID",)) as (header, _):
         identifier = str(header.get("PatientID") or "").strip(" \0")
     if not identifier:
         raise TableError(

@@ -71,14 +71,13 @@ def read_folder(
     _check_window(window)
     columns, rows = read_labels(root, classes, ignore_columns)
     boxes = read_boxes(root, columns, rows)
-    if on_error == "stop":
-        _check_files(root, rows)
     skip = on_error == "skip"
+    if not skip:
+        _check_files(root, rows)
     rows, problems = _with_patients(root, rows, identifier_key, skip=skip)
-    dicom = [row.file for row in rows if is_dicom(root / row.file)]
+    dicom = [is_dicom(root / row.file) for row in rows]
     if modality is None:
-        only_dicom = len(dicom) == len(rows)
-        modality = _modality(root, dicom, skip=skip) if only_dicom else "other"
+        modality = _modality(root, rows, skip=skip) if all(dicom) else "other"
     splits = _splits(root / LABELS, rows, np.random.default_rng(seed))
     options: dict[str, Any] = {
         "format": "folder",
@@ -100,7 +99,7 @@ def read_folder(
         count=len(rows),
         digest=_digest(root, rows, options),
         options=options,
-        decoded_in="processes" if dicom else "threads",
+        decoded_in="processes" if any(dicom) else "threads",
         notes=_notes(columns.findings, columns.classes, ignore_columns),
     )
 
@@ -154,11 +153,11 @@ def _with_patients(
     return tuple(replace(row, patient_id=codes[row.file]) for row in rows), problems
 
 
-def _modality(root: Path, files: Sequence[str], *, skip: bool) -> str:
+def _modality(root: Path, rows: Sequence[Row], *, skip: bool) -> str:
     """What the first file says; with `skip`, the first that can be read."""
-    for name in files:
+    for row in rows:
         try:
-            return modality_of(root / name)
+            return modality_of(root / row.file)
         except TableError:
             if not skip:
                 raise

@@ -458,6 +458,17 @@ def test_a_file_of_nobody_is_named(tmp_path, identifier):
         patient_code(path, KEY)
 
 
+def test_what_a_library_says_of_an_identifier_is_not_told(tmp_path, monkeypatch):
+    def raising(*_, **__):
+        raise ValueError("bad value Secret-7 in (0010,0020)")
+
+    path = write(tmp_path / "a.dcm", dataset(DEEP))
+    monkeypatch.setattr(pydicom, "dcmread", raising)
+
+    with pytest.raises(TableError, match=r"a\.dcm does not decode: ValueError$"):
+        patient_code(path, KEY)
+
+
 @pytest.mark.parametrize(
     ("modality", "kind"),
     [("DX", "xray"), ("CT", "ct"), ("MR", "mri"), ("US", "other"), (None, "other")],
@@ -473,7 +484,7 @@ def test_the_modality_is_told_from_the_file(tmp_path, modality, kind):
 
 def test_dicom_files_are_told_by_suffix_or_by_content(tmp_path):
     path = write(tmp_path / "a.dcm", dataset(DEEP))
-    for name in ("scan", "IM.0001"):
+    for name in ("scan", "IM.0001", "1.2.840.7.ima"):
         (tmp_path / name).write_bytes(path.read_bytes())
         assert is_dicom(tmp_path / name)
     (tmp_path / "notes").write_text("none")
@@ -598,7 +609,10 @@ BAD = {
         with_attributes(PhotometricInterpretation="PALETTE COLOR"),
         "is PALETTE COLOR with 1 x 16 bits",
     ),
-    "no slope": (with_attributes(RescaleSlope=0), "RescaleSlope 0"),
+    "no slope": (
+        with_attributes(RescaleSlope=0),
+        "RescaleSlope 0 and RescaleIntercept 0 make no image",
+    ),
     "a strange function": (
         with_attributes(WindowCenter=1, WindowWidth=2, VOILUTFunction="CUBIC"),
         'unknown VOILUTFunction "CUBIC"',
