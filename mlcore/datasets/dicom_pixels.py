@@ -1,7 +1,7 @@
 """The stored values of a DICOM image, from whatever they are compressed with.
 
-Compressed and uncompressed transfer syntaxes of pydicom and its pylibjpeg plug-ins are
-read: little and big endian, deflated, JPEG, JPEG-LS, JPEG 2000 and RLE.
+Transfer syntaxes of pydicom and its pylibjpeg plug-ins are read: little and big endian,
+deflated, JPEG, JPEG-LS, JPEG 2000 and RLE.
 """
 
 import os
@@ -144,6 +144,7 @@ def _decode(
     """One frame as pydicom decodes it, (H, W) or (H, W, 3)."""
     from pydicom.pixels.decoders.base import get_decoder
     from pydicom.pixels.utils import as_pixel_options
+    from pydicom.uid import RLELossless
 
     vr, length = _enter_pixels(path, stream, header.original_encoding[1])
     # Bits that are not stored are removed below, high bit and all.
@@ -161,8 +162,16 @@ def _decode(
         _check_codestream(path, header, stream, options, index)
     else:
         _check_length(path, header, stream, length)
+    # pylibjpeg's RLE decoder panics over damaged data: a Rust traceback on the screen
+    # and no Exception. pydicom's own takes 7 ms instead of 2 for 512 x 512 pixels.
+    plugin = "pydicom" if syntax == RLELossless else "pylibjpeg"
     array: NDArray[Any]
-    array, _ = get_decoder(syntax).as_array(stream, index=index, **options)
+    array, _ = get_decoder(syntax).as_array(
+        stream,
+        index=index,
+        decoding_plugin=plugin if syntax.is_encapsulated else "",
+        **options,
+    )
     return array
 
 

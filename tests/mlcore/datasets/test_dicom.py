@@ -682,6 +682,42 @@ def test_a_damaged_file_never_raises_anything_but_one_line(tmp_path_factory, dat
         assert all(window.width >= 1 for window in image.windows)
 
 
+@pytest.mark.parametrize("runs", [1, 2])
+def test_rle_runs_behind_the_end_of_the_image_are_left_out_quietly(
+    tmp_path, capfd, runs
+):
+    ds = dataset(DEEP)
+    segment = bytes([129, 7]) * runs  # 128 times 7, of which the image takes 108
+    header = struct.pack("<16L", 2, 64, 64 + len(segment), *[0] * 13)
+    ds.PixelData = encapsulate([header + 2 * segment])
+    path = write(tmp_path / "a.dcm", ds, uid.RLELossless)
+
+    np.testing.assert_array_equal(read_dicom(path).pixels, np.full((9, 12), 0x0707))
+    assert capfd.readouterr() == ("", "")
+
+
+def test_an_rle_segment_that_ends_early_is_refused(tmp_path, capfd):
+    ds = dataset(DEEP)
+    header = struct.pack("<16L", 2, 64, 66, *[0] * 13)
+    ds.PixelData = encapsulate([header + bytes([200, 7, 200, 7])])
+    path = write(tmp_path / "a.dcm", ds, uid.RLELossless)
+
+    assert "does not decode" in refused(path)
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+def test_an_interruption_is_no_damage(tmp_path, monkeypatch, error):
+    def interrupted(*_, **__):
+        raise error
+
+    path = write(tmp_path / "a.dcm", dataset(DEEP))
+    monkeypatch.setattr(pydicom, "dcmread", interrupted)
+
+    with pytest.raises(error):
+        read_dicom(path)
+
+
 def test_the_size_of_a_codestream_is_read_from_it():
     for kind in ("JPEG", "JPEG2000"):
         codestream = io.BytesIO()
