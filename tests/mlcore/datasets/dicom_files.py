@@ -5,10 +5,16 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+import pytest
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
+from mlcore.datasets.dicom import read_dicom
+from mlcore.datasets.table import TableError
+
 CR_STORAGE = "1.2.840.10008.5.1.4.1.1.1"
+DEEP = np.random.default_rng(1).integers(0, 65536, (9, 12), dtype=np.uint16)
+WIDE = np.random.default_rng(2).integers(0, 4096, (40, 48))  # JPEG 2000 needs 32 a side
 
 
 def dataset(pixels: np.ndarray, **attributes) -> Dataset:
@@ -116,3 +122,18 @@ def _looked_up(value: float, item: Dataset, signed: bool) -> tuple[int, int]:
         first -= 65536
     place = min(max(round(value) - first, 0), (count or 65536) - 1)
     return item.LUTData[place], bits
+
+
+def values(image):
+    """Rescaled values."""
+    return image.pixels * image.rescale_slope + image.rescale_intercept
+
+
+def refused(path, *arguments):
+    """The one line with which the file is refused."""
+    with pytest.raises(TableError) as error:
+        read_dicom(path, *arguments)
+    message = str(error.value)
+    assert str(path) in message
+    assert "\n" not in message
+    return message
