@@ -1,21 +1,30 @@
 """Decode image files at full depth.
 
 PNG, JPEG and TIFF files hold one image of 8 or 16 bits a channel; colour becomes grey
-(ITU-R 601 luma, as Pillow does it), an alpha channel is dropped.
+(ITU-R 601 luma, as Pillow does it), an alpha channel is dropped. NumPy files hold one
+array (H, W) of uint8, uint16 or int16. DICOM files are read by `dicom`.
 """
 
 import struct
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from mlcore.datasets.record import GreyImage, Pixels
+from mlcore.datasets.dicom import read_dicom
+from mlcore.datasets.dicom_file import is_dicom
+from mlcore.datasets.dicom_pixels import MAX_PIXELS
+from mlcore.datasets.record import GreyImage, Pixels, Window
 from mlcore.datasets.table import Mask, TableError
 
 FORMATS = ("PNG", "JPEG", "TIFF")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
+
+_ARRAYS = (np.dtype(np.uint8), np.dtype(np.uint16), np.dtype(np.int16), np.dtype(bool))
+_HALF = 2**15  # makes int16 uint16
 
 # Pillow warns of images above 89 megapixels and refuses twice as many. No radiograph
 # comes near either, so the warning is an error too; as a filter it holds in any thread.
@@ -67,13 +76,62 @@ def read_image(path: Path) -> Pixels:
         raise TableError(f"{path} does not decode: {error}") from error
 
 
-def read_grey(path: Path) -> GreyImage:
-    """Decode the file at `path` as an image without a window of its own.
+def read_grey(
+    path: Path, frame: int | None = None, window: Window | None = None
+) -> GreyImage:
+    """Decode the file at `path`: PNG, JPEG, TIFF, NumPy or DICOM.
+
+    Args:
+        frame: of a multi-frame DICOM file, from 1; other files hold one image.
+        window: a default window, which comes before the file's own.
 
     Raises:
-        TableError: as `read_image`.
+        TableError: as `read_image`, `read_array` and `dicom.read_dicom`.
     """
-    return GreyImage(pixels=read_image(path))
+    if is_dicom(path):
+        return read_dicom(path, frame, window)
+    if frame not in (None, 1):
+        raise TableError(f"{path} has no frame {frame}; only DICOM files have several.")
+    windows = () if window is None else (window,)
+    if path.suffix.lower() != ".npy":
+        return GreyImage(pixels=read_image(path), windows=windows)
+    array = read_array(path)
+    if array.dtype == np.bool_:
+        raise TableError(f"{path} is of bool; uint8, uint16 and int16 are read.")
+    if array.dtype == np.int16:
+        pixels = array.view(np.uint16) ^ np.uint16(_HALF)
+        return GreyImage(
+            pixels=pixels, rescale_intercept=-float(_HALF), windows=windows
+        )
+    return GreyImage(pixels=array, windows=windows)
+
+
+def read_array(path: Path) -> NDArray[Any]:
+    """Read a NumPy file: uint8, uint16, int16 or bool (H, W), in this machine's order
+    of bytes. Nothing in it is ever unpickled.
+
+    Raises:
+        TableError: it is not there, is no such array, is truncated, or is larger than
+            89 megapixels.
+    """
+    try:
+        # As a map, so that a short file cannot ask for the memory of a large array.
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError:
+        raise TableError(f"{path} is missing.") from None
+    except (*_DAMAGED, OverflowError) as error:
+        raise TableError(f"{path} does not decode: {error}") from error
+    if not isinstance(array, np.ndarray):
+        array.close()
+        raise TableError(f"{path} holds several arrays; one a file is needed.")
+    if array.ndim != 2 or 0 in array.shape:
+        raise TableError(f"{path} has shape {array.shape}; height x width is needed.")
+    if array.size > MAX_PIXELS:
+        raise TableError(f"{path} is larger than 89 megapixels.")
+    kind = array.dtype.newbyteorder("=")
+    if kind not in _ARRAYS:
+        raise TableError(f"{path} is of {kind}; uint8, uint16 and int16 are read.")
+    return np.array(array, dtype=kind, order="C")
 
 
 def _grey(image: Image.Image, path: Path) -> Pixels:
@@ -94,10 +152,13 @@ def read_mask(path: Path) -> Mask:
     That reads masks of 0 and 1, of 0 and 255, and with soft or compressed edges.
 
     Raises:
-        TableError: as `read_image`, or nothing is inside.
+        TableError: as `read_image` or `read_array`, or nothing is inside.
     """
-    pixels = read_image(path)
+    array = path.suffix.lower() == ".npy"
+    pixels: NDArray[Any] = read_array(path) if array else read_image(path)
+    if pixels.dtype not in (np.bool_, np.uint8, np.uint16):
+        raise TableError(f"The mask {path} is of {pixels.dtype}; bool is read.")
     if not pixels.any():
         raise TableError(f"The mask {path} is empty.")
-    inside: Mask = pixels > pixels.max() / 2
+    inside: Mask = pixels if pixels.dtype == np.bool_ else pixels > pixels.max() / 2
     return inside

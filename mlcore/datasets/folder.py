@@ -1,104 +1,91 @@
 """A folder of one's own: images and a `labels.csv`.
 
+Images are PNG, JPEG, TIFF (8 or 16 bits), DICOM, or NumPy arrays (uint8, uint16,
+int16). The table keeps their paths: they must not name a patient.
+
 Columns of `labels.csv`:
 
 - `file`: path of the image below the folder.
-- `patient_id`: images of one patient share a split.
+- `frame` (optional): which frame of a multi-frame DICOM file, from 1.
+- `patient_id`: images of one patient share a split. If the column is missing and every
+  image is DICOM, a keyed hash of the files' PatientID takes its place.
 - `split` (optional): `train`, `dev` or `test` for every row; else drawn by patient.
 - `view`, `age`, `sex` (optional): kept as they are.
-- `mask` (optional): path of a mask of the row's positive finding, or empty; with
-  several findings `mask:<Finding>` columns.
+- `mask` (optional): path of a mask (an image or a NumPy array) of the row's positive
+  finding, or empty; with several findings `mask:<Finding>` columns.
 - every other column is a finding: 1 present, 0 absent, empty not known.
 
-The file is UTF-8 with commas; a byte-order mark and Windows line ends do no harm.
+A `boxes.csv` beside it (optional) has columns `file`, `finding`, `x`, `y`, `w`, `h`
+and, where images are frames, `frame`: pixels of the image, from its upper left corner.
+
+Both are UTF-8 with commas; a byte-order mark and Windows line ends do no harm.
 """
 
-import re
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NoReturn
 
 import numpy as np
 
 from mlcore.datasets.decode import read_grey, read_mask
-from mlcore.datasets.record import GreyImage, ImageRecord
-from mlcore.datasets.source import (
-    CsvRow,
-    Source,
-    chosen_classes,
-    plain_text,
-    read_csv,
-    relative_path,
-    require_columns,
-    source_digest,
-)
+from mlcore.datasets.dicom_file import is_dicom
+from mlcore.datasets.dicom_patient import modality_of, patient_code
+from mlcore.datasets.folder_lists import BOXES, LABELS, Row, read_boxes, read_labels
+from mlcore.datasets.record import GreyImage, ImageRecord, Window
+from mlcore.datasets.source import Source, source_digest
 from mlcore.datasets.splits import assign_splits
-from mlcore.datasets.table import SPLITS, TableError, check_patients
-
-LABELS = "labels.csv"
-META_COLUMNS = ("file", "patient_id", "split", "view", "age", "sex", "mask")
-MASK_PREFIX = "mask:"
-_VALUES = {"1": 1.0, "1.0": 1.0, "0": 0.0, "0.0": 0.0, "": float("nan")}
-
-
-@dataclass(frozen=True)
-class _Columns:
-    """The header of labels.csv; `classes` are those of `findings` that are wanted."""
-
-    header: tuple[str, ...]
-    findings: tuple[str, ...]
-    classes: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class _Row:
-    """A checked row of labels.csv."""
-
-    file: str
-    patient_id: str
-    split: str
-    labels: tuple[float, ...]
-    masks: Mapping[str, str]
-    view: str
-    age: int | None
-    sex: str
+from mlcore.datasets.table import Box, TableError, check_patients
+from mlcore.files import canonical_json, sha256_bytes
 
 
 def read_folder(
     root: Path,
     *,
     seed: int,
-    modality: str,
+    modality: str | None = None,
     classes: Sequence[str] | None = None,
     ignore_columns: Sequence[str] = (),
+    window: tuple[float, float] | None = None,
+    identifier_key: bytes | None = None,
+    on_error: Literal["stop", "skip"] = "stop",
 ) -> Source:
     """Read `labels.csv` in `root`; images are decoded later.
 
     Args:
         seed: of the splits, where the file gives none.
-        modality: such as `xray`, `ct`, `mri`.
+        modality: such as `xray`, `ct`, `mri`; default what the first file says if all
+            are DICOM, else `other`.
         classes: the columns that are findings, in the order wanted; default all.
         ignore_columns: columns that are not findings.
+        window: centre and width of the default window, in rescaled values.
+        identifier_key: of the hash that takes the place of PatientID.
+        on_error: with `skip`, a file that is missing, or that names no patient, is no
+            error here; its record's `read` then raises it.
 
     Raises:
-        TableError: what is wrong in `labels.csv`, with its line, or what is missing.
+        TableError: what is wrong in a list, with its line, or what is missing.
     """
-    path = root / LABELS
-    header, lines = read_csv(path)
-    columns = _columns(path, header, classes, ignore_columns)
-    rows = [_read_row(root, columns, line) for line in lines]
-    _check_files(root, rows, lines)
-    splits = _splits(path, rows, np.random.default_rng(seed))
-    options = {
+    _check_window(window)
+    columns, rows = read_labels(root, classes, ignore_columns)
+    boxes = read_boxes(root, columns, rows)
+    skip = on_error == "skip"
+    if not skip:
+        _check_files(root, rows)
+    rows, problems = _with_patients(root, rows, identifier_key, skip=skip)
+    dicom = [is_dicom(root / row.file) for row in rows]
+    if modality is None:
+        modality = _modality(root, rows, skip=skip) if all(dicom) else "other"
+    splits = _splits(root / LABELS, rows, np.random.default_rng(seed))
+    options: dict[str, Any] = {
         "format": "folder",
         "modality": modality,
         "classes": columns.classes,
         "seed": seed,
+        "window": None if window is None else list(window),
     }
-    files = [name for row in rows for name in (row.file, *row.masks.values())]
-    unused = [*ignore_columns, *(set(columns.findings) - set(columns.classes))]
     return Source(
         format="folder",
         root=root,
@@ -106,129 +93,79 @@ def read_folder(
         classes=columns.classes,
         label_policy="1 present, 0 absent, empty not known",
         records=(
-            _record(root, row, split) for row, split in zip(rows, splits, strict=True)
+            _record(root, row, split, options, boxes, problems)
+            for row, split in zip(rows, splits, strict=True)
         ),
         count=len(rows),
-        digest=source_digest(options, [path], root, files),
-        notes=(f"columns not used: {', '.join(sorted(unused))}",) if unused else (),
+        digest=_digest(root, rows, options),
+        options=options,
+        decoded_in="processes" if any(dicom) else "threads",
+        notes=_notes(columns.findings, columns.classes, ignore_columns),
     )
 
 
 def read_part(
-    path: Path, _part: tuple[int, ...], _options: Mapping[str, Any]
+    path: Path, part: tuple[int, ...], options: Mapping[str, Any]
 ) -> GreyImage:
     """Decode one image of a table of this format, see `display`."""
-    return read_grey(path)
-
-
-def _columns(
-    path: Path,
-    header: tuple[str, ...],
-    classes: Sequence[str] | None,
-    ignore_columns: Sequence[str],
-) -> _Columns:
-    require_columns(path, header, ("file", "patient_id", *ignore_columns))
-    if len(set(header)) != len(header) or "" in header:
-        raise TableError(f"{path}: two columns have the same name, or one has none.")
-    others = [name for name in header if name not in (*META_COLUMNS, *ignore_columns)]
-    findings = tuple(name for name in others if not name.startswith(MASK_PREFIX))
-    if not findings:
-        raise TableError(f"{path} has no column of a finding.")
-    for name in others:
-        plain_text(name, f"{path}: column")
-        if name.removeprefix(MASK_PREFIX) not in findings:
-            raise TableError(f'{path}: column "{name}" is of no finding.')
-    return _Columns(header, findings, chosen_classes(findings, classes))
-
-
-def _read_row(root: Path, columns: _Columns, line: CsvRow) -> _Row:
-    where = f"{LABELS} line {line.line}"
-    header = columns.header
-    if len(line.values) != len(header):
-        raise TableError(
-            f"{where}: {len(line.values)} values under {len(header)} columns."
-        )
-    cells = dict(zip(header, line.values, strict=True))
-    if not cells["patient_id"]:
-        raise TableError(f"{where}: patient_id is empty.")
-    if cells.get("split", "") not in ("", *SPLITS):
-        raise TableError(
-            f'{where}: unknown split "{cells["split"]}"; known: {", ".join(SPLITS)}.'
-        )
-    for name in header:
-        if name in META_COLUMNS or name.startswith(MASK_PREFIX):
-            plain_text(cells[name], where)
-    age = cells.get("age", "")
-    if not re.fullmatch("[0-9]{0,3}", age):
-        raise TableError(f'{where}: age "{age}" is not a number of whole years.')
-    return _Row(
-        file=relative_path(root, cells["file"]),
-        patient_id=cells["patient_id"],
-        split=cells.get("split", ""),
-        labels=tuple(_label(cells[name], name, where) for name in columns.classes),
-        masks=_masks(root, cells, columns, where),
-        view=cells.get("view", ""),
-        age=int(age) if age else None,
-        sex=cells.get("sex", ""),
+    window = options.get("window")
+    return read_grey(
+        path,
+        frame=part[0] if part else None,
+        window=None if window is None else Window("import", *map(float, window)),
     )
 
 
-def _label(text: str, column: str, where: str) -> float:
-    try:
-        return _VALUES[text]
-    except KeyError:
-        raise TableError(
-            f'{where}, column "{column}": "{text}" is not 1, 0 or empty. If this '
-            "column is no finding, name it in --ignore-columns."
-        ) from None
+def _check_window(window: tuple[float, float] | None) -> None:
+    if window is None:
+        return
+    if not all(map(math.isfinite, window)) or window[1] < 1:
+        raise TableError("--window needs a centre and a width of at least 1.")
 
 
-def _masks(
-    root: Path, cells: Mapping[str, str], columns: _Columns, where: str
-) -> dict[str, str]:
-    """Path of the mask of each class that has one."""
-    present = [name for name in columns.findings if _VALUES.get(cells[name]) == 1]
-    given = {
-        name: path
-        for name in columns.findings
-        if (path := cells.get(f"{MASK_PREFIX}{name}"))
-    }
-    if cells.get("mask"):
-        if len(present) != 1:
-            raise TableError(
-                f"{where}: a mask needs exactly one finding that is 1, here are "
-                f"{len(present)}; use columns named {MASK_PREFIX}<Finding>."
-            )
-        given.setdefault(present[0], cells["mask"])
-    for name in given:
-        if name not in present:
-            raise TableError(f'{where}: a mask of "{name}", which is not 1.')
-    return {
-        name: relative_path(root, path)
-        for name, path in given.items()
-        if name in columns.classes
-    }
-
-
-def _check_files(root: Path, rows: Sequence[_Row], lines: Sequence[CsvRow]) -> None:
-    first: dict[str, int] = {}
-    missing = []
-    for row, line in zip(rows, lines, strict=True):
-        if row.file in first:
-            raise TableError(
-                f"{LABELS} line {line.line}: {row.file} is already in line "
-                f"{first[row.file]}."
-            )
-        first[row.file] = line.line
-        names = (row.file, *row.masks.values())
-        missing += [name for name in names if not (root / name).is_file()]
+def _check_files(root: Path, rows: Sequence[Row]) -> None:
+    missing = [
+        name for row in rows for name in row.files if not (root / name).is_file()
+    ]
     if missing:
         others = f" ({len(missing)} files in all)" if len(missing) > 1 else ""
         raise TableError(f"{root / missing[0]} of {LABELS} is missing{others}.")
 
 
+def _with_patients(
+    root: Path, rows: tuple[Row, ...], key: bytes | None, *, skip: bool
+) -> tuple[tuple[Row, ...], dict[str, str]]:
+    """Rows with the patients of their DICOM files where there is no column of patients,
+    and what is wrong with a file."""
+    if rows[0].patient_id:
+        return rows, {}
+    if not key:
+        raise TableError("PatientID needs a key to be hashed with; there is none.")
+    codes: dict[str, str] = {}
+    problems: dict[str, str] = {}
+    for name in dict.fromkeys(row.file for row in rows):
+        try:
+            codes[name] = patient_code(root / name, key)
+        except TableError as error:
+            if not skip:
+                raise
+            codes[name], problems[name] = f"file {name}", str(error)
+    return tuple(replace(row, patient_id=codes[row.file]) for row in rows), problems
+
+
+def _modality(root: Path, rows: Sequence[Row], *, skip: bool) -> str:
+    """What the first file says; with `skip`, the first that can be read."""
+    for row in rows:
+        try:
+            return modality_of(root / row.file)
+        except TableError:
+            if not skip:
+                raise
+    return "other"
+
+
 def _splits(
-    path: Path, rows: Sequence[_Row], rng: np.random.Generator
+    path: Path, rows: Sequence[Row], rng: np.random.Generator
 ) -> tuple[str, ...]:
     patients = [row.patient_id for row in rows]
     given = tuple(row.split for row in rows)
@@ -241,19 +178,50 @@ def _splits(
     return given
 
 
-def _record(root: Path, row: _Row, split: str) -> ImageRecord:
+def _digest(root: Path, rows: Sequence[Row], options: Mapping[str, Any]) -> str:
+    # Patients may come from a key, which is in no list.
+    patients = sha256_bytes(canonical_json([row.patient_id for row in rows]))
+    lists = [path for path in (root / LABELS, root / BOXES) if path.exists()]
+    files = dict.fromkeys(name for row in rows for name in row.files)
+    return source_digest({**options, "patients": patients}, lists, root, files)
+
+
+def _notes(
+    findings: Sequence[str], classes: Sequence[str], ignored: Sequence[str]
+) -> tuple[str, ...]:
+    unused = sorted({*ignored, *findings} - set(classes))
+    return (f"columns not used: {', '.join(unused)}",) if unused else ()
+
+
+def _record(
+    root: Path,
+    row: Row,
+    split: str,
+    options: Mapping[str, Any],
+    boxes: Mapping[tuple[str, int | None], tuple[Box, ...]],
+    problems: Mapping[str, str],
+) -> ImageRecord:
+    part = () if row.frame is None else (row.frame,)
+    read = partial(read_part, root / row.file, part, dict(options))
+    problem = problems.get(row.file)
     return ImageRecord(
-        image_id=row.file,
+        image_id=row.address,
         patient_id=row.patient_id,
         split=split,
         labels=row.labels,
-        read=partial(read_part, root / row.file, (), {}),
-        source_path=row.file,
-        files=(row.file, *row.masks.values()),
+        read=read if problem is None else partial(_refuse, problem),
+        source_path=row.address,
+        files=row.files,
         view=row.view,
         age=row.age,
         sex=row.sex,
+        boxes=boxes.get((row.file, row.frame), ()),
+        boxes_in_pixels=True,
         masks={
             name: partial(read_mask, root / mask) for name, mask in row.masks.items()
         },
     )
+
+
+def _refuse(problem: str) -> NoReturn:
+    raise TableError(problem)

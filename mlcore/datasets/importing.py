@@ -49,6 +49,8 @@ class ImportOptions:
         images: how many phantoms.
         marker: the finding that a phantom's letter in the corner goes with.
         on_error: whether one bad file stops the import or is left out of it.
+        identifier_key: secret of this installation, by which a DICOM file's PatientID
+            becomes a code; it is kept out of the table.
     """
 
     root: Path | None = None
@@ -65,6 +67,7 @@ class ImportOptions:
     images: int | None = None
     marker: str | None = None
     on_error: OnError = "stop"
+    identifier_key: bytes | None = None
 
 
 def read_source(format: str, options: ImportOptions) -> Source:
@@ -218,9 +221,12 @@ def _folder(root: Path, options: ImportOptions) -> Source:
     return read_folder(
         root,
         seed=options.seed,
-        modality=options.modality or "other",
+        modality=options.modality,
         classes=options.classes,
         ignore_columns=options.ignore_columns or (),
+        window=options.window,
+        identifier_key=options.identifier_key,
+        on_error=options.on_error,
     )
 
 
@@ -261,7 +267,7 @@ def _phantom(_root: Path, options: ImportOptions) -> Source:
 FORMATS: Mapping[str, tuple[Reader, tuple[str, ...]]] = {
     "chestxray14": (_chestxray14, ("root", "classes", "test_list")),
     "chexpert": (_chexpert, ("root", "classes", "uncertain")),
-    "folder": (_folder, ("root", "classes", "ignore_columns", "modality")),
+    "folder": (_folder, ("root", "classes", "ignore_columns", "modality", "window")),
     "luna16": (_luna16, ("root", "classes", "window", "negatives")),
     "kneemri": (_kneemri, ("root", "split_by")),
     "phantom": (_phantom, ("images",)),

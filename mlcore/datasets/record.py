@@ -17,7 +17,7 @@ class Window:
     """A display window by DICOM PS3.3 C.11.2.1.2.1 (linear).
 
     A value x is shown at clamp01((x - (center - 0.5)) / (width - 1) + 0.5); `center`
-    and `width` are in rescaled pixel values, `width` is at least 2.
+    and `width` are in rescaled pixel values; a width of 1 (the least) is a threshold.
     """
 
     label: str

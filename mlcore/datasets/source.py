@@ -127,7 +127,7 @@ def source_digest(
     """Digest of an import: its options, its lists' content, its images' state.
 
     Images count by path, size and time of change; reading them all would take about
-    as long as importing them.
+    as long as importing them. A file that is not there counts as that.
     """
     return sha256_bytes(
         canonical_json(

@@ -18,6 +18,7 @@ from mlcore.datasets.importing import (
 )
 from mlcore.datasets.table import SPLITS, ImageTable, TableError, verify_table
 from mlcore.management.database import require_table
+from mlcore.management.identifiers import identifier_key
 from mlcore.management.locate import check_name, table_folder, tables_root
 from mlcore.management.progress import saying, shown_images
 from mlcore.models import Dataset
@@ -145,6 +146,7 @@ def _import_options(options: dict[str, Any]) -> ImportOptions:
         images=options["images"],
         marker=options["marker"],
         on_error=options["on_error"],
+        identifier_key=identifier_key() if options["format"] == "folder" else None,
     )
 
 

@@ -1,3 +1,6 @@
+import io
+import os
+import pickle
 import struct
 import zlib
 
@@ -5,8 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mlcore.datasets.decode import read_image, read_mask
+from mlcore.datasets.decode import read_grey, read_image, read_mask
+from mlcore.datasets.record import Window
 from mlcore.datasets.table import TableError
+from tests.mlcore.datasets.dicom_files import dataset, write
 from tests.mlcore.datasets.making import grey, save
 
 DEEP = np.random.default_rng(1).integers(0, 65536, (6, 9), dtype=np.uint16)
@@ -159,3 +164,116 @@ def test_an_empty_mask_is_refused(tmp_path):
 
     with pytest.raises(TableError, match="is empty"):
         read_mask(path)
+
+
+# --- NumPy arrays -----------------------------------------------------------
+
+
+def array(path, values, **options):
+    np.save(path, values, **options)
+    return path
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("kind", ["u1", "u2", "i2"])
+def test_arrays_keep_every_value(tmp_path, order, kind):
+    values = DEEP.astype(kind).astype(order + kind)
+
+    image = read_grey(array(tmp_path / "a.npy", np.asfortranarray(values)))
+
+    assert image.pixels.dtype == (np.uint8 if kind == "u1" else np.uint16)
+    np.testing.assert_array_equal(image.pixels + image.rescale_intercept, values)
+    assert image.windows == ()
+
+
+def npy_of(shape, descr="|u1", data=b""):
+    """A file that claims a shape which its data may not have."""
+    content = io.BytesIO()
+    header = {"descr": descr, "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(content, header)
+    return content.getvalue() + data
+
+
+def objects():
+    content = io.BytesIO()
+    np.save(content, np.array([[{}]], dtype=object), allow_pickle=True)
+    return content.getvalue()
+
+
+def archive():
+    content = io.BytesIO()
+    np.savez(content, a=grey(1), b=grey(2))
+    return content.getvalue()
+
+
+BAD_ARRAYS = {
+    "a pickle": (pickle.dumps([1, 2]), "does not decode"),
+    "objects": (objects(), "does not decode"),
+    "truncated": (npy_of((100, 100), data=bytes(50)), "does not decode"),
+    "a bomb without data": (npy_of((10**6, 10**6)), "does not decode"),
+    "an endless shape": (npy_of((10**30, 10)), "does not decode"),
+    "empty": (b"", "does not decode"),
+    "several": (archive(), "holds several arrays"),
+    "a volume": (npy_of((2, 3, 4), data=bytes(24)), r"has shape \(2, 3, 4\)"),
+    "no rows": (npy_of((0, 4)), r"has shape \(0, 4\)"),
+    "real numbers": (npy_of((2, 2), "<f4", bytes(16)), "is of float32"),
+    "wide numbers": (npy_of((2, 2), "<i4", bytes(16)), "is of int32"),
+    "bool": (npy_of((2, 2), "|b1", bytes(4)), "is of bool; uint8, uint16 and int16"),
+}
+
+
+@pytest.mark.parametrize("what", BAD_ARRAYS)
+def test_a_file_that_is_no_grey_array_is_named_in_one_line(tmp_path, what):
+    content, message = BAD_ARRAYS[what]
+    path = tmp_path / "a.npy"
+    path.write_bytes(content)
+
+    with pytest.raises(TableError, match=message) as error:
+        read_grey(path)
+
+    assert str(path) in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_large_array_is_refused(tmp_path):
+    path = tmp_path / "a.npy"
+    path.write_bytes(npy_of((10_000, 10_000)))
+    os.truncate(path, 10**8 + 1000)  # a file with a hole takes no room
+
+    with pytest.raises(TableError, match="larger than 89 megapixels"):
+        read_grey(path)
+    with pytest.raises(TableError, match=r"b\.npy is missing"):
+        read_grey(tmp_path / "b.npy")
+
+
+@pytest.mark.parametrize("kind", [bool, np.uint8])
+def test_masks_may_be_arrays(tmp_path, kind):
+    mask = grey(1) > 128
+
+    path = array(tmp_path / "mask.npy", mask.astype(kind))
+
+    assert read_mask(path).dtype == bool
+    np.testing.assert_array_equal(read_mask(path), mask)
+    with pytest.raises(TableError, match="is of int16; bool is read"):
+        read_mask(array(tmp_path / "a.npy", mask.astype(np.int16)))
+    with pytest.raises(TableError, match="is empty"):
+        read_mask(array(tmp_path / "b.npy", np.zeros((2, 2), bool)))
+
+
+# --- any file ---------------------------------------------------------------
+
+
+def test_each_kind_of_file_is_read_by_its_own_reader(tmp_path):
+    png = save(tmp_path / "a.png", DEEP)
+    npy = array(tmp_path / "a.npy", DEEP)
+    dcm = write(tmp_path / "a.dcm", dataset(DEEP))
+    bare = tmp_path / "scan"
+    bare.write_bytes(dcm.read_bytes())
+    wanted = Window("import", 5, 6)
+
+    for path in (png, npy, dcm, bare):
+        image = read_grey(path, 1, wanted)
+        np.testing.assert_array_equal(image.pixels, DEEP)
+        assert image.windows == (wanted,)
+    with pytest.raises(TableError, match=r"no frame 2; only DICOM files have several"):
+        read_grey(png, 2)
