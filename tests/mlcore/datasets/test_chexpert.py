@@ -341,7 +341,7 @@ def test_an_unknown_policy_is_refused(root):
 def test_a_table_is_made_and_its_cases_are_shown_from_the_source(root, tmp_path):
     source = read_chexpert(root, seed=1, uncertain="ignore")
     folder = tmp_path / "table"
-    import_source(source, folder, name="cx", image_size=16, workers=2, shown=iter)
+    import_source(source, folder, name="cx", image_size=16, workers=2)
 
     table = verify_table(folder)
 

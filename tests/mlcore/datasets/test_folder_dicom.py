@@ -42,8 +42,7 @@ def imported(root, folder, **options):
         name="scans",
         image_size=16,
         workers=1,
-        shown=lambda images: images,
-    )[0]
+    ).table
 
 
 @pytest.fixture

@@ -355,7 +355,7 @@ def test_the_digest_changes_with_whatever_changes_the_table(root):
 def test_a_table_is_made_and_its_tears_are_shown_at_full_depth(root, tmp_path):
     source = read_kneemri(root, seed=1)
     folder = tmp_path / "table"
-    import_source(source, folder, name="knee", image_size=32, workers=2, shown=iter)
+    import_source(source, folder, name="knee", image_size=32, workers=2)
 
     table = verify_table(folder)
 

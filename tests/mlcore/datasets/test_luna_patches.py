@@ -94,14 +94,13 @@ def test_a_window_of_ones_own_comes_before_the_presets(tmp_path):
 def test_a_row_comes_to_the_reading_page_at_full_depth(tmp_path):
     options = ImportOptions(root=patches(tmp_path / "kaggle"), window=(40, 400))
     source = read_source("luna16", options)
-    table, _ = import_source(
+    table = import_source(
         source,
         tmp_path / "table",
         name="patches",
         image_size=64,
         workers=1,
-        shown=lambda images: images,
-    )
+    ).table
 
     shown = display_case(table, 5)
 
