@@ -35,7 +35,7 @@ class ImportOptions:
     """How to import; what is None was not asked for.
 
     Attributes:
-        root: folder of the source.
+        root: folder of the source, or its one file.
         image_size: pixels a side.
         seed: of the splits, and of what the phantom draws.
         classes: the findings wanted, in this order.

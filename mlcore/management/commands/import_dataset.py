@@ -28,16 +28,14 @@ class Command(BaseCommand):
     help = "Import images into a data set that trainings and studies start from."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        some: dict[str, Any] = {"nargs": "+", "metavar": "NAME"}
         add = parser.add_argument
         add("format", choices=sorted(FORMATS), help="form of the source")
         add("source", nargs="?", type=Path, help="its folder, or .hdf5 file")
         add("--name", required=True, help="of the data set")
-        add(
-            "--image-size", type=_from(8, 2048), default=256, help="pixels a side (256)"
-        )
-        add("--seed", type=_from(0), default=1, help="of splits and phantoms (1)")
-        add("--workers", type=_from(1), default=os.cpu_count() or 1, help="at a time")
+        add("--image-size", type=_from(8, 2048), default=256, help="pixels a side: 256")
+        add("--seed", type=_from(0), default=1, help="of splits and phantoms: 1")
+        processors = os.cpu_count() or 1
+        add("--workers", type=_from(1), default=processors, help="images at a time")
         add(
             "--on-error",
             choices=["stop", "skip"],
@@ -45,33 +43,8 @@ class Command(BaseCommand):
             help="at a file that does not decode: stop (default), or leave out up to "
             "1 %% of the images and list them",
         )
-        add("--classes", **some, help="the findings to import; default all")
-        add("--ignore-columns", **some, help="columns that are no findings (folder)")
-        add("--modality", choices=["xray", "ct", "mri", "other"], help="(folder)")
-        add(
-            "--uncertain",
-            choices=["paper", "ignore", "zeros", "ones"],
-            help="what -1 becomes: as in the paper (1, Consolidation 0), not known, 0, "
-            "1 (chexpert)",
-        )
-        add("--test-list", type=Path, help="file of test images (chestxray14)")
-        add(
-            "--split-by",
-            choices=["exam", "slice"],
-            help="exam (default); slice is the paper's, and leaky: slices of one knee "
-            "then lie in training and test (kneemri)",
-        )
-        add(
-            "--window",
-            nargs=2,
-            type=float,
-            metavar=("CENTER", "WIDTH"),
-            help="of grey levels, in HU for CT (folder, luna16)",
-        )
-        add("--negatives", type=float, help="per nodule; default 1 (luna16)")
-        add("--images", type=_from(1), help="how many; default 1200 (phantom)")
-        add("--marker", metavar="FINDING", help="a shortcut: a letter that goes with")
         add("--verify", action="store_true", help="only check the data set's hashes")
+        _add_some(parser)
 
     def handle(self, **options: Any) -> str:
         name = options["name"]
@@ -113,6 +86,56 @@ class Command(BaseCommand):
             return done.table, "has not changed since it was imported"
         left_out = len(done.problems)
         return done.table, f"imported, {left_out} left out" if left_out else "imported"
+
+
+def _add_some(parser: CommandParser) -> None:
+    """The options that only some formats take."""
+    add = parser.add_argument_group("some formats").add_argument
+    add(
+        "--classes",
+        nargs="+",
+        metavar="NAME",
+        help="the findings to import; default all (chexpert: the paper's seven)",
+    )
+    add(
+        "--ignore-columns",
+        nargs="+",
+        metavar="NAME",
+        help="folder: columns of labels.csv that are no findings",
+    )
+    kinds = ["xray", "ct", "mri", "other"]
+    add("--modality", choices=kinds, help="folder: of the images")
+    add(
+        "--uncertain",
+        choices=["paper", "ignore", "zeros", "ones"],
+        help="chexpert: what -1 becomes; as in the paper (1, Consolidation 0), not "
+        "known, 0, 1",
+    )
+    add("--test-list", type=Path, help="chestxray14: file that names the test images")
+    add(
+        "--split-by",
+        choices=["exam", "slice"],
+        help="kneemri: exam (default); slice is the paper's, and leaky: slices of one "
+        "knee then lie in training and test",
+    )
+    add(
+        "--window",
+        nargs=2,
+        type=float,
+        metavar=("CENTER", "WIDTH"),
+        help="folder, luna16: of grey levels, in HU for CT",
+    )
+    add(
+        "--negatives",
+        type=float,
+        help="luna16: patches without a nodule for each with one; default 1",
+    )
+    add("--images", type=_from(1), help="phantom: how many; default 1200")
+    add(
+        "--marker",
+        metavar="FINDING",
+        help="phantom: put a letter, a shortcut, into images that show FINDING",
+    )
 
 
 def _from(least: int, most: float = math.inf) -> Callable[[str], int]:
