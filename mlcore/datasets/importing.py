@@ -8,10 +8,10 @@ from typing import Literal
 from mlcore.datasets.chestxray14 import read_chestxray14
 from mlcore.datasets.folder import read_folder
 from mlcore.datasets.prepare import prepared
-from mlcore.datasets.source import Source
+from mlcore.datasets.source import Source, chosen_classes
 from mlcore.datasets.table import ImageTable, TableError
 from mlcore.datasets.write import TableDescription, TableImage, same_import, write_table
-from mlcore.files import canonical_json, sha256_bytes, sha256_file
+from mlcore.files import canonical_json, sha256_bytes
 
 OnError = Literal["stop", "skip"]
 Reader = Callable[[Path, "ImportOptions"], Source]
@@ -128,20 +128,51 @@ def _folder(root: Path, options: ImportOptions) -> Source:
 
 def _phantom(_root: Path, options: ImportOptions) -> Source:
     from mlcore.datasets import phantom
+    from mlcore.datasets.phantom_findings import FINDINGS
 
     count = options.images or 1200
-    # These images come from code, so the code takes the place of files.
-    code = sha256_file(Path(phantom.__file__))
-    drawn = {"code": code, "count": count, "seed": options.seed}
+    classes = chosen_classes(FINDINGS, options.classes)
+    if options.marker not in (None, *classes):
+        raise TableError(
+            f'The marker goes with "{options.marker}", which is none of the findings '
+            f"wanted: {', '.join(classes)}."
+        )
+    if options.image_size < phantom.MIN_SIZE:
+        raise TableError(
+            f"Phantoms of {options.image_size} pixels a side show nothing; make them "
+            f"with {phantom.MIN_SIZE} or more."
+        )
+    drawn = {
+        "code": phantom.code_digests(),
+        "count": count,
+        "seed": options.seed,
+        "classes": classes,
+        "marker": options.marker,
+    }
+    recipe = phantom.Recipe(options.seed, classes, options.marker)
     return Source(
         format="phantom",
         root=None,
         modality="xray",
-        classes=phantom.CLASSES,
+        classes=classes,
         label_policy="a finding is present where it was planted",
-        records=phantom.phantom_records(count, options.image_size, options.seed),
+        records=phantom.phantom_records(count, options.image_size, recipe),
         count=count,
         digest=sha256_bytes(canonical_json(drawn)),
+        options={"classes": list(classes), "marker": options.marker},
+        decoded_in="processes",  # NumPy holds the interpreter lock
+        notes=_marker_notes(options.marker, *phantom.MARKER_SHARES),
+    )
+
+
+def _marker_notes(
+    finding: str | None, with_it: float, without: float
+) -> tuple[str, ...]:
+    if finding is None:
+        return ()
+    return (
+        f"a letter in the corner is on {100 * with_it:.0f} % of the images with "
+        f"{finding} and on {100 * without:.0f} % of the others, in every split",
     )
 
 
@@ -149,7 +180,7 @@ def _phantom(_root: Path, options: ImportOptions) -> Source:
 FORMATS: Mapping[str, tuple[Reader, tuple[str, ...]]] = {
     "chestxray14": (_chestxray14, ("root", "classes")),
     "folder": (_folder, ("root", "classes", "ignore_columns", "modality")),
-    "phantom": (_phantom, ("images",)),
+    "phantom": (_phantom, ("classes", "images", "marker")),
 }
 _SOME_TAKE = {
     "root": "SOURCE",

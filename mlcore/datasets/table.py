@@ -8,7 +8,7 @@ A table is a folder:
 - `table.csv` one row per image, in the order of the images.
 - `boxes.csv` (if the source has boxes) as fractions of width and height.
 - `masks.npy` uint8 (M, S, S) with `masks.csv` (if the source has masks): row `index`
-  of the array is the mask of one finding on one image.
+  of the array is the mask of one finding on one image, or of a `marker` on it.
 
 Nothing but NumPy and the standard library is needed: the engine opens tables on
 machines where neither Django nor Pillow is installed.
@@ -42,6 +42,8 @@ REQUIRED_COLUMNS = (
 OPTIONAL_COLUMNS = ("view", "age", "sex", "row_spacing_mm", "column_spacing_mm")
 BOX_COLUMNS = ("image_id", "finding", "x", "y", "w", "h")
 MASK_COLUMNS = ("image_id", "finding", "index")
+# Masks under this name are of a letter or the like on the image, which is no finding.
+MARKER = "marker"
 # Hashing pixels takes minutes on a large table; `verify_table` does it on request.
 PIXEL_FILES = ("images.npy", "masks.npy")
 
@@ -72,7 +74,7 @@ class Box:
 
 @dataclass(frozen=True)
 class MaskSet:
-    """The masks of a table: exact outlines of a finding on an image.
+    """The masks of a table: exact outlines of a finding, or of a marker, on an image.
 
     Attributes:
         pixels: uint8 (M, S, S), 1 inside and 0 outside; a memory map.

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from mlcore.datasets.record import ImageRecord
 from mlcore.datasets.table import (
     BOX_COLUMNS,
+    MARKER,
     MASK_COLUMNS,
     OPTIONAL_COLUMNS,
     REQUIRED_COLUMNS,
@@ -226,7 +227,8 @@ class _Ledger:
                 f"{record.image_id}: needs {len(self._classes)} labels of 1, 0 or NaN, "
                 f"not {record.labels}."
             )
-        for finding in (*image.masks, *(box.finding for box in image.boxes)):
+        masked = (finding for finding in image.masks if finding != MARKER)
+        for finding in (*masked, *(box.finding for box in image.boxes)):
             if finding not in self._classes:
                 raise TableError(f'{record.image_id}: "{finding}" is not a class.')
         row = SPLITS.index(record.split)

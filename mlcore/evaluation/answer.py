@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mlcore.evaluation.figures_parts import Arm, arms_of, distinct, listed, of_arm, span
+from mlcore.evaluation.pointing import MARKER_OF
 
 Row = Mapping[str, Any]
 Tables = Mapping[str, Sequence[Row]]
@@ -27,7 +28,7 @@ def answer(tables: Tables) -> list[str]:
     Above chance: the whole 95 % interval lies above what a uniform map, a map that
     prefers the centre, and the maps of untrained networks score.
     """
-    return [*_pointing(tables), *_discrimination(tables)]
+    return [*_pointing(tables), *_shortcut(tables), *_discrimination(tables)]
 
 
 def _pointing(tables: Tables) -> list[str]:
@@ -118,6 +119,40 @@ def _shares(rows: Sequence[Row], arms: Sequence[Arm]) -> str:
         f"Share of the map that lies inside {finding} (n = {chance['n']} images, 95 % "
         f"interval): {listed(said)}. By chance, {listed(levels)}."
     )
+
+
+def _shortcut(tables: Tables) -> list[str]:
+    """Whose maps of a finding lie in the marker that goes with it."""
+    rows = [
+        row
+        for row in tables.get("localization", ())
+        if row["finding"].startswith(MARKER_OF)
+        and row["measure"] == _MEASURE
+        and row["lo"] is not None
+    ]
+    if not rows:
+        return []
+    finding = rows[0]["finding"].removeprefix(MARKER_OF)
+    said = [
+        f"{arm.label} {_percent(row['value'])}"
+        for arm in arms_of(rows)
+        for row in of_arm(rows, arm)
+    ]
+    followed = [
+        arm.label
+        for arm in arms_of(rows)
+        if any(row["lo"] > row["chance_uniform"] for row in of_arm(rows, arm))
+    ]
+    return [
+        f"A marker on the images goes with {finding}. Share of the map of {finding} that "
+        f"lies in it (n = {rows[0]['n']} images): {listed(said)}; "
+        f"{_percent(rows[0]['chance_uniform'])} in a uniform map. "
+        + (
+            f"The maps of {listed(followed)} follow this shortcut."
+            if followed
+            else "No variant's maps follow this shortcut."
+        )
+    ]
 
 
 def _percent(value: float) -> str:
