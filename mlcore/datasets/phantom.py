@@ -6,9 +6,10 @@ and its number: patient 17 is the same whether 20 or 20,000 are made, at every s
 has a finding or not whichever others are wanted.
 """
 
+import copy
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -135,9 +136,15 @@ def _findings(
     )
 
 
+@lru_cache(maxsize=16)
+def _patient(recipe: Recipe, number: int) -> tuple[Patient, np.random.Generator]:
+    """As `Recipe.patient`, for an image and its masks; the stream is to be copied."""
+    return recipe.patient(number)
+
+
 def _pixels(recipe: Recipe, number: int, size: int) -> NDArray[np.uint8]:
-    patient, rng = recipe.patient(number)
-    return radiograph(patient, size, rng, recipe.letter(number))
+    patient, rng = _patient(recipe, number)
+    return radiograph(patient, size, copy.deepcopy(rng), recipe.letter(number))
 
 
 def _read(recipe: Recipe, number: int, size: int) -> GreyImage:
@@ -145,7 +152,7 @@ def _read(recipe: Recipe, number: int, size: int) -> GreyImage:
 
 
 def _mask(recipe: Recipe, number: int, finding: str, size: int) -> Mask:
-    return mask(recipe.patient(number)[0], finding, size)
+    return mask(_patient(recipe, number)[0], finding, size)
 
 
 def _splits(count: int, seed: int) -> list[str]:

@@ -78,7 +78,7 @@ def attenuation(patient: Patient, x: Array, y: Array) -> Array:
 
 def _body(patient: Patient, x: Array, y: Array) -> Array:
     """Path through the trunk: flat in front, rounded flanks, sloping shoulders."""
-    shoulders = 0.5 + 0.5 / (1.0 + np.exp(-(y - 0.01) / 0.025))
+    shoulders = 0.5 + 0.5 / (1.0 + np.exp(-(y[:, :1] - 0.01) / 0.025))
     across = (x - patient.body_x) / (patient.body_half_width * shoulders)
     return np.asarray(0.56 * np.sqrt(np.clip(1.0 - across**4, 0.0, None)))
 
@@ -111,41 +111,52 @@ def _lungs(patient: Patient, rng: np.random.Generator, x: Array, y: Array) -> Ar
     total = np.zeros_like(x)
     for side in SIDES:
         lung = patient.lungs[side]
-        edge = 1.0 / (1.0 + np.exp((y - patient.dome(x, side)) / 0.006))
-        air = lung.chord(x, y) * edge
+        # The rest of the image is most of it, and there is no air.
+        inside = lung.outline(x, y)
+        at_x, at_y = x[inside], y[inside]
+        edge = 1.0 / (1.0 + np.exp((at_y - patient.dome(at_x, side)) / 0.006))
+        air = lung.chord(at_x, at_y) * edge
         hilum_x = lung.x + (0.75 if side == 0 else -0.75) * lung.half_width
-        angle = np.arctan2(y - lung.y, x - hilum_x)
-        reach = np.hypot(x - hilum_x, y - lung.y)
-        vessels = np.zeros_like(x)
+        angle = np.arctan2(at_y - lung.y, at_x - hilum_x)
+        reach = np.hypot(at_x - hilum_x, at_y - lung.y)
+        vessels = np.zeros_like(at_x)
         for order in (5, 9, 14):
             phase = rng.uniform(0, 2 * np.pi)
             bend = rng.uniform(-4, 4)
             vessels += np.clip(np.cos(order * angle + phase + bend * reach), 0, 1) ** 6
         hilum = (1.0 - np.exp(-((reach / 0.042) ** 2))) * np.exp(-reach / 0.12)
         taken = air * (_LUNG_AIR - 1.3 * vessels * hilum)
-        total -= _with_findings(patient, side, taken, air, x, y)
+        pixel = 1.0 / len(x)
+        total[inside] -= _with_findings(patient, side, taken, air, at_x, at_y, pixel)
     return total
 
 
 def _with_findings(
-    patient: Patient, side: int, taken: Array, space: Array, x: Array, y: Array
+    patient: Patient,
+    side: int,
+    taken: Array,
+    space: Array,
+    x: Array,
+    y: Array,
+    pixel: float,
 ) -> Array:
     """What the air of one side takes away, given its findings.
 
     Args:
         taken: by a healthy lung.
         space: path through the space in which the lung lies.
+        pixel: width of one, in image sides.
     """
     if patient.opacity is not None and patient.opacity.side == side:
         taken = taken * (1.0 - filling(patient, side, x, y))
     if patient.pneumothorax is not None and patient.pneumothorax.side == side:
         beyond = pleural_distance(patient, side, x, y)
         # A line thinner than a pixel is spread over it, as a detector would.
-        width = max(_PLEURA_WIDTH, 0.5 / len(x))
-        line = np.exp(-0.5 * ((beyond + width) / width) ** 2) * (beyond <= 0)
+        width = max(_PLEURA_WIDTH, 0.5 * pixel)
+        line = np.exp(-0.5 * ((beyond + width) / width) ** 2)
+        seen = (beyond <= 0) & (y < patient.dome(x, side))
         taken = np.where(beyond > 0, _FREE_AIR * space, taken)
-        in_chest = patient.lungs[side].outline(x, y) & (y < patient.dome(x, side))
-        taken = taken - _PLEURA * _PLEURA_WIDTH / width * line * in_chest
+        taken = taken - _PLEURA * _PLEURA_WIDTH / width * line * seen
     if patient.effusion is not None and patient.effusion.side == side:
         taken = taken * (1.0 - fluid(patient, side, x, y))
     return taken
@@ -153,18 +164,27 @@ def _with_findings(
 
 def _bones(patient: Patient, x: Array, y: Array) -> Array:
     """Spine, ribs and clavicles, as bands of smooth profile."""
+    # On a grid what depends on x is the same in every row.
+    x, rows = x[:1], y[:, :1]
     across = np.abs(x - patient.spine_x)
-    vertebrae = 0.8 + 0.2 * np.cos(2 * np.pi * y / 0.062)
+    vertebrae = 0.8 + 0.2 * np.cos(2 * np.pi * rows / 0.062)
     total = _BONE * 0.13 * vertebrae * np.exp(-((across / patient.spine_width) ** 4))
-    chest = across < 0.86 * patient.body_half_width
+    chest = np.where(across < 0.86 * patient.body_half_width, 1.0, 0.0)
     for height in patient.ribs:
         # Posterior ribs leave the spine, rise a little, then fall towards the flank.
         middle = height - 0.10 * across + (patient.rib_slope + 0.9 * height) * across**2
-        total += _BONE * 0.042 * chest * np.exp(-(((y - middle) / 0.015) ** 4))
+        _add_band(total, _BONE * 0.042 * chest, (y - middle) / 0.015)
     clavicle = patient.clavicle_y - 0.22 * (across - 0.05)
     reach = 1.0 / (1.0 + np.exp((np.abs(across - 0.24) - 0.2) / 0.012))
-    total += _BONE * 0.07 * reach * np.exp(-(((y - clavicle) / 0.017) ** 4))
+    _add_band(total, _BONE * 0.07 * reach, (y - clavicle) / 0.017)
     return np.asarray(total)
+
+
+def _add_band(total: Array, height: Array, distance: Array) -> None:
+    """Add `height` * exp(-distance^4), which is 0 beyond a distance of 5.3."""
+    near = np.abs(distance) < 5.3
+    added = np.exp(-(distance[near] ** 4))
+    total[near] += np.broadcast_to(height, total.shape)[near] * added
 
 
 def radiograph(

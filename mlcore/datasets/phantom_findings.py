@@ -36,6 +36,8 @@ OPACITY_SHARE = 0.25
 _TAPER = 0.03
 # Radians from its widest place at which the lung touches the chest wall again.
 _REACH = 1.95
+# A narrower gap than this share of the lung's radius is none.
+_LEAST_GAP = 0.02
 # Each place that is tried in vain in a chest with other findings shrinks what is to
 # be placed, so that there is a place in the end.
 _SHRINK = 0.995
@@ -114,7 +116,7 @@ def _opacity(rng: np.random.Generator, patient: Patient) -> Opacity:
             np.all(lung.distance_squared(rim_x, rim_y) < 0.8)
             and np.all(patient.heart.distance_squared(rim_x, rim_y) > 1.0)
             and np.all(rim_y < patient.dome(rim_x, side) - 0.005)
-            and _aerated(patient, side, rim_x, rim_y)
+            and _aerated(patient, side, *_rim(x, y, 1.2 * radius))
             and _beside(patient.nodule, x, y, radius)
         ):
             lobes = _lobes(rng, x, y, radius)
@@ -152,7 +154,7 @@ def _rim(x: float, y: float, radius: float) -> tuple[Array, Array]:
 def _aerated(patient: Patient, side: int, x: Array, y: Array) -> bool:
     """Whether no point of one side lies in fluid or in free air."""
     return not (
-        np.any(fluid(patient, side, x, y - 0.01) > 0)
+        np.any(fluid(patient, side, x, y + 0.01) > 0)
         or np.any(pleural_distance(patient, side, x, y) > -0.015)
     )
 
@@ -194,7 +196,8 @@ def pleural_distance(patient: Patient, side: int, x: Array, y: Array) -> Array:
     gap = pneumothorax.gap * np.cos(0.5 * np.pi * turn / _REACH) ** 2
     slope = np.hypot(u / lung.half_width, v / lung.half_height) / radius
     distance = (radius - (1.0 - gap)) / slope
-    return np.asarray(np.where(np.abs(turn) < _REACH, distance, -np.inf))
+    apart = (np.abs(turn) < _REACH) & (gap > _LEAST_GAP)
+    return np.asarray(np.where(apart, distance, -np.inf))
 
 
 def filling(patient: Patient, side: int, x: Array, y: Array) -> Array:
@@ -232,7 +235,7 @@ def mask(patient: Patient, finding: str, size: int) -> Mask:
     - Lung Opacity: where its path is more than `OPACITY_SHARE` of its longest.
     """
     x, y = grid(size)
-    if finding == "Cardiomegaly":
+    if finding == "Cardiomegaly" and finding in patient.findings:
         return patient.heart.outline(x, y)
     if finding == "Nodule" and patient.nodule is not None:
         return patient.nodule.outline(x, y)

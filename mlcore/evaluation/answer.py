@@ -133,25 +133,22 @@ def _shortcut(tables: Tables) -> list[str]:
     if not rows:
         return []
     finding = rows[0]["finding"].removeprefix(MARKER_OF)
+    arms = arms_of(rows)
     said = [
         f"{arm.label} {_percent(row['value'])}"
-        for arm in arms_of(rows)
+        for arm in arms
         for row in of_arm(rows, arm)
     ]
-    followed = [
-        arm.label
-        for arm in arms_of(rows)
-        if any(row["lo"] > row["chance_uniform"] for row in of_arm(rows, arm))
-    ]
+    following = [arm.label for arm in arms if any(map(above_chance, of_arm(rows, arm)))]
+    verdict = (
+        f"Above chance, so as if it were followed as a shortcut: {listed(following)}."
+        if following
+        else "Above chance in no variant: none follows it as a shortcut."
+    )
     return [
-        f"A marker on the images goes with {finding}. Share of the map of {finding} that "
-        f"lies in it (n = {rows[0]['n']} images): {listed(said)}; "
-        f"{_percent(rows[0]['chance_uniform'])} in a uniform map. "
-        + (
-            f"The maps of {listed(followed)} follow this shortcut."
-            if followed
-            else "No variant's maps follow this shortcut."
-        )
+        f"A marker on the images goes with {finding}. Share of the own map of "
+        f"{finding} that lies inside it (n = {rows[0]['n']} images): {listed(said)}; "
+        f"of a uniform map {_percent(rows[0]['chance_uniform'])}. {verdict}"
     ]
 
 

@@ -62,7 +62,11 @@ class Command(BaseCommand):
         )
         add("--negatives", type=float, help="per nodule; default 1 (luna16)")
         add("--images", type=_from(1), help="how many; default 1200 (phantom)")
-        add("--marker", metavar="FINDING", help="a shortcut: a letter that goes with")
+        add(
+            "--marker",
+            metavar="FINDING",
+            help="plant a shortcut: a letter in the corner that goes with it (phantom)",
+        )
         add("--verify", action="store_true", help="only check the data set's hashes")
 
     def handle(self, **options: Any) -> str:
