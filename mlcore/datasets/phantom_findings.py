@@ -41,6 +41,7 @@ _LEAST_GAP = 0.02
 # Each place that is tried in vain in a chest with other findings shrinks what is to
 # be placed, so that there is a place in the end.
 _SHRINK = 0.995
+_ROUND = np.linspace(0, 2 * np.pi, 16, endpoint=False)
 
 
 def draw_patient(rng: np.random.Generator, findings: frozenset[str]) -> Patient:
@@ -147,8 +148,7 @@ def _lobes(
 
 
 def _rim(x: float, y: float, radius: float) -> tuple[Array, Array]:
-    angle = np.linspace(0, 2 * np.pi, 16, endpoint=False)
-    return x + radius * np.cos(angle), y + radius * np.sin(angle)
+    return x + radius * np.cos(_ROUND), y + radius * np.sin(_ROUND)
 
 
 def _aerated(patient: Patient, side: int, x: Array, y: Array) -> bool:
@@ -249,7 +249,7 @@ def mask(patient: Patient, finding: str, size: int) -> Mask:
     if finding == "Lung Opacity" and patient.opacity is not None:
         # The longest path is that of a fixed grid, so that the mask is that of the
         # patient and not of the image's size.
-        longest = _opaque_path(patient, patient.opacity, *grid(128)).max()
+        longest = _opaque_path(patient, patient.opacity, *grid(64)).max()
         path = _opaque_path(patient, patient.opacity, x, y)
         return np.asarray(path > OPACITY_SHARE * longest)
     raise ValueError(f"The patient has no {finding}.")
