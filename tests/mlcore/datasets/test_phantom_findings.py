@@ -90,6 +90,35 @@ def test_masks_of_fluid_and_air_are_their_projections(seed, finding, slow):
     np.testing.assert_array_equal(mask(patient, finding, 48), expected)
 
 
+def slow_opaque_path(patient: Patient, x: float, y: float) -> float:
+    """Path through the lung times the share of its air that the lobes replace."""
+    opacity = patient.opacity
+    out, up, over_lung = slow_place(patient, opacity.side, x, y)
+    away = math.hypot(x - opacity.x, y - opacity.y) / (2 * opacity.radius)
+    if not over_lung or away >= 1:
+        return 0.0
+    total = 0.0
+    for lobe_x, lobe_y, radius, weight in opacity.lobes:
+        distance = math.hypot(x - lobe_x, y - lobe_y)
+        total += weight * math.exp(-((distance / radius) ** 2) / 2)
+    share = opacity.strength * (1 - math.exp(-max(total, 0.0))) * (1 - away**2) ** 2
+    depth = patient.lungs[opacity.side].depth
+    return 2 * depth * math.sqrt(1 - out**2 - up**2) * share
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_mask_of_an_opacity_is_where_its_path_is_long(seed):
+    patient = patient_of(seed, "Lung Opacity")
+
+    def paths(size: int) -> np.ndarray:
+        at = (np.arange(size) + 0.5) / size
+        return np.array([[slow_opaque_path(patient, x, y) for x in at] for y in at])
+
+    # Of the longest, sampled in the same places whatever the image's size.
+    expected = paths(40) > OPACITY_SHARE * paths(64).max()
+    np.testing.assert_array_equal(mask(patient, "Lung Opacity", 40), expected)
+
+
 @settings(max_examples=25, deadline=None)
 @given(seed=SEEDS)
 def test_fluid_takes_the_airs_place_in_its_mask_and_nowhere_else(seed):
@@ -136,8 +165,11 @@ def test_free_air_is_dark_beyond_a_thin_bright_line(seed):
     x, y = grid(SIZE)
     above = y < patient.dome(x, patient.pneumothorax.side)
     assert np.all(found[~inside & above] >= -1e-12)
-    far = above & (ndimage.distance_transform_edt(~inside) > 0.035 * SIZE)
-    np.testing.assert_allclose(found[far], 0, atol=1e-6)
+    # At its ends the gap is narrower than a pixel.
+    fine = mask(patient, "Pneumothorax", 4 * SIZE).reshape(SIZE, 4, SIZE, 4)
+    distance = ndimage.distance_transform_edt(~fine.any(axis=(1, 3)))
+    far = above & (distance > 0.035 * SIZE)
+    np.testing.assert_allclose(found[far], 0, atol=1e-3)
     line = found[~inside & above & ~far]
     assert line.max() > 0.05
     assert (line > 0.02).sum() > 0.3 * SIZE
@@ -165,10 +197,10 @@ def test_an_opacity_is_densest_in_its_mask_and_keeps_to_the_lung(seed):
     found, inside = added(patient, "opacity"), mask(patient, "Lung Opacity", SIZE)
     assert found.min() > -1e-12
     assert not np.any(inside & ~chest(patient, patient.opacity.side))
-    # Vessels in it weigh a little, hence no exact limit.
+    # Vessels have no air that it could replace: at most a half, next to the hilum.
     top = found.max()
-    assert found[inside].min() > 0.6 * OPACITY_SHARE * top
-    assert found[~inside].max() < 1.4 * OPACITY_SHARE * top
+    assert found[inside].min() > 0.4 * OPACITY_SHARE * top
+    assert found[~inside].max() < 2.0 * OPACITY_SHARE * top
     assert not found[~patient.lungs[patient.opacity.side].outline(*grid(SIZE))].any()
 
 
