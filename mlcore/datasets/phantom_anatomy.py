@@ -85,7 +85,7 @@ class Opacity:
 
     Attributes:
         side: 0 or 1.
-        x, y, radius: centre, and how far its lobes reach; beyond twice that is nothing.
+        x, y, radius: centre, and how far the centres of its lobes may lie from it.
         lobes: centre, radius (SD of a Gaussian) and weight of each; a negative one
             leaves a spot of aerated lung.
         strength: the largest share of the air that may be replaced.

@@ -40,7 +40,9 @@ _REACH = 1.95
 _LEAST_GAP = 0.02
 # Each place that is tried in vain in a chest with other findings shrinks what is to
 # be placed, so that there is a place in the end.
-_SHRINK = 0.995
+_SHRINK = 0.998
+# An opacity has faded out at so many times its radius.
+_FADE = 1.5
 _ROUND = np.linspace(0, 2 * np.pi, 16, endpoint=False)
 
 
@@ -112,17 +114,19 @@ def _opacity(rng: np.random.Generator, patient: Patient) -> Opacity:
         lung = patient.lungs[side]
         x = lung.x + rng.uniform(-1, 1) * lung.half_width
         y = lung.y + rng.uniform(-1, 1) * lung.half_height
-        rim_x, rim_y = _rim(x, y, 0.6 * radius)
-        if (
-            np.all(lung.distance_squared(rim_x, rim_y) < 0.8)
-            and np.all(patient.heart.distance_squared(rim_x, rim_y) > 1.0)
-            and np.all(rim_y < patient.dome(rim_x, side) - 0.005)
-            and _aerated(patient, side, *_rim(x, y, 1.2 * radius))
-            and _beside(patient.nodule, x, y, radius)
-        ):
-            lobes = _lobes(rng, x, y, radius)
-            return Opacity(side, x, y, radius, lobes, strength=rng.uniform(0.75, 0.95))
+        # The cheap conditions first: most places fail one of them.
+        if _within(lung, x, y) and _beside(patient.nodule, x, y, _FADE * radius):
+            rim_x, rim_y = _rim(x, y, 0.6 * radius)
+            if (
+                np.all(lung.distance_squared(rim_x, rim_y) < 0.8)
+                and np.all(patient.heart.distance_squared(rim_x, rim_y) > 1.0)
+                and np.all(rim_y < patient.dome(rim_x, side) - 0.005)
+                and _aerated(patient, side, *_rim(x, y, _FADE * radius))
+            ):
+                break
         radius *= _SHRINK
+    lobes = _lobes(rng, x, y, radius)
+    return Opacity(side, x, y, radius, lobes, strength=rng.uniform(0.75, 0.95))
 
 
 def _lobes(
@@ -157,6 +161,11 @@ def _aerated(patient: Patient, side: int, x: Array, y: Array) -> bool:
         np.any(fluid(patient, side, x, y + 0.01) > 0)
         or np.any(pleural_distance(patient, side, x, y) > -0.015)
     )
+
+
+def _within(lung: Ellipsoid, x: float, y: float) -> bool:
+    across, down = (x - lung.x) / lung.half_width, (y - lung.y) / lung.half_height
+    return across * across + down * down < 0.9
 
 
 def _beside(nodule: Ellipsoid | None, x: float, y: float, radius: float) -> bool:
@@ -206,7 +215,7 @@ def filling(patient: Patient, side: int, x: Array, y: Array) -> Array:
     share = np.zeros_like(x)
     if opacity is None or opacity.side != side:
         return share
-    away = np.hypot(x - opacity.x, y - opacity.y) / (2.0 * opacity.radius)
+    away = np.hypot(x - opacity.x, y - opacity.y) / (_FADE * opacity.radius)
     near = away < 1.0
     near_x, near_y = x[near], y[near]
     total = np.zeros_like(near_x)

@@ -94,7 +94,7 @@ def slow_opaque_path(patient: Patient, x: float, y: float) -> float:
     """Path through the lung times the share of its air that the lobes replace."""
     opacity = patient.opacity
     out, up, over_lung = slow_place(patient, opacity.side, x, y)
-    away = math.hypot(x - opacity.x, y - opacity.y) / (2 * opacity.radius)
+    away = math.hypot(x - opacity.x, y - opacity.y) / (1.5 * opacity.radius)
     if not over_lung or away >= 1:
         return 0.0
     total = 0.0
