@@ -72,12 +72,15 @@ def display_case(table: ImageTable, row: int, root: Path | None = None) -> Displ
 
 
 def _phantom(table: ImageTable, row: int) -> DisplayImage:
-    recipe = table.source_paths[row]
-    if not np.array_equal(redrawn(recipe, table.image_size), table.images[row]):
+    def drawn(size: int) -> NDArray[np.uint8]:
+        marker = table.options.get("marker")
+        return redrawn(table.source_paths[row], size, table.classes, marker)
+
+    if not np.array_equal(drawn(table.image_size), table.images[row]):
         raise TableError(
             f"{table.name} was made by another version of the phantom: import it again."
         )
-    pixels = redrawn(recipe, max(PHANTOM_SIDE, table.image_size))
+    pixels = drawn(max(PHANTOM_SIDE, table.image_size))
     return _displayed(GreyImage(pixels=pixels), "original")
 
 

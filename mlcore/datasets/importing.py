@@ -11,13 +11,14 @@ from mlcore.datasets.chexpert import read_chexpert
 from mlcore.datasets.folder import read_folder
 from mlcore.datasets.kneemri import read_kneemri
 from mlcore.datasets.luna16 import read_luna16
+from mlcore.datasets.phantom import read_phantom
 from mlcore.datasets.prepare import prepared
 from mlcore.datasets.record import TableDescription, TableImage, Unreadable
 from mlcore.datasets.source import Source
 from mlcore.datasets.table import ImageTable, TableError
 from mlcore.datasets.unfinished import open_writer
 from mlcore.datasets.write import same_import
-from mlcore.files import canonical_json, sha256_bytes, sha256_file
+from mlcore.files import canonical_json, sha256_bytes
 
 OnError = Literal["stop", "skip"]
 Images = Iterable[TableImage | Unreadable]
@@ -245,21 +246,12 @@ def _kneemri(root: Path, options: ImportOptions) -> Source:
 
 
 def _phantom(_root: Path, options: ImportOptions) -> Source:
-    from mlcore.datasets import phantom
-
-    count = options.images or 1200
-    # These images come from code, so the code takes the place of files.
-    code = sha256_file(Path(phantom.__file__))
-    drawn = {"code": code, "count": count, "seed": options.seed}
-    return Source(
-        format="phantom",
-        root=None,
-        modality="xray",
-        classes=phantom.CLASSES,
-        label_policy="a finding is present where it was planted",
-        records=phantom.phantom_records(count, options.image_size, options.seed),
-        count=count,
-        digest=sha256_bytes(canonical_json(drawn)),
+    return read_phantom(
+        options.images or 1200,
+        options.image_size,
+        seed=options.seed,
+        classes=options.classes,
+        marker=options.marker,
     )
 
 
@@ -270,7 +262,7 @@ FORMATS: Mapping[str, tuple[Reader, tuple[str, ...]]] = {
     "folder": (_folder, ("root", "classes", "ignore_columns", "modality", "window")),
     "luna16": (_luna16, ("root", "classes", "window", "negatives")),
     "kneemri": (_kneemri, ("root", "split_by")),
-    "phantom": (_phantom, ("images",)),
+    "phantom": (_phantom, ("classes", "images", "marker")),
 }
 _SOME_TAKE = {
     "root": "SOURCE",

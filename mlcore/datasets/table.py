@@ -8,7 +8,7 @@ A table is a folder:
 - `table.csv` one row per image, in the order of the images.
 - `boxes.csv` (if the source has boxes) as fractions of width and height.
 - `masks.npy` uint8 (M, S, S) with `masks.csv` (if the source has masks): row `index`
-  of the array is the mask of one finding on one image.
+  of the array is the mask of one finding on one image, or of a `marker` on it.
 - `manifest.csv` every source file that was read, below the source's folder, with its
   SHA-256, or with the problem for which its image was left out.
 
@@ -45,6 +45,8 @@ OPTIONAL_COLUMNS = ("view", "age", "sex", "row_spacing_mm", "column_spacing_mm")
 BOX_COLUMNS = ("image_id", "finding", "x", "y", "w", "h")
 MASK_COLUMNS = ("image_id", "finding", "index")
 MANIFEST_COLUMNS = ("path", "sha256", "problem")
+# Masks under this name are of a letter or the like on the image, which is no finding.
+MARKER = "marker"
 # Hashing pixels takes minutes on a large table; `verify_table` does it on request.
 PIXEL_FILES = ("images.npy", "masks.npy")
 
@@ -75,7 +77,7 @@ class Box:
 
 @dataclass(frozen=True)
 class MaskSet:
-    """The masks of a table: exact outlines of a finding on an image.
+    """The masks of a table: exact outlines of a finding, or of a marker, on an image.
 
     Attributes:
         pixels: uint8 (M, S, S), 1 inside and 0 outside; a memory map.

@@ -29,6 +29,7 @@ from mlcore.datasets.streams import ArrayStream, Cell, CsvStream
 from mlcore.datasets.table import (
     BOX_COLUMNS,
     MANIFEST_COLUMNS,
+    MARKER,
     MASK_COLUMNS,
     OPTIONAL_COLUMNS,
     REQUIRED_COLUMNS,
@@ -322,8 +323,9 @@ def _check_description(description: TableDescription) -> None:
 
 
 def _findings(found: ImageRecord | TableImage) -> tuple[str, ...]:
-    """Of the masks and boxes."""
-    return (*found.masks, *(box.finding for box in found.boxes))
+    """Of the masks and boxes; a marker's mask is of none."""
+    masked = (name for name in found.masks if name != MARKER)
+    return (*masked, *(box.finding for box in found.boxes))
 
 
 def _plan(description: TableDescription) -> bytes:

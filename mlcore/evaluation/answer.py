@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mlcore.evaluation.figures_parts import Arm, arms_of, distinct, listed, of_arm, span
+from mlcore.evaluation.pointing import MARKER_OF
 
 Row = Mapping[str, Any]
 Tables = Mapping[str, Sequence[Row]]
@@ -27,7 +28,7 @@ def answer(tables: Tables) -> list[str]:
     Above chance: the whole 95 % interval lies above what a uniform map, a map that
     prefers the centre, and the maps of untrained networks score.
     """
-    return [*_pointing(tables), *_discrimination(tables)]
+    return [*_pointing(tables), *_shortcut(tables), *_discrimination(tables)]
 
 
 def _pointing(tables: Tables) -> list[str]:
@@ -118,6 +119,37 @@ def _shares(rows: Sequence[Row], arms: Sequence[Arm]) -> str:
         f"Share of the map that lies inside {finding} (n = {chance['n']} images, 95 % "
         f"interval): {listed(said)}. By chance, {listed(levels)}."
     )
+
+
+def _shortcut(tables: Tables) -> list[str]:
+    """Whose maps of a finding lie in the marker that goes with it."""
+    rows = [
+        row
+        for row in tables.get("localization", ())
+        if row["finding"].startswith(MARKER_OF)
+        and row["measure"] == _MEASURE
+        and row["lo"] is not None
+    ]
+    if not rows:
+        return []
+    finding = rows[0]["finding"].removeprefix(MARKER_OF)
+    arms = arms_of(rows)
+    said = [
+        f"{arm.label} {_percent(row['value'])}"
+        for arm in arms
+        for row in of_arm(rows, arm)
+    ]
+    following = [arm.label for arm in arms if any(map(above_chance, of_arm(rows, arm)))]
+    verdict = (
+        f"Above chance, so as if it were followed as a shortcut: {listed(following)}."
+        if following
+        else "Above chance in no variant: none follows it as a shortcut."
+    )
+    return [
+        f"A marker on the images goes with {finding}. Share of the own map of "
+        f"{finding} that lies inside it (n = {rows[0]['n']} images): {listed(said)}; "
+        f"of a uniform map {_percent(rows[0]['chance_uniform'])}. {verdict}"
+    ]
 
 
 def _percent(value: float) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mlcore.datasets.table import Box, ImageTable, Mask
+from mlcore.datasets.table import MARKER, Box, ImageTable, Mask
 from mlcore.engine.batches import generator_for
 from mlcore.engine.batchnorm import Branch
 from mlcore.engine.networks import GreyResNet, build_network
@@ -16,6 +16,7 @@ from mlcore.engine.runs import LoadedRun
 from mlcore.engine.saliency import BATCH_SIZE, loss_gradients
 from mlcore.evaluation.means import count_known, limits, redraw_means
 from mlcore.evaluation.pointing import (
+    MARKER_OF,
     MEASURES,
     centre_scores,
     nearby,
@@ -35,17 +36,19 @@ UNTRAINED = 3
 
 @dataclass(frozen=True, eq=False)
 class Targets:
-    """The images on which one finding's place is known.
+    """The images on which the place of a finding, or of its marker, is known.
 
     Attributes:
-        finding: its name.
+        finding: its name, after `MARKER_OF` if these are the places of its marker.
         rows: (n,) rows of the image table.
         masks: bool (n, S, S), true inside.
+        maps: those that are judged, of `MAPS`.
     """
 
     finding: str
     rows: NDArray[np.int64]
     masks: NDArray[np.bool_]
+    maps: tuple[str, ...] = MAPS
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,11 +56,12 @@ class Judged:
     """How well the maps of one finding point to it.
 
     Attributes:
-        finding: its name.
+        finding: its name, as in `Targets`.
+        maps: the kinds of map, of `MAPS`.
         arms: the networks asked, such as ("dual_bn", "adv").
         patients: (n,) number of each image's patient, from 0.
         area: (n,) the mask's share of the image.
-        scores: (n, maps, arms, measures) in the order of `MAPS`, `arms` and
+        scores: (n, maps, arms, measures) in the order of `maps`, `arms` and
             `MEASURES`; NaN where a map is zero everywhere.
         uniform, centre: (n, measures): chance, of a uniform map and a centre prior.
         untrained: (n, maps, measures): of networks that were never trained, the mean
@@ -66,6 +70,7 @@ class Judged:
     """
 
     finding: str
+    maps: tuple[str, ...]
     arms: tuple[tuple[str, Branch], ...]
     patients: NDArray[np.intp]
     area: Floats
@@ -98,9 +103,12 @@ def localization(
         images. "localization_compare", by finding, map, measure and pair ("A-B"): diff,
         the mean over the images where both maps are defined of A minus B, with lo, hi.
         What is undefined is None, with a reason.
+        On a table with a marker that goes with a finding, both have rows of the
+        finding "marker of ..." too: how much of the finding's own map lies in the
+        marker. A network that follows the finding stays near chance there.
     """
     tables: dict[str, list[Row]] = {"localization": [], "localization_compare": []}
-    for target in targets(table):
+    for target in [*targets(table), *marker_targets(table)]:
         judged = judge(table, target, runs, device, seed=seed)
         tables["localization"] += _rows(judged, redraws, seed)
         tables["localization_compare"] += _comparisons(judged, redraws, seed)
@@ -128,6 +136,24 @@ def targets(table: ImageTable, split: str = "test") -> Iterator[Targets]:
                 found.append(mask)
         if rows:
             yield Targets(finding, np.array(rows, dtype=np.int64), np.stack(found))
+
+
+def marker_targets(table: ImageTable, split: str = "test") -> Iterator[Targets]:
+    """The images that carry a marker, whether or not they have what it goes with."""
+    masks, finding = table.masks(), table.options.get("marker")
+    if masks is None or finding not in table.classes:
+        return
+    found = {
+        row: mask
+        for row in table.split_indices(split)
+        if (mask := masks.get(table.image_ids[row], MARKER)) is not None and mask.any()
+    }
+    if found:
+        rows, places = (
+            np.array(list(found), dtype=np.int64),
+            np.stack([*found.values()]),
+        )
+        yield Targets(f"{MARKER_OF}{finding}", rows, places, maps=("own finding",))
 
 
 def box_mask(boxes: Sequence[Box], size: int) -> NDArray[np.bool_]:
@@ -169,7 +195,7 @@ def judge(
         return np.stack(
             [
                 _scores(table, target, places, kind, network, branch, device)
-                for kind in MAPS
+                for kind in target.maps
             ],
             axis=1,
         )
@@ -180,6 +206,7 @@ def judge(
     patients = [table.patient_ids[row] for row in target.rows]
     return Judged(
         finding=target.finding,
+        maps=target.maps,
         arms=tuple((run.run.variant, branch) for run, branch in asked),
         patients=number_patients(patients, len(patients)),
         area=target.masks.mean(axis=(1, 2)),
@@ -235,7 +262,7 @@ def _untrained(run: LoadedRun, seed: int, number: int) -> GreyResNet:
 def _labels(table: ImageTable, target: Targets, kind: str) -> NDArray[np.float32]:
     labels = table.labels[target.rows].copy()
     if kind == "own finding":
-        others = np.array(table.classes) != target.finding
+        others = np.array(table.classes) != target.finding.removeprefix(MARKER_OF)
         labels[:, others] = np.nan
     return labels
 
@@ -254,7 +281,7 @@ def _rows(judged: Judged, redraws: int, seed: int) -> list[Row]:
         variant, branch = judged.arms[arm]
         name: Row = {
             "finding": judged.finding,
-            "map": MAPS[kind],
+            "map": judged.maps[kind],
             "variant": variant,
             "branch": branch,
             "measure": MEASURES[measure],
@@ -306,14 +333,14 @@ def _comparisons(judged: Judged, redraws: int, seed: int) -> list[Row]:
     draws = redraw_means(differences, judged.patients, redraws=redraws, seed=seed)
     labels = [f"{variant}[{branch}]" for variant, branch in judged.arms]
     rows: list[Row] = []
-    for kind, measure, pair in np.ndindex(len(MAPS), len(MEASURES), len(pairs)):
+    for kind, measure, pair in np.ndindex(len(judged.maps), len(MEASURES), len(pairs)):
         column = (slice(None), kind, pair, measure)
         known = differences[column][np.isfinite(differences[column])]
         counts = count_known(differences[column], judged.patients)
         lo, hi = limits(draws[column], counts["patients"])
         name: Row = {
             "finding": judged.finding,
-            "map": MAPS[kind],
+            "map": judged.maps[kind],
             "measure": MEASURES[measure],
             "pair": f"{labels[first[pair]]}-{labels[second[pair]]}",
         }

@@ -20,7 +20,11 @@ _TEXTS = {
         "map, a map that only prefers the centre (a Gaussian, its SD a quarter of the "
         "side) and the maps of three untrained networks score: an untrained "
         "network's gradient follows the edges of an image, and so lies inside findings "
-        "more than a uniform map. Intervals (95 %) are "
+        "more than a uniform map. Where a marker on the image, such as a letter, goes "
+        "with a finding, the finding's own map is judged against the marker's mask "
+        "too, on the test images that carry it: a map that lies there follows a "
+        "shortcut. "
+        "Intervals (95 %) are "
         "percentiles of {redraws} bootstrap redraws of the cases, by patient.",
     ),
     "randomization": (

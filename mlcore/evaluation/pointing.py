@@ -20,6 +20,9 @@ Strength = NDArray[np.floating[Any]]
 MEASURES = ("energy_inside", "pointing_exact", "pointing_near", "top_overlap")
 # 15 pixels of 256, of Zhang et al. (Int J Comput Vis 2018) and TorchRay.
 TOLERANCE = 15 / 256
+# What stands before a finding's name where the place judged is that of a marker, such
+# as a letter on the image, which goes with the finding but is none.
+MARKER_OF = "marker of "
 # Of the centre prior, as a share of the image's side: 95 % of it lie within the image
 # along each axis (2 SD from the middle to the edge). Half of that would hardly reach
 # the lungs, twice of it is nearly uniform.

@@ -45,7 +45,12 @@ def made(tmp_path_factory):
     """30 radiographs, 6 of them in the test split, and a run of each variant."""
     root = tmp_path_factory.mktemp("made")
     table = import_source(
-        read_source("phantom", ImportOptions(image_size=32, images=30, seed=3)),
+        read_source(
+            "phantom",
+            ImportOptions(
+                image_size=32, images=30, seed=3, classes=("Cardiomegaly", "Nodule")
+            ),
+        ),
         root / "phantoms",
         name="phantoms",
         image_size=32,

@@ -246,6 +246,7 @@ def tiny(monkeypatch):
 def trained(tiny, data_folder):
     """Runs with fresh weights where the demo looks for its own: nothing to train."""
     options = ["--image-size=32", "--images=20", f"--seed={demo.SEED}"]
+    options += ["--classes", *demo.CLASSES]
     call_command("import_dataset", "phantom", f"--name={demo.DATASET}", *options)
     table = open_table(data_folder / "tables" / demo.DATASET)
     for variant in VARIANTS:

@@ -21,6 +21,7 @@ from mlcore.evaluation.evaluate import (
     evaluate,
 )
 from mlcore.evaluation.figures import draw
+from mlcore.evaluation.pointing import MARKER_OF
 from mlcore.evaluation.report import write_report
 from mlcore.management.choice import chosen_runs
 from mlcore.management.locate import table_folder
@@ -138,7 +139,9 @@ def _summary(tables: dict[str, list[dict[str, Any]]]) -> list[str]:
     if "localization" in tables:
         lines.append("Share of the map inside the finding (the map readers see):")
     for row in tables.get("localization", ()):
-        if row["measure"] == "energy_inside" and row["map"] == "all findings":
+        # Of a marker only the finding's own map is judged.
+        told = row["map"] == "all findings" or row["finding"].startswith(MARKER_OF)
+        if row["measure"] == "energy_inside" and told:
             name = f"{row['variant']}[{row['branch']}]"
             times = "" if row["ratio"] is None else f", {row['ratio']:.1f} times chance"
             value = _interval(row, "value", "lo", "hi")

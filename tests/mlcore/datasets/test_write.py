@@ -3,7 +3,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from mlcore.datasets.table import Box, TableError
+from mlcore.datasets.table import MARKER, Box, TableError
 from mlcore.datasets.write import same_import, write_table
 from tests.mlcore.datasets.making import (
     CLASSES,
@@ -88,6 +88,7 @@ REFUSED = {
     "depth": ([image(0, pixels=grey(0).astype(np.int16))], "not (8, 8) of int16"),
     "box": ([image(0, boxes=(Box("Mass", 0, 0, 1, 1),))], '"Mass" is not a class'),
     "mask": ([image(0, masks={"Mass": grey(0) > 9})], '"Mass" is not a class'),
+    "marker": ([image(0, boxes=(Box(MARKER, 0, 0, 1, 1),))], '"marker" is not a class'),
 }
 
 
@@ -115,6 +116,14 @@ def test_names_with_commas_quotes_and_umlauts_come_back(tmp_path):
 
     assert table.image_ids == (odd,)
     assert table.classes == CLASSES
+
+
+def test_a_marker_may_have_a_mask_though_it_is_no_class(folder):
+    masks = {MARKER: grey(0) > 9}
+    table = write_table(folder, description(), [image(0, masks=masks), image(1)])
+
+    np.testing.assert_array_equal(table.masks().get("image-0", MARKER), masks[MARKER])
+    assert table.masks().get("image-1", MARKER) is None
 
 
 def test_the_same_import_is_recognised_by_its_digest(tmp_path):

@@ -30,7 +30,12 @@ SETTINGS = (
 @pytest.fixture(scope="module")
 def phantoms(tmp_path_factory):
     return import_source(
-        read_source("phantom", ImportOptions(image_size=32, images=600, seed=3)),
+        read_source(
+            "phantom",
+            ImportOptions(
+                image_size=32, images=600, seed=3, classes=("Cardiomegaly", "Nodule")
+            ),
+        ),
         tmp_path_factory.mktemp("phantoms") / "phantoms",
         name="phantoms",
         image_size=32,
