@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlcore.datasets.decode import SUFFIXES, read_grey
-from mlcore.datasets.record import GreyImage, ImageRecord, Window
+from mlcore.datasets.record import LARGEST, GreyImage, ImageRecord, Window
 from mlcore.datasets.source import (
     Source,
     chosen_classes,
@@ -53,8 +53,12 @@ def checked_window(window: tuple[float, float] | None) -> tuple[float, float]:
         TableError: it is no window.
     """
     center, width = window or PATCH_WINDOW
-    if not (np.isfinite(center) and np.isfinite(width) and width >= 2):
-        raise TableError("--window needs a centre and a width of at least 2, in HU.")
+    # Not-a-number fails both comparisons.
+    if not (abs(center) < LARGEST and 2 <= width < LARGEST):
+        raise TableError(
+            "--window needs a centre and a width of at least 2, in HU, both below a "
+            "billion."
+        )
     return float(center), float(width)
 
 
