@@ -6,7 +6,9 @@ array (H, W) of uint8, uint16 or int16. DICOM files are read by `dicom`.
 """
 
 import struct
+import tokenize
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +26,14 @@ FORMATS = ("PNG", "JPEG", "TIFF")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 
 _ARRAYS = (np.dtype(np.uint8), np.dtype(np.uint16), np.dtype(np.int16), np.dtype(bool))
+_PHOTOMETRIC = 262  # the tag of a TIFF file; its value 0 is WhiteIsZero
 _HALF = 2**15  # makes int16 uint16
 
 # Pillow warns of images above 89 megapixels and refuses twice as many. No radiograph
 # comes near either, so the warning is an error too; as a filter it holds in any thread.
 warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
+# Of tags that are odd, and that nobody needs here.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
 # What Pillow raises for a file that is damaged somewhere inside; TypeError for a TIFF
 # whose second image has no width.
@@ -40,6 +45,14 @@ _DAMAGED = (
     IndexError,
     TypeError,
     struct.error,
+)
+# What NumPy raises besides for a header that is no Python.
+_DAMAGED_ARRAY = (
+    *_DAMAGED,
+    OverflowError,
+    MemoryError,
+    RecursionError,
+    tokenize.TokenError,
 )
 
 
@@ -116,14 +129,12 @@ def read_array(path: Path) -> NDArray[Any]:
     """
     try:
         # As a map, so that a short file cannot ask for the memory of a large array.
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        array = np.lib.format.open_memmap(path, mode="r")
     except FileNotFoundError:
         raise TableError(f"{path} is missing.") from None
-    except (*_DAMAGED, OverflowError) as error:
-        raise TableError(f"{path} does not decode: {error}") from error
-    if not isinstance(array, np.ndarray):
-        array.close()
-        raise TableError(f"{path} holds several arrays; one a file is needed.")
+    except _DAMAGED_ARRAY as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise TableError(f"{path} does not decode: {reason}") from error
     if array.ndim != 2 or 0 in array.shape:
         raise TableError(f"{path} has shape {array.shape}; height x width is needed.")
     if array.size > MAX_PIXELS:
@@ -136,7 +147,9 @@ def read_array(path: Path) -> NDArray[Any]:
 
 def _grey(image: Image.Image, path: Path) -> Pixels:
     if image.mode.startswith("I;16"):
-        return np.asarray(image).astype(np.uint16)
+        deep = np.asarray(image).astype(np.uint16)
+        # Pillow turns images of 8 bits over, and these not.
+        return ~deep if _white_is_zero(image) else deep
     if image.mode == "I":  # 32 bits, or 16 in a file that Pillow could not tell
         wide = np.asarray(image)
         if wide.min() >= 0 and wide.max() <= np.iinfo(np.uint16).max:
@@ -144,6 +157,11 @@ def _grey(image: Image.Image, path: Path) -> Pixels:
     if image.mode in ("I", "F"):
         raise TableError(f"{path} has 32 bits a pixel; 8 or 16 are read.")
     return np.asarray(image if image.mode == "L" else image.convert("L"))
+
+
+def _white_is_zero(image: Image.Image) -> bool:
+    tags: Mapping[int, Any] = getattr(image, "tag_v2", {})
+    return tags.get(_PHOTOMETRIC) == 0
 
 
 def read_mask(path: Path) -> Mask:

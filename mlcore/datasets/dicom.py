@@ -25,9 +25,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mlcore.datasets.dicom_file import reading
+from mlcore.datasets.dicom_file import printable, reading
 from mlcore.datasets.dicom_pixels import StoredImage, read_stored
-from mlcore.datasets.record import GreyImage, Window
+from mlcore.datasets.record import LARGEST, GreyImage, Window
 from mlcore.datasets.table import TableError
 
 if TYPE_CHECKING:
@@ -44,7 +44,6 @@ _WHITE = 65535
 _BAKED = Window("as in the file", (_WHITE + 1) / 2, _WHITE + 1)
 _SPACINGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
 _LABEL_LENGTH = 50
-_LARGEST = 1e9  # no pixel, window or distance comes near
 
 
 def read_dicom(
@@ -116,7 +115,7 @@ def _rescaled(path: Path, image: GreyImage, stored: StoredImage) -> GreyImage:
     source = _attributes(stored, "PixelValueTransformationSequence")
     slope = _number(source, "RescaleSlope", 1.0)
     intercept = _number(source, "RescaleIntercept", 0.0)
-    if not (0 < abs(slope) < _LARGEST and abs(intercept) < _LARGEST):
+    if not (0 < abs(slope) < LARGEST and abs(intercept) < LARGEST):
         raise TableError(
             f"{path}: RescaleSlope {slope:g} and RescaleIntercept {intercept:g} make "
             "no image."
@@ -149,7 +148,8 @@ def _windowed(
     windows = _file_windows(source)
     function = source.get("VOILUTFunction") or "LINEAR"
     if function not in _FUNCTIONS:
-        raise TableError(f'{path}: unknown VOILUTFunction "{function:.16}".')
+        shown = printable(str(function), 16)
+        raise TableError(f'{path}: unknown VOILUTFunction "{shown}".')
     baked = None
     if function == "SIGMOID" and windows:
         baked = _sigmoid(_values(image), windows[0])
@@ -286,7 +286,7 @@ def _file_windows(source: "Dataset") -> tuple[Window, ...]:
     windows = []
     for number, (center, width) in enumerate(zip(centers, widths, strict=False)):
         label = labels[number] if number < len(labels) else ""
-        if abs(center) < _LARGEST and 0 < width < _LARGEST:
+        if abs(center) < LARGEST and 0 < width < LARGEST:
             name = _label(label) or f"window {number + 1}"
             windows.append(Window(name, center, width))
     return tuple(windows)
@@ -312,7 +312,7 @@ def _spacing(stored: StoredImage) -> tuple[float, float] | None:
     for source in (measures, stored.header):
         for name in _SPACINGS:
             spacing = _numbers(source, name)
-            if len(spacing) == 2 and all(0 < value < _LARGEST for value in spacing):
+            if len(spacing) == 2 and all(0 < value < LARGEST for value in spacing):
                 return spacing[0], spacing[1]
     return None
 

@@ -109,7 +109,8 @@ def reading(path: Path, *, quoting: bool = True) -> Iterator[None]:
         except MemoryError:
             raise TableError(f"{path} needs more memory than there is.") from None
         except Exception as error:  # noqa: BLE001  see above
-            reason = _one_line(error) if quoting else type(error).__name__
+            told = printable(str(error), 300) if quoting else ""
+            reason = told or type(error).__name__
             raise TableError(f"{path} does not decode: {reason}") from None
         finally:
             for logger, level in zip(loggers, levels, strict=True):
@@ -167,8 +168,7 @@ def _has_preamble(path: Path) -> bool:
         return False
 
 
-def _one_line(error: Exception) -> str:
-    """An exception's message without line breaks, or its kind where it has none."""
-    text = " ".join(str(error).split())
-    plain = "".join(c if c.isprintable() else "?" for c in text)
-    return plain[:300] or type(error).__name__
+def printable(text: str, most: int) -> str:
+    """The first `most` characters of `text` as one line that can be printed."""
+    plain = "".join(c if c.isprintable() else "?" for c in " ".join(text.split()))
+    return plain[:most]

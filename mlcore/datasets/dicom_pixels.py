@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from mlcore.datasets.dicom_file import IMAGE_TAGS, opened
+from mlcore.datasets.dicom_file import IMAGE_TAGS, opened, printable
 from mlcore.datasets.record import Pixels
 from mlcore.datasets.table import TableError
 
@@ -95,7 +95,9 @@ def _transfer_syntax(path: Path, header: "Dataset") -> Any:
         found = uid.ImplicitVRLittleEndian if implicit else explicit
         header.file_meta.TransferSyntaxUID = found
     if not found.is_transfer_syntax or found.is_private:
-        raise TableError(f"{path} has an unknown transfer syntax ({found:.64}).")
+        raise TableError(
+            f"{path} has an unknown transfer syntax ({printable(str(found), 64)})."
+        )
     return found
 
 
@@ -119,8 +121,9 @@ def _check_form(path: Path, header: "Dataset") -> None:
     kind = header.get("PhotometricInterpretation", "")
     colour = header.SamplesPerPixel == 3 and kind in _COLOUR and allocated == 8
     if not colour and not (header.SamplesPerPixel == 1 and kind in _MONOCHROME):
+        shown = f"{printable(str(kind), 16)} with {header.SamplesPerPixel}"
         raise TableError(
-            f"{path} is {kind:.16} with {header.SamplesPerPixel} x {allocated} bits; "
+            f"{path} is {shown} x {allocated} bits; "
             "monochrome images and colour of 3 x 8 bits are read."
         )
 

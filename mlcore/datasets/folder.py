@@ -21,7 +21,6 @@ and, where images are frames, `frame`: pixels of the image, from its upper left 
 Both are UTF-8 with commas; a byte-order mark and Windows line ends do no harm.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -34,7 +33,7 @@ from mlcore.datasets.decode import read_grey, read_mask
 from mlcore.datasets.dicom_file import is_dicom
 from mlcore.datasets.dicom_patient import modality_of, patient_code
 from mlcore.datasets.folder_lists import BOXES, LABELS, Row, read_boxes, read_labels
-from mlcore.datasets.record import GreyImage, ImageRecord, Window
+from mlcore.datasets.record import LARGEST, GreyImage, ImageRecord, Window
 from mlcore.datasets.source import Source, source_digest
 from mlcore.datasets.splits import assign_splits
 from mlcore.datasets.table import Box, TableError, check_patients
@@ -119,8 +118,12 @@ def read_part(
 def _check_window(window: tuple[float, float] | None) -> None:
     if window is None:
         return
-    if not all(map(math.isfinite, window)) or window[1] < 1:
-        raise TableError("--window needs a centre and a width of at least 1.")
+    center, width = window
+    # Not-a-number fails both comparisons.
+    if not (abs(center) < LARGEST and 1 <= width < LARGEST):
+        raise TableError(
+            "--window needs a centre and a width of at least 1, both below a billion."
+        )
 
 
 def _check_files(root: Path, rows: Sequence[Row]) -> None:

@@ -28,7 +28,7 @@ Reader = Callable[[Path, "ImportOptions"], Source]
 # Of a source's images, with --on-error skip.
 MOST_LEFT_OUT = 0.01
 # Raised whenever the same file would become other pixels than before.
-_DECODING = 1
+_DECODING = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,9 +158,10 @@ def import_source(
 
 def _check_on_error(image: Unreadable, on_error: OnError) -> None:
     if on_error == "stop":
+        end = "" if image.problem.endswith(".") else "."
         raise TableError(
-            f"{image.problem} Mend it and give the same command again, which goes on "
-            "from here; or add --on-error skip."
+            f"{image.problem}{end} Mend it and give the same command again, which goes "
+            "on from here; or add --on-error skip."
         )
 
 

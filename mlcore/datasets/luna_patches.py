@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlcore.datasets.decode import SUFFIXES, read_grey
-from mlcore.datasets.record import GreyImage, ImageRecord, Window
+from mlcore.datasets.dicom_file import printable
+from mlcore.datasets.record import LARGEST, GreyImage, ImageRecord, Window
 from mlcore.datasets.source import (
     Source,
     chosen_classes,
@@ -53,8 +54,12 @@ def checked_window(window: tuple[float, float] | None) -> tuple[float, float]:
         TableError: it is no window.
     """
     center, width = window or PATCH_WINDOW
-    if not (np.isfinite(center) and np.isfinite(width) and width >= 2):
-        raise TableError("--window needs a centre and a width of at least 2, in HU.")
+    # Not-a-number fails both comparisons.
+    if not (abs(center) < LARGEST and 2 <= width < LARGEST):
+        raise TableError(
+            "--window needs a centre and a width of at least 2, in HU, both below a "
+            "billion."
+        )
     return float(center), float(width)
 
 
@@ -233,7 +238,9 @@ def _dataset(path: Path, file: Any, name: str) -> Any:
     link = file.get(name, getlink=True)
     data = file.get(name) if isinstance(link, h5py.HardLink) else None
     if not isinstance(data, h5py.Dataset) or data.external or data.is_virtual:
-        held = ", ".join(sorted(file)) or "nothing"
+        # Names that are no UTF-8 come as bytes, and any may hold line ends.
+        names = sorted(printable(str(name), 40) for name in file)
+        held = ", ".join(names) or "nothing"
         raise TableError(f'{path} has no data set "{name}" (it holds {held}).')
     if data.dtype.kind not in "iufb":
         raise TableError(f"{path}: {name} holds {data.dtype}, not numbers.")

@@ -11,6 +11,9 @@ from mlcore.datasets.table import Box, Mask
 
 Pixels = NDArray[np.uint8] | NDArray[np.uint16]
 
+# No pixel, window or distance comes near; far beyond it, float32 has no number.
+LARGEST = 1e9
+
 
 @dataclass(frozen=True)
 class Window:

@@ -154,7 +154,9 @@ def _check_opcodes(data: bytes) -> None:
                 argument = opcode.arg.reader(stream)
         except ValueError as error:
             raise _PickleError("is cut short or damaged") from error
-        if opcode.name in _PUTS and not 0 <= int(str(argument)) <= _MAX_PLACE:
+        # `00` and `01` are read as bool, which is no place either.
+        placed = type(argument) is int and 0 <= argument <= _MAX_PLACE
+        if opcode.name in _PUTS and not placed:
             raise _PickleError("uses its memo as no array does")
         if opcode.name == "STOP":
             return

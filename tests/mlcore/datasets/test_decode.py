@@ -2,6 +2,8 @@ import io
 import os
 import pickle
 import struct
+import subprocess
+import sys
 import zlib
 
 import numpy as np
@@ -49,6 +51,31 @@ def test_a_big_endian_tiff_is_read_as_it_was_meant(tmp_path):
     (tmp_path / "a.tif").write_bytes(content)
 
     np.testing.assert_array_equal(read_image(tmp_path / "a.tif"), DEEP)
+
+
+@pytest.mark.parametrize("depth", [np.uint8, np.uint16])
+def test_a_tiff_in_which_white_is_zero_is_read_as_it_was_meant(tmp_path, depth):
+    pixels = DEEP.astype(depth)
+    path = save(tmp_path / "a.tif", pixels)
+    black_is_zero, white_is_zero = (
+        struct.pack("<HHIHH", 262, 3, 1, value, 0) for value in (1, 0)
+    )
+    content = path.read_bytes()
+    assert content.count(black_is_zero) == 1
+    path.write_bytes(content.replace(black_is_zero, white_is_zero))
+
+    np.testing.assert_array_equal(read_image(path), ~pixels)
+
+
+def test_an_odd_tag_says_nothing_on_the_terminal(tmp_path):
+    path = save(tmp_path / "a.jpg", grey(1, 8), exif=b"Exif\0\0II*\0\x08\0\0\0\xff")
+    code = f"from mlcore.datasets.decode import *; read_image(Path({str(path)!r}))"
+
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, check=True, timeout=60
+    )
+
+    assert (done.stdout, done.stderr) == (b"", b"")
 
 
 def test_a_jpeg_is_read_nearly_as_it_was(tmp_path):
@@ -194,6 +221,11 @@ def npy_of(shape, descr="|u1", data=b""):
     return content.getvalue() + data
 
 
+def header_of(text):
+    """A file whose header is `text`."""
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text.encode()
+
+
 def objects():
     content = io.BytesIO()
     np.save(content, np.array([[{}]], dtype=object), allow_pickle=True)
@@ -213,7 +245,10 @@ BAD_ARRAYS = {
     "a bomb without data": (npy_of((10**6, 10**6)), "does not decode"),
     "an endless shape": (npy_of((10**30, 10)), "does not decode"),
     "empty": (b"", "does not decode"),
-    "several": (archive(), "holds several arrays"),
+    "a header that does not end": (header_of("(" * 9000), "does not decode"),
+    "a header of signs": (header_of("-" * 9000 + "1"), "does not decode"),
+    "half an archive": (archive()[:50], "does not decode"),
+    "several": (archive(), "does not decode"),
     "a volume": (npy_of((2, 3, 4), data=bytes(24)), r"has shape \(2, 3, 4\)"),
     "no rows": (npy_of((0, 4)), r"has shape \(0, 4\)"),
     "real numbers": (npy_of((2, 2), "<f4", bytes(16)), "is of float32"),

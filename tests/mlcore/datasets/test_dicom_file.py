@@ -172,6 +172,17 @@ def garbage(syntax):
     return make
 
 
+def with_bytes(old, new, name):
+    """A file whose attribute `name` holds what no writer lets through."""
+
+    def make(path):
+        windowed = {"WindowCenter": 1, "WindowWidth": 2}
+        with_attributes(**windowed, **{name: old.decode()})(path)
+        path.write_bytes(path.read_bytes().replace(old, new))
+
+    return make
+
+
 def with_attributes(**attributes):
     return lambda path: write(path, dataset(DEEP, **attributes))
 
@@ -237,6 +248,14 @@ BAD = {
     "a strange function": (
         with_attributes(WindowCenter=1, WindowWidth=2, VOILUTFunction="CUBIC"),
         'unknown VOILUTFunction "CUBIC"',
+    ),
+    "a function of two lines": (
+        with_bytes(b"CU BIC", b"CU\nBIC", "VOILUTFunction"),
+        'unknown VOILUTFunction "CU BIC"',
+    ),
+    "a kind of image of two lines": (
+        with_bytes(b"PALETTE COLOR", b"PALETTE\nCOLOR", "PhotometricInterpretation"),
+        "is PALETTE COLOR with 1 x 16 bits",
     ),
     "a short LUT": (bad_lut, "a LUT is not as long or as deep as it says"),
 }

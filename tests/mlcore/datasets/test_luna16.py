@@ -600,6 +600,7 @@ def test_a_scan_smaller_than_a_patch_is_refused(tmp_path):
         ({"negatives": math.nan}, "--negatives must be 0 or more"),
         ({"window": (0, 1)}, "width of at least 2"),
         ({"window": (math.inf, 100)}, "width of at least 2"),
+        ({"window": (1e300, 100)}, "both below a billion"),
         ({"classes": ["Mass"]}, 'class "Mass"; known: Nodule'),
     ],
 )

@@ -242,3 +242,14 @@ def test_reading_changes_nothing_in_the_source(tmp_path):
         record.read()
 
     assert contents(folder) == before
+
+
+def test_names_in_a_file_that_are_no_text_are_told_in_one_line(tmp_path):
+    path = tmp_path / "a.hdf5"
+    with h5py.File(path, "w") as file:
+        file["other\nname"] = file[b"\xff"] = np.zeros(3)
+
+    with pytest.raises(TableError, match="other name") as error:
+        luna16.read_luna16(path, seed=1)
+
+    assert "\n" not in str(error.value)

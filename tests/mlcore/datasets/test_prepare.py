@@ -1,6 +1,8 @@
 import hashlib
 import os
 import signal
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -186,6 +188,19 @@ def damaged():
     raise TableError("/data/scans/7.png does not decode: truncated")
 
 
+KILLED_WHILE_DECODING = """
+import os, signal
+from mlcore.datasets.prepare import prepared
+from tests.mlcore.datasets.making import record
+from tests.mlcore.datasets.test_prepare import deep
+if __name__ == "__main__":
+    records = (record(n, read=deep) for n in range(100))
+    images = prepared(records, 8, root=None, workers=2, decoded_in="processes")
+    next(images)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
 def killed():
     os.kill(os.getpid(), signal.SIGKILL)
 
@@ -204,6 +219,18 @@ def test_a_killed_process_is_told_in_one_line():
     records = [record(0, read=killed)]
     with pytest.raises(TableError, match="decoding process was killed"):
         list(prepared(records, 8, root=None, workers=2, decoded_in="processes"))
+
+
+def test_decoding_processes_end_with_the_one_that_is_killed():
+    # They share its output, so reading that ends when the last of them has ended.
+    importing = subprocess.run(
+        [sys.executable, "-c", KILLED_WHILE_DECODING],
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert importing.returncode == -signal.SIGKILL
 
 
 def test_every_file_of_a_record_is_hashed_once(tmp_path, monkeypatch):

@@ -269,6 +269,7 @@ BOMBS = {
     "a persistent name": (b"Pvolume\n",),
     "an extension": (b"\x82\x01",),
     "a far place in the memo": (b"Nr\xff\xff\xff\x7f",),
+    "a truth as a place in the memo": (b"Np01\n",),
     "more bytes than the file": (b"\x8e" + struct.pack("<Q", 2**40), b"abc"),
     "more bytes than there are": (b"\x96" + struct.pack("<Q", 2**63 + 1), b"abc"),
     "a frame beyond the end": (b"\x95" + struct.pack("<Q", 2**50), EMPTY),
