@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from mlcore.datasets.dicom import read_dicom
 from mlcore.datasets.dicom_file import is_dicom
@@ -57,7 +57,8 @@ _DAMAGED_ARRAY = (
 
 
 def read_image(path: Path) -> Pixels:
-    """Decode the file at `path`: uint8 or uint16 (H, W), grey, at its own size.
+    """Decode the file at `path`: uint8 or uint16 (H, W), grey, at its own size,
+    turned as its EXIF orientation says.
 
     Raises:
         TableError: it is not there, is no image, is damaged, holds several images, is
@@ -74,6 +75,9 @@ def read_image(path: Path) -> Pixels:
             if frames > 1:
                 raise TableError(f"{path} holds {frames} images; one a file is needed.")
             image.load()
+            # Pillow turns a TIFF itself. A mask and a reader's eyes expect it of all.
+            if image.format != "TIFF" and "exif" in image.info:
+                return _grey(ImageOps.exif_transpose(image), path)
             return _grey(image, path)
     except TableError:
         raise

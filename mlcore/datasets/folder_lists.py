@@ -2,6 +2,7 @@
 
 import math
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -212,7 +213,8 @@ def _read_row(root: Path, columns: Columns, line: CsvRow) -> Row:
         line=line.line,
         file=relative_path(root, cells["file"]),
         frame=_frame(cells, where),
-        patient_id=cells.get("patient_id", ""),
+        # Two ways to write one accent must not make two patients.
+        patient_id=unicodedata.normalize("NFC", cells.get("patient_id", "")),
         split=cells.get("split", ""),
         labels=tuple(_label(cells[name], name, where) for name in columns.classes),
         present=tuple(_present(cells, columns)),

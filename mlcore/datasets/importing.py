@@ -12,7 +12,7 @@ from mlcore.datasets.folder import read_folder
 from mlcore.datasets.kneemri import read_kneemri
 from mlcore.datasets.luna16 import read_luna16
 from mlcore.datasets.phantom import read_phantom
-from mlcore.datasets.prepare import prepared
+from mlcore.datasets.prepare import DECODING, prepared
 from mlcore.datasets.record import TableDescription, TableImage, Unreadable
 from mlcore.datasets.source import Source
 from mlcore.datasets.table import ImageTable, TableError
@@ -27,8 +27,6 @@ Reader = Callable[[Path, "ImportOptions"], Source]
 
 # Of a source's images, with --on-error skip.
 MOST_LEFT_OUT = 0.01
-# Raised whenever the same file would become other pixels than before.
-_DECODING = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,7 +177,8 @@ def _digest(source: Source, image_size: int, on_error: OnError) -> str:
         "source": source.digest,
         "image_size": image_size,
         "on_error": on_error,
-        "decoding": _DECODING,
+        "root": str(source.root or ""),
+        "decoding": DECODING,
     }
     return sha256_bytes(canonical_json(content))
 

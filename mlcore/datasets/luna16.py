@@ -158,6 +158,7 @@ def _read_scans(
     if not patches:
         raise TableError(f"No nodule of {lists.annotations} lies inside its scan.")
     options = {"window": list(window)}
+    constant = NODULE in names and all(patch.nodule for patch in patches)
     return Source(
         format="luna16",
         root=root,
@@ -179,7 +180,7 @@ def _read_scans(
         decoded_in="processes",
         notes=(
             *_notes(nodules, held, counts),
-            *((CONSTANT,) if ratio == 0 and NODULE in names else ()),
+            *((CONSTANT,) if constant else ()),
         ),
     )
 

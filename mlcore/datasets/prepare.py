@@ -32,6 +32,9 @@ from mlcore.datasets.record import (
 from mlcore.datasets.table import Box, Mask, TableError
 from mlcore.files import sha256_file
 
+# Raised whenever the same file would become other pixels than before.
+DECODING = 3
+
 DecodedIn = Literal["threads", "processes"]
 
 _Item = TypeVar("_Item")

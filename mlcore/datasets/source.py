@@ -2,6 +2,7 @@
 
 import csv
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -12,7 +13,8 @@ from mlcore.datasets.table import TableError, split_address
 from mlcore.datasets.unfinished import file_state
 from mlcore.files import canonical_json, sha256_bytes, sha256_file
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+# Control, format, line and paragraph separator.
+_UNSEEN = ("Cc", "Cf", "Zl", "Zp")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,17 +86,25 @@ def require_columns(path: Path, header: Sequence[str], names: Iterable[str]) -> 
     for name in names:
         if name not in header:
             found = ", ".join(header)
-            raise TableError(f'{path} has no column "{name}" (found: {found}).')
+            hint = ""
+            if len(header) == 1 and re.search("[;\t]", header[0]):
+                hint = " Save it with commas between the columns."
+            raise TableError(f'{path} has no column "{name}" (found: {found}).{hint}')
 
 
 def plain_text(text: str, where: str) -> str:
     """`text`, which is to name something in the table and in messages.
 
     Raises:
-        TableError: it holds a line break, a NUL or another control character.
+        TableError: it holds a line break, a NUL or another character that no one sees:
+            two names that look the same must be the same.
     """
-    if _CONTROL.search(text):
-        raise TableError(f"{where}: {text!r} holds a control character.")
+    # `isprintable` is quick and true of nearly all texts; spaces of other scripts are
+    # not printable to it either.
+    if not text.isprintable() and any(
+        unicodedata.category(letter) in _UNSEEN for letter in text
+    ):
+        raise TableError(f"{where}: {text!a} holds a control character.")
     return text
 
 

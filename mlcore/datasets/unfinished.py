@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from mlcore.datasets.counts import Counts
+from mlcore.datasets.prepare import DECODING
 from mlcore.datasets.record import (
     ImageRecord,
     TableDescription,
@@ -337,7 +338,9 @@ def _plan(description: TableDescription) -> bytes:
             "classes": description.classes,
             "image_size": description.image_size,
             "source_format": description.source_format,
+            "source_root": description.source_root,
             "options": description.options,
+            "decoding": DECODING,
         }
     )
 

@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 import pydicom
 from PIL import Image
-from pydicom.uid import ExplicitVRLittleEndian, RLELossless
+from pydicom.uid import ExplicitVRLittleEndian, JPEG2000Lossless
 
 from mlcore.datasets import phantom
 from mlcore.datasets.importing import ImportOptions, import_source, read_source
@@ -54,8 +54,8 @@ def write_dicom(path: Path, pixels: np.ndarray, syntax: str) -> None:
     image.PixelRepresentation = 0
     image.WindowCenter, image.WindowWidth = 2048, 4096
     image.PixelData = (pixels.astype("<u2") << 4).tobytes()
-    if syntax == RLELossless:
-        image.compress(RLELossless, encoding_plugin="pylibjpeg")
+    if syntax == JPEG2000Lossless:
+        image.compress(JPEG2000Lossless, encoding_plugin="pylibjpeg")
     image.save_as(path, enforce_file_format=True)
 
 
@@ -64,7 +64,7 @@ KINDS: dict[str, tuple[str, Write]] = {
     "PNG": ("png", write_picture),
     "JPEG": ("jpg", write_picture),
     "DICOM": ("dcm", lambda path, x: write_dicom(path, x, ExplicitVRLittleEndian)),
-    "DICOM, RLE": ("dcm", lambda path, x: write_dicom(path, x, RLELossless)),
+    "DICOM, J2K": ("dcm", lambda path, x: write_dicom(path, x, JPEG2000Lossless)),
 }
 
 
@@ -109,7 +109,7 @@ def imported(root: Path, folder: Path, workers: int) -> float:
 
 
 def opening(folder: Path) -> float:
-    """Seconds to open a table of `LARGE` images of 256 pixels, seven findings."""
+    """Seconds to open a table of `LARGE` images and seven findings."""
 
     def rows():
         for number in range(LARGE):
@@ -159,10 +159,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     options = parser.parse_args()
-    rng = np.random.default_rng(1)
     images = [
-        next(phantom.phantom_records(1, SIDE, seed=int(seed))).read().pixels
-        for seed in rng.integers(10**6, size=DIFFERENT)
+        record.read().pixels
+        for record in phantom.phantom_records(DIFFERENT, SIDE, phantom.Recipe(1))
     ]
     say(f"{options.files} files of {SIDE} pixels, {options.workers} workers")
     with tempfile.TemporaryDirectory() as name:

@@ -55,6 +55,8 @@ class Command(BaseCommand):
                 table, done = self._import(name, options)
         except TableError as error:
             raise CommandError(str(error)) from error
+        except BrokenPipeError:  # such as: ... | head; manage.py answers it
+            raise
         except OSError as error:  # such as a full disk
             reason = f"{error.strerror or error} ({error.filename or tables_root()})"
             raise CommandError(f"The import failed: {reason}.") from error

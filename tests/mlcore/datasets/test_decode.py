@@ -312,3 +312,17 @@ def test_each_kind_of_file_is_read_by_its_own_reader(tmp_path):
         assert image.windows == (wanted,)
     with pytest.raises(TableError, match=r"no frame 2; only DICOM files have several"):
         read_grey(png, 2)
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.tif"])
+def test_an_image_is_turned_as_its_exif_orientation_says(tmp_path, name):
+    upright = np.tile(np.arange(0, 240, 10, dtype=np.uint8), (16, 1))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # what is stored as the left side is to be the top
+    image = Image.fromarray(upright)
+    image.save(tmp_path / name, exif=exif.tobytes() if name != "a.tif" else exif)
+
+    read = read_image(tmp_path / name)
+
+    assert read.shape == (24, 16)
+    np.testing.assert_allclose(read, np.rot90(upright, -1), atol=3)

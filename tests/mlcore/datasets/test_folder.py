@@ -155,6 +155,8 @@ BAD = {
     "a drive": ([HEADER, "C:\\a.png,p1,1"], "leaves the folder"),
     "no path": ([HEADER, ",p1,1"], "leaves the folder"),
     "no text": ([HEADER, "a\0.png,p1,1"], "line 2: 'a\\x00.png' holds a control"),
+    "an invisible letter": ([HEADER, "a.png,p\u200b1,1"], "holds a control character"),
+    "semicolons": (["file;patient_id;Nodule", "a.png;p1;1"], "Save it with commas"),
     "two lines": ([HEADER, 'a.png,"p\n1",1'], "'p\\n1' holds a control character"),
     "an escape": (["file,patient_id,\x1b[2J", "a.png,p1,1"], "holds a control"),
     "no age": ([f"{HEADER},age", "a.png,p1,1,old"], "not a number of whole years"),
@@ -266,3 +268,13 @@ def test_the_real_patches_are_split_by_block(shared_data):
     assert len(records) == 2183
     pairs = {(record.patient_id, record.split) for record in records}
     assert len(pairs) == len({record.patient_id for record in records})
+
+
+def test_an_accent_written_in_two_ways_is_one_patient(root):
+    header = "file,patient_id,Nodule,split"
+    lines = ["a.png,Jos\u00e9,1,train", "c.png,Jose\u0301,0,train"]
+    labelled(root, [header, *lines])
+
+    records = list(read(root).records)
+
+    assert {record.patient_id for record in records} == {"Jos\u00e9"}
