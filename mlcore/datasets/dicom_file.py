@@ -71,7 +71,7 @@ _DEFLATED = b"1.2.840.10008.1.2.1.99"
 # A file without a preamble begins with group 2 or 8, in either order of bytes.
 _FIRST_GROUPS = (b"\x02\x00", b"\x08\x00", b"\x00\x08")
 # The libraries that decode for pydicom warn and log under their own names.
-_LIBRARIES = ("pydicom", "pylibjpeg", "libjpeg", "openjpeg", "rle")
+_LIBRARIES = ("pydicom", "pylibjpeg", "libjpeg", "openjpeg")
 # Python's warning filters and loggers belong to the whole process.
 _QUIET = threading.RLock()
 
