@@ -10,6 +10,7 @@ import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -257,20 +258,21 @@ def _write_presentations(study: Study) -> int:
     # Sorted here and not by the database, whose collation is its own: the list must
     # come out the same from the seed on another machine.
     cases = sorted(study.cases.all(), key=lambda case: (case.dataset, case.case_id))
+    datasets = [list(group) for _, group in groupby(cases, lambda case: case.dataset)]
     arms = sorted(study.arms.all(), key=lambda arm: arm.letter)
     enrolments = list(study.enrolments.order_by("pk"))
     for enrolment in enrolments:
         enrolment.seed = secrets.token_hex(16)
         enrolment.save(update_fields=["seed"])
-        order = design.presentation_order(seed=enrolment.seed, cases=cases, arms=arms)
+        slots = design.presentation_list(seed=enrolment.seed, cases=datasets, arms=arms)
         Presentation.objects.bulk_create(
             Presentation(
                 enrolment=enrolment,
-                overlay=overlays[case.pk, arm.pk],
+                overlay=overlays[slot.case.pk, slot.arm.pk],
                 position=position,
                 token=secrets.token_urlsafe(16),
             )
-            for position, (case, arm) in enumerate(order, start=1)
+            for position, slot in enumerate(slots, start=1)
         )
     return len(enrolments)
 

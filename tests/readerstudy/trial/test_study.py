@@ -16,7 +16,7 @@ from readerstudy.models import (
     StudyEvent,
 )
 from readerstudy.trial import study as acts
-from readerstudy.trial.design import presentation_order
+from readerstudy.trial.design import presentation_list
 from readerstudy.trial.policies import Refusal
 from readerstudy.trial.readiness import readiness
 from readerstudy.trial.stimuli import study_folder
@@ -297,9 +297,10 @@ def test_every_reader_has_an_order_that_can_be_made_again(tmp_path, rhea, omar):
             for p in enrolment.presentations.order_by("position")
         ]
         cases = sorted(study.cases.values_list("case_id", flat=True))
-        assert order == presentation_order(
-            seed=enrolment.seed, cases=cases, arms=["X", "Y", "Z"]
+        again = presentation_list(
+            seed=enrolment.seed, cases=[cases], arms=["X", "Y", "Z"]
         )
+        assert order == [(slot.case, slot.arm) for slot in again]
         assert len(enrolment.seed) == 32
         orders.append(order)
     assert orders[0] != orders[1]
