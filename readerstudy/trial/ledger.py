@@ -106,9 +106,7 @@ def follow(genesis: str, links: Iterable[Link]) -> Head:
             gap = f"its number is {link.number}; an event was removed or added"
             raise BrokenChain(place, gap)
         if link.previous_hash != head.hash:
-            before = (
-                f"the hash of event {head.length}" if head.length else "the genesis"
-            )
+            before = f"hash of event {head.length}" if place > 1 else "chain's genesis"
             raise BrokenChain(place, f"previous_hash is not the {before}")
         if link.hash != event_hash(link.record, link.number, link.previous_hash):
             raise BrokenChain(place, "hash is not that of its fields; one was changed")
