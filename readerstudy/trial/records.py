@@ -135,7 +135,7 @@ def enrolment_links(enrolment: Enrolment) -> Iterator[Link]:
     events = enrolment.rating_events.select_related(
         "user", "enrolment", "presentation__overlay"
     )
-    for event in events.order_by("number").iterator():
+    for event in events.order_by("number"):
         yield _read(event, _rating_record(event))
         _check_user(event)
         if event.presentation.enrolment_id != event.enrolment_id:

@@ -31,6 +31,7 @@ from readerstudy.trial.verification import BrokenLedger, verify
 from tests.conftest import ROOT
 from tests.readerstudy.factories import coordinator, make_study, rate_all
 from tests.readerstudy.tampering import past_the_triggers
+from tests.readerstudy.trial.at_once import rate_in_processes
 
 pytestmark = pytest.mark.django_db
 
@@ -111,6 +112,42 @@ def test_an_event_records_what_was_shown(rheas):
         assert event.overlay_sha256 == event.presentation.overlay.sha256
         assert event.username == "rhea"
         assert event.at.microsecond % 1000 == 0
+
+
+@pytest.mark.django_db(transaction=True)
+def test_eight_processes_that_rate_at_once_leave_an_unbroken_chain(tmp_path, rhea):
+    """All in one chain, the hard case: every event wants the next number."""
+    study = make_study(tmp_path / "bundle", readers=[rhea], cases=16)
+    tokens = list(Presentation.objects.values_list("token", flat=True))
+    said = rate_in_processes("rhea", *(tokens[start::8] for start in range(8)))
+    assert said == [""] * 8
+    _, chain = verify(study)
+    assert (chain.owner, chain.head.length) == ("reader rhea", 96)
+    assert RatingEvent.objects.filter(kind="rate", rating=3).count() == 48
+
+
+def test_the_record_of_a_study_holds_nothing_that_tells_an_arm(study):
+    text = str(list(study.events.values("reason", "details")))
+    secrets = [
+        *Presentation.objects.values_list("token", flat=True),
+        *Enrolment.objects.values_list("seed", flat=True),
+        *Overlay.objects.values_list("file", flat=True),
+        *Overlay.objects.values_list("sha256", flat=True),
+        *Arm.objects.values_list("variant", flat=True),
+    ]
+    assert [secret for secret in secrets if secret in text] == []
+
+
+def test_a_hash_cannot_be_guessed_without_token_and_file_name(study, rheas):
+    """With all else known the maps of a case could be tried until a hash fits."""
+    event = rheas.get(number=4)
+    stimuli = records.stimuli_sha256(study)
+    with past_the_triggers():
+        Presentation.objects.filter(pk=event.presentation_id).update(token="another")
+        Overlay.objects.filter(pk=event.presentation.overlay_id).update(file="another")
+    other = records._rating_record(rheas.get(number=4))
+    assert event_hash(other, 4, event.previous_hash) != event.hash
+    assert records.stimuli_sha256(study) != stimuli
 
 
 # Ratings
