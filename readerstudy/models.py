@@ -1,5 +1,8 @@
 """The rows of a blinded reader study. Only `readerstudy.trial` writes them.
 
+Rows of Presentation, RatingEvent and StudyEvent are added and never changed; triggers
+of the database see to it (`readerstudy.triggers`).
+
 The arm of a presentation is known to `Overlay.arm` alone. Whatever a reader is sent is
 reached from `Presentation.token` and never selects it.
 """
@@ -24,6 +27,9 @@ ANCHORS = [
     "Most hot spots lie on the pathology, some elsewhere",
     "The map points clearly and unambiguously to the pathology",
 ]
+
+# What a study tells and asks its readers, fixed when it opens.
+PROTOCOL = ("question", "anchors", "instructions", "opacity")
 
 
 class Study(models.Model):
@@ -144,6 +150,7 @@ class Enrolment(models.Model):
     reader = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.PROTECT, related_name="enrolments"
     )
+    uuid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
     seed = models.CharField(
         max_length=32, blank=True, help_text="of the order, 128 bits in hex"
     )
@@ -193,25 +200,60 @@ class Presentation(models.Model):
         return f"presentation {self.position} of {self.enrolment}"
 
 
-class RatingEvent(models.Model):
+class Event(models.Model):
+    """A link of a hash chain (see `readerstudy.trial.ledger`). Never changed."""
+
+    number = models.PositiveIntegerField(help_text="in its chain, from 1")
+    username = models.CharField(
+        max_length=150, blank=True, help_text="of the user, as it was then"
+    )
+    at = models.DateTimeField(help_text="server time, in whole milliseconds")
+    previous_hash = models.CharField(max_length=64, help_text="SHA-256")
+    hash = models.CharField(
+        max_length=64, help_text="SHA-256 of all that is recorded and previous_hash"
+    )
+
+    class Meta:
+        abstract = True
+
+
+class RatingEvent(Event):
     """What happened to a presentation. Rows are added, never changed."""
 
     class Kind(models.TextChoices):
         SHOWN = "shown", "shown"
         RATE = "rate", "rated"
 
+    # As its presentation's; here because the chain is one per enrolment.
+    enrolment = models.ForeignKey(
+        Enrolment, models.PROTECT, related_name="rating_events"
+    )
     presentation = models.ForeignKey(
         Presentation, models.PROTECT, related_name="events"
     )
+    overlay_sha256 = models.CharField(max_length=64, help_text="of the map shown")
     kind = models.CharField(max_length=20, choices=Kind.choices)
     rating = models.PositiveSmallIntegerField(null=True, blank=True)
+    old_rating = models.PositiveSmallIntegerField(null=True, blank=True)
+    reason = models.TextField(blank=True)
+    comment = models.TextField(blank=True)
+    confidence = models.PositiveSmallIntegerField(null=True, blank=True)
+    viewer = models.JSONField(
+        default=dict, blank=True, help_text="summary of how the map was looked at"
+    )
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.PROTECT, related_name="rating_events"
     )
-    at = models.DateTimeField(help_text="server time")
 
     class Meta:
+        ordering = ["enrolment", "number"]
         constraints = [
+            models.UniqueConstraint(
+                fields=["enrolment", "number"], name="rating_event_number_once"
+            ),
+            models.CheckConstraint(
+                condition=Q(number__gte=1), name="rating_event_number_from_1"
+            ),
             models.UniqueConstraint(
                 fields=["presentation", "kind"], name="rating_event_once_per_kind"
             ),
@@ -226,7 +268,7 @@ class RatingEvent(models.Model):
         return f"{self.kind} {self.presentation_id}"
 
 
-class StudyEvent(models.Model):
+class StudyEvent(Event):
     """Who did what to a study, when and why. Rows are added, never changed."""
 
     class Kind(models.TextChoices):
@@ -249,10 +291,17 @@ class StudyEvent(models.Model):
     )
     reason = models.TextField(blank=True)
     details = models.JSONField(default=dict, blank=True)
-    at = models.DateTimeField(help_text="server time")
 
     class Meta:
-        ordering = ["study", "at", "pk"]
+        ordering = ["study", "number"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["study", "number"], name="study_event_number_once"
+            ),
+            models.CheckConstraint(
+                condition=Q(number__gte=1), name="study_event_number_from_1"
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.study}: {self.get_kind_display()}"

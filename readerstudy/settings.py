@@ -149,6 +149,8 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
             "PRAGMA temp_store=MEMORY;"
             "PRAGMA journal_size_limit=67108864;"
             "PRAGMA cache_size=-20000;"
+            # INSERT OR REPLACE then meets the triggers that guard the record.
+            "PRAGMA recursive_triggers=ON;"
         ),
     }
     # A file, not memory: the tests' live server then runs in WAL mode as well.

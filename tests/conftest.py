@@ -10,6 +10,10 @@ from typing import NoReturn
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import connection
+from django.test import TransactionTestCase
+
+from readerstudy import triggers
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = Path(os.environ.get("READERSTUDY_SHARED", ROOT.parent / "shared"))
@@ -28,6 +32,27 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         names = set(getattr(item, "fixturenames", ()))
         if item.get_closest_marker("django_db") or names & {"db", "transactional_db"}:
             item.add_marker("database")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def emptying_guarded_tables():
+    """Let the tests that commit empty the database afterwards, and only that.
+
+    The triggers refuse it, so they go for that moment; they are there again for the
+    next test, also where a test dropped them.
+    """
+    empty = TransactionTestCase._fixture_teardown
+
+    def past_the_triggers(self):
+        triggers.remove(connection)
+        try:
+            empty(self)
+        finally:
+            triggers.install(connection)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TransactionTestCase, "_fixture_teardown", past_the_triggers)
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -27,19 +27,27 @@ ALPHA = 0.001  # the paper's, and strict: P < 0.001
 
 
 def analyse(
-    ratings: Ratings, *, source: str, profile: str = "paper", alpha: float = ALPHA
+    ratings: Ratings,
+    *,
+    source: str,
+    profile: str = "paper",
+    alpha: float = ALPHA,
+    ledger: Row | None = None,
 ) -> Analysis:
     """Every table, by name, each a list of rows; and `run`, which says how it was made.
 
     `source` names the input in `run`. `alpha` is the level of the gate: a pair of
     variants counts as `tested` where Friedman's test of its unit gives P < alpha. All
     pairs are computed all the same. `profile` only says what a report leads with.
+    `ledger`, kept in `run`, is the record of the study that the ratings come from:
+    `number` and `hash` of the event that locked it and, in `chains`, for each `reader`
+    the `length` and `head` of the chain. None for a table without a record.
     Values that are not defined are None and the row's `reason` says why; no value is
     NaN or infinite.
     """
     tests = [_tests(unit, ratings.variants, alpha) for unit in units(ratings)]
     return {
-        "run": _run(ratings, source, profile, alpha),
+        "run": _run(ratings, source, profile, alpha) | {"ledger": ledger},
         "table1_means": table1_means(ratings),
         "score_distribution": score_distribution(ratings),
         "friedman": [omnibus for omnibus, _ in tests],

@@ -90,7 +90,7 @@ def overview(analysis: Analysis) -> list[str]:
         lines.append(
             f"{_number(run['repeats'], 'repeated rating')} kept out of every table."
         )
-    return lines
+    return lines + _record(run["ledger"])
 
 
 def sections(analysis: Analysis) -> list[Section]:
@@ -103,6 +103,21 @@ def p_text(p: float | None) -> str:
     if p is None:
         return "undefined"
     return "< .001" if p < 0.001 else f"= {p:.3f}".replace(" 0.", " .")
+
+
+def _record(ledger: Row | None) -> list[str]:
+    """Where the study's hash chains ended, to compare with `verify_ledger`."""
+    if ledger is None:
+        return []
+    lock = f"Record: locked by event {ledger['number']}, hash {ledger['hash']}."
+    return [
+        lock,
+        *(
+            f"Record of {chain['reader']}: {_number(chain['length'], 'event')}, "
+            f"head {chain['head']}."
+            for chain in ledger["chains"]
+        ),
+    ]
 
 
 def _means(analysis: Analysis) -> Section:

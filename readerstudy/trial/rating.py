@@ -2,7 +2,6 @@
 
 from django.contrib.auth.models import User
 from django.db import transaction
-from django.utils import timezone
 
 from readerstudy.models import (
     RATINGS,
@@ -11,7 +10,7 @@ from readerstudy.models import (
     RatingEvent,
     Study,
 )
-from readerstudy.trial import policies
+from readerstudy.trial import policies, records
 from readerstudy.trial.policies import Refusal
 
 Kind = RatingEvent.Kind
@@ -67,9 +66,14 @@ def record_shown(*, presentation: Presentation, user: User) -> None:
     if _event(presentation, Kind.SHOWN):
         return
     with transaction.atomic():
-        _hold(presentation, user)
+        enrolment = _hold(presentation, user)
         if not _event(presentation, Kind.SHOWN):
-            _record(presentation, user, Kind.SHOWN)
+            records.add_rating_event(
+                enrolment=enrolment,
+                presentation=presentation,
+                kind=Kind.SHOWN,
+                user=user,
+            )
 
 
 def record_rating(
@@ -92,19 +96,25 @@ def record_rating(
     if type(rating) is not int or rating not in RATINGS:
         raise InvalidRating(f"A rating is an integer from 0 to 5, not {rating!r}.")
     with transaction.atomic():
-        _hold(presentation, user)
+        enrolment = _hold(presentation, user)
         first = _event(presentation, Kind.RATE)
         if first is None:
             if not _event(presentation, Kind.SHOWN):
                 raise Refusal("A presentation is rated after it was shown, not before.")
-            return _record(presentation, user, Kind.RATE, rating)
+            return records.add_rating_event(
+                enrolment=enrolment,
+                presentation=presentation,
+                kind=Kind.RATE,
+                user=user,
+                rating=rating,
+            )
         if first.rating != rating:
             raise RatingConflict(first)
         return first
 
 
-def _hold(presentation: Presentation, user: User) -> None:
-    """Lock the reader's enrolment and check that `user` may rate in it.
+def _hold(presentation: Presentation, user: User) -> Enrolment:
+    """Lock the reader's enrolment, return it, and check that `user` may rate in it.
 
     Of two requests for one presentation the second waits here and then sees what the
     first wrote. `lock_study` takes the same locks, so that no rating slips in behind
@@ -118,19 +128,8 @@ def _hold(presentation: Presentation, user: User) -> None:
     # The study is read by a statement of its own: joined to the one above it would be
     # as it was before the wait.
     policies.check_can_rate(enrolment)
+    return enrolment
 
 
 def _event(presentation: Presentation, kind: Kind) -> RatingEvent | None:
     return RatingEvent.objects.filter(presentation=presentation, kind=kind).first()
-
-
-def _record(
-    presentation: Presentation, user: User, kind: Kind, rating: int | None = None
-) -> RatingEvent:
-    return RatingEvent.objects.create(
-        presentation=presentation,
-        kind=kind,
-        rating=rating,
-        user=user,
-        at=timezone.now(),
-    )

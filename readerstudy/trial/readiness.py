@@ -2,8 +2,10 @@
 
 from collections import Counter
 
+from django.db import connection
 from django.db.models import Count
 
+from readerstudy import triggers
 from readerstudy.models import Overlay, Study
 from readerstudy.trial import policies, stimuli
 from readerstudy.trial.bundle import VARIANTS
@@ -18,8 +20,9 @@ def readiness(study: Study) -> list[str]:
 
 
 def missing_rows(study: Study) -> list[str]:
-    """What the study lacks, as far as its rows tell."""
-    return [*_readers(study), *_maps(study), *_map_sizes(study)]
+    """What the study or its database lacks, without looking at its files."""
+    guards = triggers.problems(connection)
+    return [*_readers(study), *_maps(study), *_map_sizes(study), *guards]
 
 
 def damaged_files(study: Study) -> list[str]:

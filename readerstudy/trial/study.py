@@ -17,10 +17,10 @@ from typing import Any
 from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
-from django.utils import timezone
 
 from readerstudy.models import (
     ANCHORS,
+    PROTOCOL,
     RATINGS,
     Enrolment,
     Overlay,
@@ -28,7 +28,7 @@ from readerstudy.models import (
     Study,
     StudyEvent,
 )
-from readerstudy.trial import design, policies, readiness, stimuli
+from readerstudy.trial import design, policies, readiness, records, stimuli
 from readerstudy.trial.bundle import read_bundles
 from readerstudy.trial.policies import Refusal
 
@@ -36,7 +36,6 @@ State = Study.State
 Kind = StudyEvent.Kind
 
 LETTERS = "XYZ"
-PROTOCOL = ("question", "anchors", "instructions", "opacity")
 
 
 class Unfinished(Refusal):
@@ -132,7 +131,8 @@ def open_study(*, study: Study, by: User, reason: str) -> None:
         _conceal_arms(study)
         readers = _write_presentations(study)
         _advance(study, State.OPEN)
-        _record(study, Kind.OPENED, by, reason, readers=readers)
+        details = records.opening_details(study)
+        _record(study, Kind.OPENED, by, reason, readers=readers, **details)
 
 
 def lock_study(*, study: Study, by: User, reason: str, unfinished: bool = False) -> int:
@@ -158,7 +158,8 @@ def lock_study(*, study: Study, by: User, reason: str, unfinished: bool = False)
             raise Unfinished(f"Study '{study}' has unrated presentations: {who}.")
         unrated = sum(missing.values())
         _advance(study, State.LOCKED)
-        _record(study, Kind.LOCKED, by, reason, unrated=unrated)
+        chains = records.chain_heads(study)
+        _record(study, Kind.LOCKED, by, reason, unrated=unrated, chains=chains)
         return unrated
 
 
@@ -304,11 +305,6 @@ def _check_reason(reason: str) -> None:
 def _record(
     study: Study, kind: Kind, by: User | None, reason: str = "", **details: Any
 ) -> None:
-    StudyEvent.objects.create(
-        study=study,
-        kind=kind,
-        user=by,
-        reason=reason.strip(),
-        details=details,
-        at=timezone.now(),
+    records.add_study_event(
+        study=study, kind=kind, user=by, reason=reason, details=details
     )

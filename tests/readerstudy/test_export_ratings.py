@@ -18,7 +18,11 @@ def study(tmp_path, rhea):
 def test_it_writes_the_table(study, tmp_path):
     out = tmp_path / "made" / "ratings.csv"
     said = run("export_ratings", study, "--out", out)
-    assert said == f"6 presentations of 'Chest maps' are in {out}."
+    lock = study.events.get(kind="locked")
+    assert said.splitlines() == [
+        f"6 presentations of 'Chest maps' are in {out}.",
+        f"Record: locked by event {lock.number}, hash {lock.hash}.",
+    ]
     assert out.read_text() == ratings_csv(study, blinded=True)
 
 

@@ -31,7 +31,7 @@ ASK_SQLITE = (
 import os
 os.environ["DJANGO_SETTINGS_MODULE"] = "readerstudy.settings"
 from django.db import connection
-names = ("journal_mode", "synchronous", "foreign_keys")
+names = ("journal_mode", "synchronous", "foreign_keys", "recursive_triggers")
 with connection.cursor() as cursor:
     told = {name: cursor.execute(f"PRAGMA {name}").fetchone()[0] for name in names}
 print(json.dumps(told))
@@ -138,6 +138,7 @@ def test_sqlite_keeps_what_it_has_acknowledged(read):
         "journal_mode": "wal",
         "synchronous": 2,
         "foreign_keys": 1,
+        "recursive_triggers": 1,
     }
 
 

@@ -17,6 +17,11 @@ from readerstudy.analysis.report import summary
 from readerstudy.management.lookup import find_study
 from readerstudy.trial.exports import ratings_csv
 from readerstudy.trial.policies import Refusal
+from readerstudy.trial.records import recorded_at_lock
+
+# The name of the input, its ratings, what its study's ledger recorded at the lock, and
+# the folder that its results usually go to.
+Input = tuple[str, Ratings, dict[str, Any] | None, Path]
 
 
 class Command(BaseCommand):
@@ -48,9 +53,11 @@ class Command(BaseCommand):
     def handle(self, **options: Any) -> None:
         read = _from_csv if options["csv"] else _from_study
         try:
-            source, ratings, usual_out = read(options)
+            source, ratings, ledger, usual_out = read(options)
             out: Path = options["out"] or usual_out
-            analysis = analyse(ratings, source=source, profile=options["profile"])
+            analysis = analyse(
+                ratings, source=source, profile=options["profile"], ledger=ledger
+            )
             write_analysis(analysis, out)
         except (RatingsError, Refusal) as error:
             raise CommandError(str(error)) from error
@@ -62,18 +69,18 @@ class Command(BaseCommand):
         )
 
 
-def _from_csv(options: dict[str, Any]) -> tuple[str, Ratings, Path]:
-    """The name of the input, its ratings and the folder its results usually go to."""
+def _from_csv(options: dict[str, Any]) -> Input:
     path: Path = options["csv"]
     if options["blinded"]:
         raise CommandError("--blinded goes with a study; a file keeps its own codes.")
     ratings = read_ratings(path, options["variants"])
-    return path.name, ratings, settings.READERSTUDY_DATA / "reports" / path.stem
+    return path.name, ratings, None, settings.READERSTUDY_DATA / "reports" / path.stem
 
 
-def _from_study(options: dict[str, Any]) -> tuple[str, Ratings, Path]:
+def _from_study(options: dict[str, Any]) -> Input:
     study = find_study(options["name"])
     table = ratings_csv(study, blinded=options["blinded"])
     ratings = parse_ratings(table.encode(), options["variants"])
     folder = settings.READERSTUDY_DATA / "studies" / str(study.uuid) / "analyses"
-    return study.name, ratings, folder / f"{timezone.now():%Y%m%dT%H%M%SZ}"
+    out = folder / f"{timezone.now():%Y%m%dT%H%M%SZ}"
+    return study.name, ratings, recorded_at_lock(study), out

@@ -7,6 +7,7 @@ from mlcore.files import atomic_file
 from readerstudy.management.lookup import find_study
 from readerstudy.trial.exports import ratings_csv
 from readerstudy.trial.policies import Refusal
+from readerstudy.trial.records import recorded_at_lock
 
 
 class Command(BaseCommand):
@@ -32,4 +33,7 @@ class Command(BaseCommand):
             raise CommandError(str(refusal)) from refusal
         except OSError as error:
             raise CommandError(f"{out}: {error.strerror or error}.") from error
-        return f"{table.count(chr(10)) - 1} presentations of '{study}' are in {out}."
+        said = f"{table.count(chr(10)) - 1} presentations of '{study}' are in {out}."
+        if lock := recorded_at_lock(study):
+            said += f"\nRecord: locked by event {lock['number']}, hash {lock['hash']}."
+        return said

@@ -474,7 +474,7 @@ def test_locking_unrated_presentations_has_to_be_said(draft, rhea):
     assert (
         lock_study(study=draft, by=coordinator(), reason="over", unfinished=True) == 6
     )
-    assert draft.events.last().details == {"unrated": 6}
+    assert draft.events.last().details["unrated"] == 6
 
 
 def test_a_study_that_is_rated_in_full_locks_without_more(draft):

@@ -281,5 +281,5 @@ def test_looking_takes_few_queries(reader, presentation, django_assert_num_queri
 def test_rating_takes_few_queries(reader, presentation, django_assert_num_queries):
     reader.get(address(presentation))
 
-    with django_assert_num_queries(22):
+    with django_assert_num_queries(24):
         reader.post(address(presentation), {"rating": 3, "drawn": "1"}, **HTMX)

@@ -1,0 +1,165 @@
+"""Hash chains: what was recorded cannot be changed without it showing. Pure Python.
+
+Each event carries a number, the hash of the event before it in its chain, and a hash of
+its own over everything recorded of it, that previous hash included. There is one chain
+per study (StudyEvents) and one per enrolment (RatingEvents). The first event's previous
+hash is the chain's genesis, made of the UUIDs of its owner, so that a chain cannot be
+given to another. The event that opens a study records hashes of its protocol, of its
+stimuli and of every reader's list; the one that locks it, the length and head of every
+enrolment's chain.
+
+What a chain shows and what not: a changed, removed, inserted or moved event breaks it,
+and so does every later event that was left as it was. Whoever may write the database
+past the triggers can also compute a whole chain anew; only a head that was written down
+elsewhere tells then. That is why `verify_ledger`, exports and analyses print them.
+While a study is open, events removed from the very end of a reader's chain leave an
+unbroken, shorter chain; from the lock on its length is recorded.
+
+Why no hash tells an arm. Heads and hashes may be seen by people who are kept blind;
+they must not be able to try the three maps of a case until a hash fits.
+
+- An event's hash covers its map's SHA-256 together with the token of its presentation,
+  128 random bits that only the server and the reader who was shown this very map know.
+  To this reader the hash is a function of what they saw already; others would have to
+  guess the token. The same goes for the hash of a reader's list, which covers every
+  token and the list's secret seed.
+- Variant and letter enter one hash alone, that of the stimuli, together with the name
+  of each map's file: 128 random bits each, told to no reader and in no export.
+- A genesis covers UUIDs and nothing else.
+
+So tokens, seeds and file names must stay out of all that leaves a study before it is
+unblinded, and `overlay_sha256`, in the open, too: it does tell arms apart to those who
+have the bundle.
+"""
+
+import hashlib
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """An event as its chain sees it. `record` is all that was recorded of it."""
+
+    number: int
+    previous_hash: str
+    hash: str
+    record: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """Where a chain ends: its length and last hash, the genesis when it is empty."""
+
+    length: int
+    hash: str
+
+
+class BrokenChain(ValueError):  # noqa: N818  (it is a finding, not an error)
+    """The first link that does not hold; `number` is the place in the chain, from 1."""
+
+    def __init__(self, number: int, problem: str) -> None:
+        super().__init__(f"event {number}: {problem}")
+        self.number = number
+
+
+def study_genesis(study: UUID) -> str:
+    """What the first StudyEvent of a study gives as its previous hash."""
+    return sha256_of({"chain": "study events", "version": VERSION, "study": str(study)})
+
+
+def enrolment_genesis(study: UUID, enrolment: UUID) -> str:
+    """What the first RatingEvent of an enrolment gives as its previous hash."""
+    owner = {"study": str(study), "enrolment": str(enrolment)}
+    return sha256_of({"chain": "rating events", "version": VERSION, **owner})
+
+
+def event_hash(record: Mapping[str, Any], number: int, previous_hash: str) -> str:
+    """The hash of an event: SHA-256, 64 hex digits.
+
+    Raises:
+        ValueError: `record` holds what `canonical_json` does not take.
+    """
+    return sha256_of(
+        {"record": record, "number": number, "previous_hash": previous_hash}
+    )
+
+
+def follow(genesis: str, links: Iterable[Link]) -> Head:
+    """Walk a chain from its genesis to its head.
+
+    Raises:
+        BrokenChain: at the first link that does not hold.
+    """
+    head = Head(0, genesis)
+    for link in links:
+        place = head.length + 1
+        if link.number != place:
+            gap = f"its number is {link.number}; an event was removed or added"
+            raise BrokenChain(place, gap)
+        if link.previous_hash != head.hash:
+            before = f"hash of event {head.length}" if place > 1 else "chain's genesis"
+            raise BrokenChain(place, f"previous_hash is not the {before}")
+        if link.hash != event_hash(link.record, link.number, link.previous_hash):
+            raise BrokenChain(place, "hash is not that of its fields; one was changed")
+        head = Head(place, link.hash)
+    return head
+
+
+def sha256_of(value: Any) -> str:
+    """SHA-256 of the canonical JSON of `value`: 64 hex digits."""
+    return hashlib.sha256(canonical_json(value)).hexdigest()
+
+
+def canonical_json(value: Any) -> bytes:
+    """The one JSON text of a value, whichever database it was read from.
+
+    ASCII, no spaces, keys sorted. A float that is a whole number is written as one, for
+    PostgreSQL gives 1e5 back as 100000. Times are UTC with six decimals and a Z.
+
+    Raises:
+        ValueError: a float that is not finite, a time without a zone, a key that is not
+            a text, or anything that is not JSON, a time or a UUID.
+    """
+    return json.dumps(
+        _plain(value), sort_keys=True, separators=(",", ":"), allow_nan=False
+    ).encode("ascii")
+
+
+def time_text(moment: datetime) -> str:
+    """Such as 2026-03-01T12:00:00.250000Z. ValueError for a time without a zone."""
+    if moment.tzinfo is None:
+        raise ValueError(f"{moment} is without a time zone.")
+    text = (
+        moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds")
+    )
+    return f"{text}Z"
+
+
+def _plain(value: Any) -> Any:
+    if value is None or isinstance(value, str | bool | int):
+        return value
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise ValueError(f"{value} is not a number that a record can hold.")
+        # By way of its shortest text: that is what a database is given and returns.
+        return int(Decimal(repr(value))) if value.is_integer() else value
+    if isinstance(value, datetime):
+        return time_text(value)
+    if isinstance(value, UUID):
+        return str(value)
+    if isinstance(value, Mapping):
+        if not all(isinstance(key, str) for key in value):
+            raise ValueError("The keys of a record are texts.")
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray):
+        return [_plain(item) for item in value]
+    raise ValueError(f"{type(value).__name__} is nothing that a record can hold.")

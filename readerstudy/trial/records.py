@@ -1,0 +1,290 @@
+"""What is recorded of a study, as links of its hash chains (see `ledger`).
+
+Whoever adds an event holds the lock that its chain is written under: the study's row
+for a StudyEvent, the enrolment's for a RatingEvent. Two events then never take the same
+number; the database's constraint is the last guard.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
+from typing import Any
+
+from django.contrib.auth.models import User
+from django.utils import timezone
+
+from readerstudy.models import (
+    PROTOCOL,
+    Enrolment,
+    Overlay,
+    Presentation,
+    RatingEvent,
+    Study,
+    StudyEvent,
+)
+from readerstudy.trial.ledger import (
+    BrokenChain,
+    Head,
+    Link,
+    enrolment_genesis,
+    event_hash,
+    sha256_of,
+    study_genesis,
+)
+
+CASE_FIELDS = (
+    "dataset",
+    "case_id",
+    "findings",
+    "file",
+    "sha256",
+    "dtype",
+    "height",
+    "width",
+    "rescale_slope",
+    "rescale_intercept",
+    "inverted",
+    "padding_value",
+    "windows",
+    "pixel_spacing_mm",
+)
+OVERLAY_FIELDS = (
+    "case__dataset",
+    "case__case_id",
+    "arm__variant",
+    "file",
+    "sha256",
+    "height",
+    "width",
+)
+
+
+def add_study_event(
+    *,
+    study: Study,
+    kind: StudyEvent.Kind,
+    user: User | None,
+    reason: str = "",
+    details: Mapping[str, Any],
+) -> StudyEvent:
+    """Add a link to the study's chain. Needs the lock on the study's row."""
+    event = StudyEvent(
+        study=study,
+        kind=kind,
+        user=user,
+        username=user.get_username() if user else "",
+        reason=reason.strip(),
+        details=details,
+        at=_now(),
+    )
+    _link(event, study_head(study), _study_record(event))
+    return event
+
+
+def add_rating_event(
+    *,
+    enrolment: Enrolment,
+    presentation: Presentation,
+    kind: RatingEvent.Kind,
+    user: User,
+    rating: int | None = None,
+) -> RatingEvent:
+    """Add a link to the enrolment's chain. Needs the lock on the enrolment's row."""
+    event = RatingEvent(
+        enrolment=enrolment,
+        presentation=presentation,
+        overlay_sha256=presentation.overlay.sha256,
+        kind=kind,
+        rating=rating,
+        user=user,
+        username=user.get_username(),
+        at=_now(),
+    )
+    _link(event, enrolment_head(enrolment), _rating_record(event))
+    return event
+
+
+def study_head(study: Study) -> Head:
+    """The end of the study's chain as its last event has it."""
+    last = study.events.order_by("-number").values_list("number", "hash").first()
+    return Head(*last) if last else Head(0, study_genesis(study.uuid))
+
+
+def enrolment_head(enrolment: Enrolment) -> Head:
+    """The end of the enrolment's chain as its last event has it."""
+    events = enrolment.rating_events.order_by("-number")
+    last = events.values_list("number", "hash").first()
+    if last:
+        return Head(*last)
+    return Head(0, enrolment_genesis(enrolment.study.uuid, enrolment.uuid))
+
+
+def study_links(events: Iterable[StudyEvent]) -> Iterator[Link]:
+    """A study's chain. BrokenChain where an event's user is not the recorded one."""
+    for event in events:
+        yield _read(event, _study_record(event))
+        _check_user(event)
+
+
+def enrolment_links(enrolment: Enrolment) -> Iterator[Link]:
+    """The enrolment's chain.
+
+    Raises:
+        BrokenChain: an event, although its hash is right, does not go with the rows
+            that it refers to.
+    """
+    events = enrolment.rating_events.select_related(
+        "user", "enrolment", "presentation__overlay"
+    )
+    for event in events.order_by("number"):
+        yield _read(event, _rating_record(event))
+        _check_user(event)
+        if event.presentation.enrolment_id != event.enrolment_id:
+            raise BrokenChain(event.number, "presentation is another reader's")
+        if event.presentation.overlay.sha256 != event.overlay_sha256:
+            raise BrokenChain(
+                event.number, "overlay_sha256 is not that of its presentation's map"
+            )
+
+
+def opening_details(study: Study) -> dict[str, Any]:
+    """What the event that opens a study fixes for good."""
+    return {
+        "protocol": protocol_sha256(study),
+        "stimuli": stimuli_sha256(study),
+        "lists": [
+            {
+                "reader": enrolment.reader.get_username(),
+                "enrolment": str(enrolment.uuid),
+                "sha256": list_sha256(enrolment),
+            }
+            for enrolment in _enrolments(study)
+        ],
+    }
+
+
+def chain_heads(study: Study) -> list[dict[str, Any]]:
+    """Length and head of each enrolment's chain, as the event that locks has them."""
+    return [
+        {
+            "reader": enrolment.reader.get_username(),
+            "enrolment": str(enrolment.uuid),
+            "length": head.length,
+            "head": head.hash,
+        }
+        for enrolment in _enrolments(study)
+        for head in [enrolment_head(enrolment)]
+    ]
+
+
+def recorded_at_lock(study: Study) -> dict[str, Any] | None:
+    """The event that locked the study: `number`, `hash`, `chains`. None before it."""
+    event = study.events.filter(kind=StudyEvent.Kind.LOCKED).order_by("number").first()
+    if event is None:
+        return None
+    chains = [
+        {name: chain[name] for name in ("reader", "length", "head")}
+        for chain in event.details["chains"]
+    ]
+    return {"number": event.number, "hash": event.hash, "chains": chains}
+
+
+def protocol_sha256(study: Study) -> str:
+    """Of what readers are told and asked."""
+    return sha256_of({name: getattr(study, name) for name in PROTOCOL})
+
+
+def stimuli_sha256(study: Study) -> str:
+    """Of cases, maps, arms and their letters, with the hash of every file.
+
+    The random names of the files are in it, and so it tells no arm: see `ledger`.
+    """
+    arms = study.arms.values_list("variant", "letter", "runs")
+    cases = study.cases.values_list(*CASE_FIELDS)
+    overlays = Overlay.objects.filter(case__study=study).values_list(*OVERLAY_FIELDS)
+    # Sorted here: the database would follow its own collation.
+    return sha256_of(
+        {
+            "arms": sorted(arms, key=lambda row: row[0]),
+            "cases": sorted(cases, key=lambda row: row[:2]),
+            "overlays": sorted(overlays, key=lambda row: row[:3]),
+        }
+    )
+
+
+def list_sha256(enrolment: Enrolment) -> str:
+    """Of a reader's list: in order every position, token, case and map shown."""
+    rows = enrolment.presentations.order_by("position").values_list(
+        "position",
+        "token",
+        "overlay__case__dataset",
+        "overlay__case__case_id",
+        "overlay__sha256",
+    )
+    return sha256_of(
+        {
+            "enrolment": enrolment.uuid,
+            "seed": enrolment.seed,
+            "presentations": list(rows),
+        }
+    )
+
+
+def _enrolments(study: Study) -> list[Enrolment]:
+    return list(study.enrolments.select_related("reader", "study").order_by("pk"))
+
+
+def _now() -> datetime:
+    # Whole milliseconds: Django's JSON, and so dumpdata, keeps no more.
+    now = timezone.now()
+    return now.replace(microsecond=now.microsecond // 1000 * 1000)
+
+
+def _link(
+    event: StudyEvent | RatingEvent, head: Head, record: Mapping[str, Any]
+) -> None:
+    event.number = head.length + 1
+    event.previous_hash = head.hash
+    event.hash = event_hash(record, event.number, event.previous_hash)
+    event.save(force_insert=True)
+
+
+def _read(event: StudyEvent | RatingEvent, record: Mapping[str, Any]) -> Link:
+    return Link(event.number, event.previous_hash, event.hash, record)
+
+
+def _study_record(event: StudyEvent) -> dict[str, Any]:
+    return {
+        "study": event.study.uuid,
+        "kind": str(event.kind),
+        "user": event.username,
+        "reason": event.reason,
+        "details": event.details,
+        "at": event.at,
+    }
+
+
+def _rating_record(event: RatingEvent) -> dict[str, Any]:
+    # The token says which presentation and keeps the hash from being guessed: `ledger`.
+    return {
+        "enrolment": event.enrolment.uuid,
+        "presentation": event.presentation.token,
+        "overlay_sha256": event.overlay_sha256,
+        "kind": str(event.kind),
+        "rating": event.rating,
+        "old_rating": event.old_rating,
+        "reason": event.reason,
+        "comment": event.comment,
+        "confidence": event.confidence,
+        "viewer": event.viewer,
+        "user": event.username,
+        "at": event.at,
+    }
+
+
+def _check_user(event: StudyEvent | RatingEvent) -> None:
+    # A renamed account would put another name over these ratings in every export.
+    name = event.user.get_username() if event.user else ""
+    if name != event.username:
+        raise BrokenChain(
+            event.number, f"user was recorded as '{event.username}' and is '{name}' now"
+        )

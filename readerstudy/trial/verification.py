@@ -1,0 +1,150 @@
+"""Is the record of a study what was recorded? Reads everything and writes nothing."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import connection
+
+from readerstudy import triggers
+from readerstudy.models import Enrolment, Study, StudyEvent
+from readerstudy.trial import records, stimuli
+from readerstudy.trial.ledger import (
+    BrokenChain,
+    Head,
+    Link,
+    enrolment_genesis,
+    follow,
+    study_genesis,
+)
+
+Kind = StudyEvent.Kind
+
+STATE_AFTER: Mapping[str, Study.State] = {
+    Kind.OPENED: Study.State.OPEN,
+    Kind.LOCKED: Study.State.LOCKED,
+    Kind.UNBLINDED: Study.State.UNBLINDED,
+}
+
+
+class BrokenLedger(ValueError):  # noqa: N818  (it is a finding, not an error)
+    """The first thing that is not as it was recorded, in one line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """An unbroken chain: of the study or of a reader."""
+
+    owner: str
+    head: Head
+
+
+def verify(study: Study) -> list[Chain]:
+    """Follow every chain of a study and compare what it records with what is there.
+
+    In this order: the study's chain, the state it led to, what opening fixed, every
+    reader's chain and its recorded end, the files, the triggers. Any state will do;
+    readers may go on rating meanwhile.
+
+    Returns:
+        The study's chain, then each enrolment's in the order of enrolling.
+
+    Raises:
+        BrokenLedger: at the first thing that is not as it was recorded.
+    """
+    # One statement gives the events and the state, so that a study that is locked
+    # meanwhile does not seem broken.
+    events = list(study.events.select_related("user", "study").order_by("number"))
+    owner = f"study '{study}'"
+    head = _head(owner, study_genesis(study.uuid), records.study_links(events))
+    chains = [Chain(owner, head)]
+    _check_states(owner, events)
+    enrolments = list(study.enrolments.select_related("reader", "study").order_by("pk"))
+    _check_opening(study, enrolments, _details(events, Kind.OPENED))
+    locked = _details(events, Kind.LOCKED)
+    ends = {end["enrolment"]: end for end in locked["chains"]} if locked else {}
+    for enrolment in enrolments:
+        owner = f"reader {enrolment.reader}"
+        genesis = enrolment_genesis(study.uuid, enrolment.uuid)
+        head = _head(owner, genesis, records.enrolment_links(enrolment))
+        if locked:
+            _check_end(owner, head, ends.get(str(enrolment.uuid)))
+        chains.append(Chain(owner, head))
+    for name in stimuli.damaged_files(study):
+        raise BrokenLedger(f"File {name} of {chains[0].owner} is not as imported.")
+    for problem in triggers.problems(connection):
+        raise BrokenLedger(problem)
+    return chains
+
+
+def _head(owner: str, genesis: str, links: Iterable[Link]) -> Head:
+    try:
+        return follow(genesis, links)
+    except BrokenChain as broken:
+        raise BrokenLedger(f"Broken at {owner}, {broken}.") from broken
+
+
+def _check_states(owner: str, events: Sequence[StudyEvent]) -> None:
+    if not events or events[0].kind != Kind.CREATED:
+        raise BrokenLedger(f"Broken at {owner}, event 1: it is not that of creating.")
+    reached = [Study.State.DRAFT]
+    reached += [STATE_AFTER[e.kind] for e in events if e.kind in STATE_AFTER]
+    if reached != list(Study.State)[: len(reached)]:
+        ways = ", ".join(reached)
+        raise BrokenLedger(f"Broken at {owner}: its events lead through {ways}.")
+    if events[0].study.state != reached[-1]:
+        raise BrokenLedger(
+            f"Broken at {owner}, event {len(events)}: its events end at {reached[-1]} "
+            f"and the study is {events[0].study.state}."
+        )
+
+
+def _details(events: Iterable[StudyEvent], kind: StudyEvent.Kind) -> Any:
+    """What the event of this kind recorded; None when there is none yet."""
+    return next((event.details for event in events if event.kind == kind), None)
+
+
+def _check_opening(
+    study: Study, enrolments: Iterable[Enrolment], opened: Mapping[str, Any] | None
+) -> None:
+    """Protocol, stimuli and lists are those that the event of opening recorded."""
+    if opened is None:
+        return
+    study.refresh_from_db()
+    if records.protocol_sha256(study) != opened["protocol"]:
+        raise BrokenLedger(f"The protocol of study '{study}' is not that of opening.")
+    if records.stimuli_sha256(study) != opened["stimuli"]:
+        raise BrokenLedger(
+            f"Cases, maps or arms of study '{study}' are not those of opening."
+        )
+    there = {str(enrolment.uuid): enrolment for enrolment in enrolments}
+    lists = {row["enrolment"]: row for row in opened["lists"]}
+    for uuid, row in lists.items():
+        if uuid not in there:
+            raise BrokenLedger(f"The enrolment of reader {row['reader']} is gone.")
+    for uuid, enrolment in there.items():
+        reader = enrolment.reader
+        if uuid not in lists:
+            raise BrokenLedger(f"Reader {reader} was not enrolled at opening.")
+        if reader.get_username() != lists[uuid]["reader"]:
+            raise BrokenLedger(
+                f"Reader {reader} was '{lists[uuid]['reader']}' at opening."
+            )
+        if records.list_sha256(enrolment) != lists[uuid]["sha256"]:
+            raise BrokenLedger(f"The list of reader {reader} is not that of opening.")
+
+
+def _check_end(owner: str, head: Head, end: Mapping[str, Any] | None) -> None:
+    """The chain ends where it ended when the study was locked."""
+    if end is None:
+        raise BrokenLedger(f"Broken at {owner}: the lock recorded no such chain.")
+    if head.length != end["length"]:
+        raise BrokenLedger(
+            f"Broken at {owner}, event {min(head.length, end['length']) + 1}: the "
+            f"chain has {head.length} events and had {end['length']} at the lock."
+        )
+    if head.hash != end["head"]:
+        raise BrokenLedger(
+            f"Broken at {owner}, event {head.length}: the chain was written anew; its "
+            "head is not that of the lock."
+        )

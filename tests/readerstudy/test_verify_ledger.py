@@ -1,0 +1,55 @@
+"""`verify_ledger` from outside, and where else the heads are printed."""
+
+import json
+
+import pytest
+
+from readerstudy.models import RatingEvent
+from readerstudy.trial.study import lock_study
+from tests.readerstudy.commands import refusal, run
+from tests.readerstudy.factories import coordinator, make_study, rate_all
+from tests.readerstudy.tampering import past_the_triggers
+
+
+@pytest.fixture
+def study(tmp_path, rhea):
+    """Locked."""
+    study = make_study(tmp_path / "bundle", readers=[rhea], cases=2)
+    rate_all(study.enrolments.get())
+    lock_study(study=study, by=coordinator(), reason="over")
+    return study
+
+
+def test_it_prints_a_line_for_each_chain(study):
+    lock, last = study.events.last(), RatingEvent.objects.last()
+    assert run("verify_ledger", study).splitlines() == [
+        f"study 'Chest maps': 4 events, head {lock.hash}",
+        f"reader rhea: 12 events, head {last.hash}",
+    ]
+
+
+def test_it_ends_with_the_first_broken_link(study):
+    with past_the_triggers():
+        RatingEvent.objects.filter(number=4).update(comment="forged")
+    assert refusal("verify_ledger", study) == (
+        "Broken at reader rhea, event 4: hash is not that of its fields; one was "
+        "changed."
+    )
+
+
+def test_it_says_which_studies_there_are(study):
+    said = refusal("verify_ledger", "Knee")
+    assert said == "No study is called 'Knee'. There is Chest maps."
+
+
+def test_an_analysis_keeps_and_prints_the_heads_of_the_lock(study, tmp_path):
+    said = run("analyze_ratings", study, "--out", tmp_path / "out")
+    lock, last = study.events.last(), RatingEvent.objects.last()
+    analysis = json.loads((tmp_path / "out" / "analysis.json").read_text())
+    assert analysis["run"]["ledger"] == {
+        "number": 4,
+        "hash": lock.hash,
+        "chains": [{"reader": "rhea", "length": 12, "head": last.hash}],
+    }
+    assert f"Record: locked by event 4, hash {lock.hash}." in said
+    assert f"Record of rhea: 12 events, head {last.hash}." in said

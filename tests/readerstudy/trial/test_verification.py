@@ -1,0 +1,491 @@
+"""A record that was changed is found, and the first broken link is named."""
+
+import sqlite3
+import subprocess
+import sys
+from datetime import timedelta
+from uuid import uuid4
+
+import pytest
+from django.contrib.auth.models import User
+from django.core.management import call_command
+from django.db import connection, models
+
+from readerstudy import triggers
+from readerstudy.models import (
+    Arm,
+    Case,
+    Enrolment,
+    Overlay,
+    Presentation,
+    RatingEvent,
+    Study,
+    StudyEvent,
+)
+from readerstudy.trial import records
+from readerstudy.trial.ledger import event_hash
+from readerstudy.trial.rating import record_rating, record_shown
+from readerstudy.trial.stimuli import study_folder
+from readerstudy.trial.study import lock_study, unblind_study
+from readerstudy.trial.verification import BrokenLedger, verify
+from tests.conftest import ROOT
+from tests.readerstudy.factories import coordinator, make_study, rate_all
+from tests.readerstudy.tampering import past_the_triggers
+from tests.readerstudy.trial.at_once import rate_in_processes
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def study(tmp_path, rhea, omar):
+    """Locked. Rhea rated all her six, Omar his first three."""
+    study = make_study(tmp_path / "bundle", readers=[rhea, omar], cases=2)
+    rate_all(study.enrolments.get(reader=rhea))
+    for presentation in study.enrolments.get(reader=omar).presentations.all()[:3]:
+        record_shown(presentation=presentation, user=omar)
+        record_rating(presentation=presentation, user=omar, rating=5)
+    lock_study(study=study, by=coordinator(), reason="over", unfinished=True)
+    return study
+
+
+@pytest.fixture
+def rheas(study, rhea):
+    return RatingEvent.objects.filter(enrolment__reader=rhea)
+
+
+def found(study):
+    with pytest.raises(BrokenLedger) as caught:
+        verify(Study.objects.get(pk=study.pk))
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def rewrite(events, record_of):
+    """What a skilled forger does: every hash anew from the first event on."""
+    previous = events[0].previous_hash
+    for event in events:
+        event.previous_hash = previous
+        event.hash = previous = event_hash(record_of(event), event.number, previous)
+        event.save()
+
+
+# Unbroken
+
+
+@pytest.mark.parametrize("state", ["draft", "open", "locked", "unblinded"])
+def test_an_untouched_record_verifies_in_every_state(tmp_path, rhea, omar, state):
+    study = make_study(
+        tmp_path / "bundle", readers=[rhea, omar], cases=1, opened=state != "draft"
+    )
+    if state != "draft":
+        rate_all(study.enrolments.get(reader=rhea))
+    if state in ("locked", "unblinded"):
+        lock_study(study=study, by=coordinator(), reason="over", unfinished=True)
+    if state == "unblinded":
+        unblind_study(study=study, by=coordinator(), reason="analysis")
+    chains = {chain.owner: chain.head for chain in verify(study)}
+    assert list(chains) == ["study 'Chest maps'", "reader rhea", "reader omar"]
+    assert chains["study 'Chest maps'"] == records.study_head(study)
+    for enrolment in study.enrolments.all():
+        head = records.enrolment_head(enrolment)
+        assert chains[f"reader {enrolment.reader}"] == head
+        rated = state != "draft" and enrolment.reader == rhea
+        assert head.length == (6 if rated else 0)
+
+
+def test_the_lock_records_where_each_chain_ended(study):
+    chains = StudyEvent.objects.get(kind="locked").details["chains"]
+    assert [(c["reader"], c["length"]) for c in chains] == [("rhea", 12), ("omar", 6)]
+    for chain in chains:
+        enrolment = study.enrolments.get(uuid=chain["enrolment"])
+        assert chain["head"] == enrolment.rating_events.last().hash
+
+
+def test_opening_records_a_hash_for_every_list(study):
+    lists = StudyEvent.objects.get(kind="opened").details["lists"]
+    assert [row["reader"] for row in lists] == ["rhea", "omar"]
+    assert len({row["sha256"] for row in lists}) == 2
+
+
+def test_an_event_records_what_was_shown(rheas):
+    for event in rheas:
+        assert event.overlay_sha256 == event.presentation.overlay.sha256
+        assert event.username == "rhea"
+        assert event.at.microsecond % 1000 == 0
+
+
+@pytest.mark.django_db(transaction=True)
+def test_eight_processes_that_rate_at_once_leave_an_unbroken_chain(tmp_path, rhea):
+    """All in one chain, the hard case: every event wants the next number."""
+    study = make_study(tmp_path / "bundle", readers=[rhea], cases=16)
+    tokens = list(Presentation.objects.values_list("token", flat=True))
+    said = rate_in_processes("rhea", *(tokens[start::8] for start in range(8)))
+    assert said == [""] * 8
+    _, chain = verify(study)
+    assert (chain.owner, chain.head.length) == ("reader rhea", 96)
+    assert RatingEvent.objects.filter(kind="rate", rating=3).count() == 48
+
+
+def test_the_record_of_a_study_holds_nothing_that_tells_an_arm(study):
+    text = str(list(study.events.values("reason", "details")))
+    secrets = [
+        *Presentation.objects.values_list("token", flat=True),
+        *Enrolment.objects.values_list("seed", flat=True),
+        *Overlay.objects.values_list("file", flat=True),
+        *Overlay.objects.values_list("sha256", flat=True),
+        *Arm.objects.values_list("variant", flat=True),
+    ]
+    assert [secret for secret in secrets if secret in text] == []
+
+
+def test_a_hash_cannot_be_guessed_without_token_and_file_name(study, rheas):
+    """With all else known the maps of a case could be tried until a hash fits."""
+    event = rheas.get(number=4)
+    stimuli = records.stimuli_sha256(study)
+    with past_the_triggers():
+        Presentation.objects.filter(pk=event.presentation_id).update(token="another")
+        Overlay.objects.filter(pk=event.presentation.overlay_id).update(file="another")
+    other = records._rating_record(rheas.get(number=4))
+    assert event_hash(other, 4, event.previous_hash) != event.hash
+    assert records.stimuli_sha256(study) != stimuli
+
+
+# Ratings
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"rating": 0},
+        {"at": models.F("at") + timedelta(milliseconds=1)},
+        {"old_rating": 5},
+        {"reason": "none"},
+        {"comment": "clear"},
+        {"confidence": 3},
+        {"viewer": {"zoom": 2}},
+        {"overlay_sha256": "0" * 64},
+        {"username": "omar"},
+        {"hash": "0" * 64},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_a_changed_field_of_a_rating_is_found(study, rheas, change):
+    with past_the_triggers():
+        rheas.filter(number=10).update(**change)
+    assert found(study) == (
+        "Broken at reader rhea, event 10: hash is not that of its fields; one was "
+        "changed."
+    )
+
+
+def test_a_rating_moved_to_another_presentation_is_found(study, rheas):
+    with past_the_triggers():
+        other = rheas.get(number=12).presentation
+        rheas.filter(number=12).delete()
+        rheas.filter(number=10).update(presentation=other)
+    assert found(study).startswith("Broken at reader rhea, event 10: hash is not")
+
+
+def test_a_changed_rating_with_a_hash_to_match_breaks_the_next(study, rheas):
+    event = rheas.get(number=4)
+    with past_the_triggers():
+        event.rating = 0 if event.rating else 1
+        rewrite([event], records._rating_record)
+    assert found(study) == (
+        "Broken at reader rhea, event 5: previous_hash is not the hash of event 4."
+    )
+
+
+def test_a_chain_that_was_written_anew_has_not_the_head_of_the_lock(study, rheas):
+    with past_the_triggers():
+        rheas.filter(number=4).update(rating=0)
+        rewrite(list(rheas), records._rating_record)
+    assert found(study).startswith(
+        "Broken at reader rhea, event 12: the chain was written anew"
+    )
+
+
+@pytest.mark.parametrize("number", [1, 4, 11])
+def test_a_removed_event_is_found(study, rheas, number):
+    with past_the_triggers():
+        rheas.filter(number=number).delete()
+    assert found(study) == (
+        f"Broken at reader rhea, event {number}: its number is {number + 1}; an event "
+        "was removed or added."
+    )
+
+
+@pytest.mark.parametrize("kept", [11, 5, 0])
+def test_a_chain_that_lost_its_end_is_found(study, rheas, kept):
+    with past_the_triggers():
+        rheas.filter(number__gt=kept).delete()
+    assert found(study) == (
+        f"Broken at reader rhea, event {kept + 1}: the chain has {kept} events and had "
+        "12 at the lock."
+    )
+
+
+def test_an_added_event_is_found_though_its_hash_is_right(study, omar):
+    """Inserting needs no way past the triggers."""
+    enrolment = study.enrolments.get(reader=omar)
+    records.add_rating_event(
+        enrolment=enrolment,
+        presentation=enrolment.presentations.get(position=4),
+        kind=RatingEvent.Kind.SHOWN,
+        user=omar,
+    )
+    assert found(study) == (
+        "Broken at reader omar, event 7: the chain has 7 events and had 6 at the lock."
+    )
+
+
+def test_an_event_pushed_in_between_is_found(study, rheas, omar):
+    enrolment = study.enrolments.get(reader=omar)
+    events = RatingEvent.objects.filter(enrolment=enrolment)
+    with past_the_triggers():
+        for number in (6, 5, 4, 3):
+            events.filter(number=number).update(number=number + 1)
+        copy = events.get(number=2)
+        copy.pk, copy.number, copy.kind, copy.rating = None, 3, "shown", None
+        copy.presentation = enrolment.presentations.get(position=4)
+        copy.save()
+    assert found(study).startswith("Broken at reader omar, event 3: previous_hash")
+
+
+def test_chains_of_two_readers_in_each_others_place_are_found(study, rhea, omar):
+    one, two = (study.enrolments.get(reader=reader) for reader in (rhea, omar))
+    with past_the_triggers():
+        ones = list(one.rating_events.values_list("pk", flat=True))
+        one.rating_events.update(number=models.F("number") + 100)
+        two.rating_events.update(enrolment=one)
+        RatingEvent.objects.filter(pk__in=ones).update(
+            enrolment=two, number=models.F("number") - 100
+        )
+    assert found(study) == (
+        "Broken at reader rhea, event 1: previous_hash is not the chain's genesis."
+    )
+
+
+def test_another_account_behind_a_rating_is_found(study, rheas, omar):
+    with past_the_triggers():
+        rheas.filter(number=3).update(user=omar)
+    assert found(study) == (
+        "Broken at reader rhea, event 3: user was recorded as 'rhea' and is 'omar' now."
+    )
+
+
+def test_an_event_of_another_readers_presentation_is_found(study, rheas, omar):
+    """With every hash computed anew, before the lock."""
+    with past_the_triggers():
+        StudyEvent.objects.filter(kind="locked").delete()
+        Study.objects.update(state="open")
+        foreign = Presentation.objects.get(enrolment__reader=omar, position=6)
+        rheas.filter(number__gt=11).update(presentation=foreign)
+        rewrite(list(rheas), records._rating_record)
+    assert found(study) == (
+        "Broken at reader rhea, event 12: presentation is another reader's."
+    )
+
+
+def test_what_was_shown_is_compared_with_the_map_of_the_presentation(study, rheas):
+    with past_the_triggers():
+        StudyEvent.objects.filter(kind="locked").delete()
+        Study.objects.update(state="open")
+        rheas.filter(number=7).update(overlay_sha256="0" * 64)
+        rewrite(list(rheas), records._rating_record)
+    assert found(study) == (
+        "Broken at reader rhea, event 7: overlay_sha256 is not that of its "
+        "presentation's map."
+    )
+
+
+# The study
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"reason": "another"},
+        {"details": {}},
+        {"at": models.F("at") + timedelta(milliseconds=1)},
+        {"username": "rhea"},
+        {"kind": "unblinded"},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_a_changed_field_of_a_study_event_is_found(study, change):
+    with past_the_triggers():
+        study.events.filter(number=5).update(**change)
+    assert found(study) == (
+        "Broken at study 'Chest maps', event 5: hash is not that of its fields; one "
+        "was changed."
+    )
+
+
+def test_a_removed_study_event_is_found(study):
+    with past_the_triggers():
+        study.events.filter(number=2).delete()
+    assert found(study).startswith(
+        "Broken at study 'Chest maps', event 2: its number is 3"
+    )
+
+
+def test_a_study_without_events_is_found(study):
+    with past_the_triggers():
+        study.events.all().delete()
+    assert found(study).startswith("Broken at study 'Chest maps', event 1")
+
+
+def test_a_lock_that_was_taken_back_is_found(study):
+    with past_the_triggers():
+        study.events.filter(kind="locked").delete()
+    assert found(study) == (
+        "Broken at study 'Chest maps', event 4: its events end at open and the study "
+        "is locked."
+    )
+
+
+@pytest.mark.parametrize("state", ["draft", "open", "unblinded"])
+def test_a_state_that_no_event_led_to_is_found(study, state):
+    Study.objects.update(state=state)
+    assert found(study).endswith(f"end at locked and the study is {state}.")
+
+
+def test_a_state_that_was_left_out_is_found(tmp_path, rhea):
+    study = make_study(tmp_path / "bundle", readers=[rhea], cases=1, opened=False)
+    kind = StudyEvent.Kind.LOCKED
+    records.add_study_event(study=study, kind=kind, user=None, details={})
+    Study.objects.update(state="locked")
+    assert found(study).endswith("its events lead through draft, locked.")
+
+
+def test_a_study_under_another_identity_is_found(study):
+    Study.objects.update(uuid=uuid4())
+    assert found(study) == (
+        "Broken at study 'Chest maps', event 1: previous_hash is not the chain's "
+        "genesis."
+    )
+
+
+# What opening fixed
+
+
+LIST = "The list of reader rhea is not that of opening."
+STIMULI = "Cases, maps or arms of study 'Chest maps' are not those of opening."
+PROTOCOL = "The protocol of study 'Chest maps' is not that of opening."
+
+
+def swap(query, field):
+    """Exchange a field of the first two rows, past a constraint that it is unique."""
+    one, two = query.order_by("pk")[:2]
+    first, second = getattr(one, field), getattr(two, field)
+    spare = 99 if isinstance(first, int) else ""
+    for row, value in ((one, spare), (two, first), (one, second)):
+        type(one).objects.filter(pk=row.pk).update(**{field: value})
+
+
+FIXED = {
+    "question": (lambda: Study.objects.update(question="Is it there?"), PROTOCOL),
+    "anchors": (lambda: Study.objects.update(anchors=["a"] * 6), PROTOCOL),
+    "instructions": (lambda: Study.objects.update(instructions="Hurry."), PROTOCOL),
+    "opacity": (lambda: Study.objects.update(opacity=0.1), PROTOCOL),
+    "letters": (lambda: swap(Arm.objects, "letter"), STIMULI),
+    "variants": (lambda: swap(Arm.objects, "variant"), STIMULI),
+    "findings": (lambda: Case.objects.update(findings=["Mass"]), STIMULI),
+    "slope": (lambda: Case.objects.update(rescale_slope=2), STIMULI),
+    "file": (lambda: Overlay.objects.update(sha256="0" * 64), STIMULI),
+    "positions": (lambda: swap(Presentation.objects, "position"), LIST),
+    "tokens": (lambda: Presentation.objects.update(token=models.F("id")), LIST),
+    "seed": (lambda: Enrolment.objects.update(seed="0" * 32), LIST),
+}
+
+
+@pytest.mark.parametrize("what", FIXED)
+def test_what_was_fixed_at_opening_is_compared(study, what):
+    tamper, said = FIXED[what]
+    with past_the_triggers():
+        tamper()
+    assert found(study) == said
+
+
+def test_a_presentation_that_is_gone_is_found(study):
+    """Of Omar's, who did not rate the last one."""
+    with past_the_triggers():
+        Presentation.objects.filter(enrolment__reader__username="omar").last().delete()
+    assert found(study) == "The list of reader omar is not that of opening."
+
+
+def test_readers_in_each_others_place_are_found(study, rhea, omar):
+    one, two = (study.enrolments.get(reader=reader) for reader in (rhea, omar))
+    other = User.objects.create_user("other")
+    for enrolment, reader in ((one, other), (two, rhea), (one, omar)):
+        Enrolment.objects.filter(pk=enrolment.pk).update(reader=reader)
+    assert found(study) == "Reader omar was 'rhea' at opening."
+
+
+def test_a_renamed_reader_is_found(study, rhea):
+    """Exports would give these ratings to another name."""
+    User.objects.filter(pk=rhea.pk).update(username="eva")
+    assert found(study) == "Reader eva was 'rhea' at opening."
+
+
+def test_a_reader_who_came_after_opening_is_found(study, eve):
+    Enrolment.objects.create(study=study, reader=eve)
+    assert found(study) == "Reader eve was not enrolled at opening."
+
+
+def test_a_reader_who_is_gone_is_found(study, omar):
+    with past_the_triggers():
+        RatingEvent.objects.filter(enrolment__reader=omar).delete()
+        Presentation.objects.filter(enrolment__reader=omar).delete()
+        Enrolment.objects.filter(reader=omar).delete()
+    assert found(study) == "The enrolment of reader omar is gone."
+
+
+def test_a_damaged_file_is_found(study):
+    case = study.cases.first()
+    (study_folder(study) / case.file).write_bytes(b"?")
+    assert found(study) == (
+        f"File {case.file} of study 'Chest maps' is not as imported."
+    )
+
+
+def test_a_missing_trigger_is_found(study):
+    connection.check_constraints()
+    triggers.remove(connection)
+    assert found(study).startswith("The trigger readerstudy_presentation_refuse_")
+
+
+# Somewhere else
+
+
+def test_a_record_verifies_after_dumpdata_and_loaddata(study, tmp_path):
+    before = verify(study)
+    dump = tmp_path / "dump.json"
+    call_command("dumpdata", "auth.user", "readerstudy", output=str(dump), verbosity=0)
+    with past_the_triggers():
+        for model in (RatingEvent, Presentation, StudyEvent, Enrolment, Overlay):
+            model.objects.all().delete()
+        for model in (Case, Arm, Study, User):
+            model.objects.all().delete()
+    call_command("loaddata", str(dump), verbosity=0)
+    assert verify(Study.objects.get()) == before
+
+
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="SQLite's file is copied")
+@pytest.mark.django_db(transaction=True)
+def test_a_copied_sqlite_file_verifies_in_another_process(study, tmp_path, data_folder):
+    copy = tmp_path / "copy.sqlite3"
+    with sqlite3.connect(copy) as target:
+        connection.connection.backup(target)
+    target.close()
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "manage.py"), "verify_ledger", "Chest maps"],
+        env={"DATABASE_URL": f"sqlite:///{copy}", "READERSTUDY_DATA": str(data_folder)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"reader rhea: 12 events, head {verify(study)[1].head.hash}" in done.stdout
