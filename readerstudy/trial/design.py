@@ -33,11 +33,9 @@ set, otherwise than another: each arm and each case of a data set is exactly as 
 as any other at each place, and neither tells the other.
 """
 
-import hashlib
-import json
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import cycle, islice
@@ -149,28 +147,6 @@ def repeat_count(presentations: int, share: float) -> int:
     # 7 % of 100 are 7, but 0.07 * 100 is a little more than 7, in binary.
     exact = Fraction(str(share)) * presentations
     return min(max(FEWEST_REPEATS, math.ceil(exact)), presentations // 4)
-
-
-def list_sha256(
-    slots: Sequence[Slot[Case, Arm]], *, key: Callable[[Case, Arm], Sequence[str]]
-) -> str:
-    """SHA-256 of a list in its canonical text, in hexadecimal.
-
-    The text has one line for each slot, in order, each a JSON array without spaces, in
-    ASCII: the texts of `key`, session, block, repeat, training.
-
-    Args:
-        key: names a case under an arm by texts that last, such as the data set, the
-            case's id and the arm's letter.
-    """
-    lines = [
-        json.dumps(
-            [*key(s.case, s.arm), s.session, s.block, s.repeat, s.training],
-            separators=(",", ":"),
-        )
-        for s in slots
-    ]
-    return hashlib.sha256("".join(f"{line}\n" for line in lines).encode()).hexdigest()
 
 
 def williams_orders(arms: int) -> list[tuple[int, ...]]:

@@ -10,7 +10,6 @@ import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +22,12 @@ from readerstudy.models import (
     PROTOCOL,
     RATINGS,
     Enrolment,
-    Overlay,
     Presentation,
     Study,
     StudyEvent,
 )
-from readerstudy.trial import design, policies, readiness, records, stimuli
+from readerstudy.trial import policies, readiness, records, stimuli
+from readerstudy.trial.allocation import Allocation
 from readerstudy.trial.bundle import read_bundles
 from readerstudy.trial.policies import Refusal
 
@@ -252,28 +251,20 @@ def _conceal_arms(study: Study) -> None:
 
 def _write_presentations(study: Study) -> int:
     """Write every reader's list, once for all. Returns the number of readers."""
-    overlays = {
-        (overlay.case_id, overlay.arm_id): overlay
-        for overlay in Overlay.objects.filter(case__study=study)
-    }
-    # Sorted here and not by the database, whose collation is its own: the list must
-    # come out the same from the seed on another machine.
-    cases = sorted(study.cases.all(), key=lambda case: (case.dataset, case.case_id))
-    datasets = [list(group) for _, group in groupby(cases, lambda case: case.dataset)]
-    arms = sorted(study.arms.all(), key=lambda arm: arm.letter)
+    allocation = Allocation(study)
     enrolments = list(study.enrolments.order_by("pk"))
     for enrolment in enrolments:
         enrolment.seed = secrets.token_hex(16)
         enrolment.save(update_fields=["seed"])
-        slots = design.presentation_list(seed=enrolment.seed, cases=datasets, arms=arms)
+        order = allocation.order(enrolment.seed)
         Presentation.objects.bulk_create(
             Presentation(
                 enrolment=enrolment,
-                overlay=overlays[slot.case.pk, slot.arm.pk],
+                overlay=overlay,
                 position=position,
                 token=secrets.token_urlsafe(16),
             )
-            for position, slot in enumerate(slots, start=1)
+            for position, overlay in enumerate(order, start=1)
         )
     return len(enrolments)
 

@@ -9,6 +9,7 @@ from django.db import connection
 from readerstudy import triggers
 from readerstudy.models import Enrolment, Study, StudyEvent
 from readerstudy.trial import records, stimuli
+from readerstudy.trial.allocation import Allocation
 from readerstudy.trial.ledger import (
     BrokenChain,
     Head,
@@ -117,6 +118,7 @@ def _check_opening(
         raise BrokenLedger(
             f"Cases, maps or arms of study '{study}' are not those of opening."
         )
+    allocation = Allocation(study)
     there = {str(enrolment.uuid): enrolment for enrolment in enrolments}
     lists = {row["enrolment"]: row for row in opened["lists"]}
     for uuid, row in lists.items():
@@ -132,6 +134,12 @@ def _check_opening(
             )
         if records.list_sha256(enrolment) != lists[uuid]["sha256"]:
             raise BrokenLedger(f"The list of reader {reader} is not that of opening.")
+        shown = enrolment.presentations.order_by("position")
+        drawn = [overlay.pk for overlay in allocation.order(enrolment.seed)]
+        if list(shown.values_list("overlay_id", flat=True)) != drawn:
+            raise BrokenLedger(
+                f"The list of reader {reader} is not the one that its seed gives."
+            )
 
 
 def _check_end(owner: str, head: Head, end: Mapping[str, Any] | None) -> None:

@@ -1,10 +1,8 @@
 """Who sees what when: complete, balanced, spaced, and the same again from its seed."""
 
-import json
 import time
 from collections import Counter
 from dataclasses import replace
-from hashlib import sha256
 from itertools import combinations, groupby, pairwise, permutations, product
 from math import ceil, floor
 
@@ -13,8 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from readerstudy.trial.design import (
-    Slot,
-    list_sha256,
     presentation_list,
     repeat_count,
     spacing,
@@ -470,42 +466,6 @@ def test_the_list_rests_on_places_and_not_on_values(plan):
         replace(slot, case=cases[slot.case], arm=arms[slot.arm])
         for slot in presentation_list(**plan)
     ]
-
-
-def test_its_hash_is_of_one_line_for_each_slot():
-    slots = [Slot("ä", "X", 1, 0, training=True), Slot('q"', "Y", 2, 3, repeat=1)]
-    text = '["\\u00e4","X",1,0,0,true]\n["q\\"","Y",2,3,1,false]\n'
-    digest = list_sha256(slots, key=lambda case, arm: (case, arm))
-    assert digest == sha256(text.encode("ascii")).hexdigest()
-
-
-@given(plans(), st.data())
-def test_its_hash_tells_any_change(plan, data):
-    def digest(slots):
-        return list_sha256(slots, key=lambda case, arm: (json.dumps(case), str(arm)))
-
-    slots = presentation_list(**plan)
-    assert digest(slots) == digest(presentation_list(**plan))
-    place = data.draw(st.integers(0, len(slots) - 1))
-    old = slots[place]
-    changes = data.draw(
-        st.sampled_from(
-            [
-                [replace(old, case=("other", 0))],
-                [replace(old, arm=9)],
-                [replace(old, session=old.session + 1)],
-                [replace(old, block=old.block + 1)],
-                [replace(old, repeat=1 - old.repeat)],
-                [replace(old, training=not old.training)],
-                [old, old],
-                [],
-            ]
-        )
-    )
-    assert digest(slots[:place] + changes + slots[place + 1 :]) != digest(slots)
-
-
-# What it refuses, and what it costs
 
 
 @pytest.mark.parametrize(

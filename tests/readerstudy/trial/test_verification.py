@@ -22,7 +22,7 @@ from readerstudy.models import (
     Study,
     StudyEvent,
 )
-from readerstudy.trial import records
+from readerstudy.trial import design, records
 from readerstudy.trial.ledger import event_hash
 from readerstudy.trial.rating import record_rating, record_shown
 from readerstudy.trial.stimuli import study_folder
@@ -357,6 +357,18 @@ def test_a_state_that_was_left_out_is_found(tmp_path, rhea):
     records.add_study_event(study=study, kind=kind, user=None, details={})
     Study.objects.update(state="locked")
     assert found(study).endswith("its events lead through draft, locked.")
+
+
+def test_a_list_that_its_seed_does_not_give_is_found(study, monkeypatch):
+    drawn = design.presentation_list
+
+    def another(*, seed, **plan):
+        return drawn(seed=f"{seed}0", **plan)
+
+    assert verify(study)
+    monkeypatch.setattr(design, "presentation_list", another)
+
+    assert "is not the one that its seed gives" in found(study)
 
 
 def test_a_study_under_another_identity_is_found(study):
