@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mlcore.datasets import decode
 from mlcore.datasets.decode import read_grey, read_image, read_mask
 from mlcore.datasets.record import Window
 from mlcore.datasets.table import TableError
@@ -326,3 +327,15 @@ def test_an_image_is_turned_as_its_exif_orientation_says(tmp_path, name):
 
     assert read.shape == (24, 16)
     np.testing.assert_allclose(read, np.rot90(upright, -1), atol=3)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 7), (1024, 1000), (5000, 4000)])
+def test_pillows_memory_is_copied_out_as_numpy_does(shape):
+    pixels = np.random.default_rng(1).integers(0, 256, shape, dtype=np.uint8)
+    image = Image.fromarray(pixels).copy()
+
+    array = decode._array(image)
+
+    np.testing.assert_array_equal(array, pixels)
+    image.paste(0, (0, 0, *image.size))
+    np.testing.assert_array_equal(array, pixels)
