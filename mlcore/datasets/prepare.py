@@ -17,6 +17,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache, partial
+from itertools import islice
 from pathlib import Path
 from typing import Literal, NoReturn, TypeVar
 
@@ -42,6 +43,8 @@ DecodedIn = Literal["threads", "processes"]
 # From glibc's malloc.h. A worker holds one image at a time, of 89 megapixels at most.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _KEPT_BYTES = 2**30
+
+_HANDFUL = 4
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -178,7 +181,7 @@ def prepared(
     """Decode `records` in their order, several at a time.
 
     Threads suffice for Pillow, which releases the interpreter lock while it decodes and
-    resizes; what does not decodes in processes. At most two images a worker are ahead
+    resizes; what does not decodes in processes. At most two handfuls a worker are ahead
     of the consumer, so memory does not grow with the number of records.
 
     Args:
@@ -188,14 +191,22 @@ def prepared(
     Raises:
         TableError: a decoding process was killed, as when memory runs out.
     """
-    attempt = partial(_attempt, size=size, root=root)
+    attempt = partial(_attempt_each, size=size, root=root)
     try:
         with _pool(workers, decoded_in) as pool:
-            yield from map_ahead(attempt, records, pool, 2 * workers)
+            for images in map_ahead(attempt, _handfuls(records), pool, 2 * workers):
+                yield from images
     except BrokenProcessPool:
         raise TableError(
             "A decoding process was killed; if memory ran out, give fewer --workers."
         ) from None
+
+
+def _handfuls(records: Iterable[ImageRecord]) -> Iterator[list[ImageRecord]]:
+    """Records by fours: threads that meet less often wait less for the interpreter."""
+    rest = iter(records)
+    while handful := list(islice(rest, _HANDFUL)):
+        yield handful
 
 
 def _pool(workers: int, decoded_in: DecodedIn) -> Executor:
@@ -237,6 +248,12 @@ def _end_with_parent() -> None:
     if parent is not None:
         parent.join()
         os._exit(1)
+
+
+def _attempt_each(
+    records: Iterable[ImageRecord], *, size: int, root: Path | None
+) -> list[TableImage | Unreadable]:
+    return [_attempt(record, size=size, root=root) for record in records]
 
 
 def _attempt(

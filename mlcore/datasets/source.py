@@ -5,6 +5,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
@@ -126,9 +127,14 @@ def relative_path(root: Path, text: str) -> str:
 
 def _inside(root: Path, path: PurePosixPath) -> bool:
     try:
-        return (root / path).resolve().is_relative_to(root.resolve())
+        return (root / path).resolve().is_relative_to(_resolved(root))
     except RuntimeError:  # links that lead to each other, in Python up to 3.12
         return False
+
+
+@lru_cache(maxsize=1)
+def _resolved(root: Path) -> Path:
+    return root.resolve()
 
 
 def source_digest(

@@ -6,7 +6,8 @@ The loop does for each file what any script would: Pillow (pydicom for DICOM) de
 makes it grey and resizes it to 256 pixels. The import is `import_source` as a whole: it
 checks and hashes every file, too, and writes a table that survives a power cut. Both
 take the same files, in turn, so that a machine that slows down slows both; starting the
-processes that decode DICOM counts. Radiographs are phantoms of 1,024 pixels.
+processes that decode DICOM counts. Ratios are of speed: decoding alone, and the whole
+import, over the loop. Radiographs are phantoms of 1,024 pixels.
 """
 
 import argparse
@@ -26,6 +27,7 @@ from pydicom.uid import ExplicitVRLittleEndian, JPEG2000Lossless
 
 from mlcore.datasets import phantom
 from mlcore.datasets.importing import ImportOptions, import_source, read_source
+from mlcore.datasets.prepare import prepared
 from mlcore.datasets.record import ImageRecord, TableDescription, TableImage
 from mlcore.datasets.table import open_table
 from mlcore.datasets.write import write_table
@@ -98,6 +100,17 @@ def loop(root: Path) -> float:
     return time.perf_counter() - start
 
 
+def decoded(root: Path, workers: int) -> float:
+    """Seconds to read, check, hash and resize the files, starting workers included."""
+    source = read_source("folder", ImportOptions(root=root))
+    start = time.perf_counter()
+    images = prepared(
+        source.records, SIZE, root=root, workers=workers, decoded_in=source.decoded_in
+    )
+    assert all(isinstance(image, TableImage) for image in images)
+    return time.perf_counter() - start
+
+
 def imported(root: Path, folder: Path, workers: int) -> float:
     """Seconds of the whole import, from reading `labels.csv` on."""
     start = time.perf_counter()
@@ -153,10 +166,15 @@ def say(line: str) -> None:
     sys.stdout.flush()
 
 
+def shown(ratios: list[float]) -> str:
+    return f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--files", type=int, default=400)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--only", nargs="+", choices=KINDS, default=list(KINDS))
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     options = parser.parse_args()
     images = [
@@ -165,21 +183,20 @@ def main() -> None:
     ]
     say(f"{options.files} files of {SIDE} pixels, {options.workers} workers")
     with tempfile.TemporaryDirectory() as name:
-        for kind in KINDS:
+        for kind in options.only:
             root = Path(name) / kind
             root.mkdir()
             make_source(root, kind, options.files, images)
-            ratios, loops = [], []
+            loops, decodings, imports = [], [], []
             loop(root)  # the files into memory
             for _ in range(options.rounds):
                 loops.append(loop(root))
-                ratios.append(
-                    loops[-1] / imported(root, Path(name) / "t", options.workers)
-                )
+                decodings.append(loops[-1] / decoded(root, options.workers))
+                seconds = imported(root, Path(name) / "t", options.workers)
+                imports.append(loops[-1] / seconds)
             say(
                 f"{kind:12} {options.files / statistics.median(loops):6.0f} files/s in "
-                f"the loop; import over loop {statistics.median(ratios):.2f} "
-                f"({min(ratios):.2f} to {max(ratios):.2f})"
+                f"the loop; decoding {shown(decodings)}, import {shown(imports)}"
             )
             shutil.rmtree(root)
         seconds = opening(Path(name) / "large")
