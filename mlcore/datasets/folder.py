@@ -25,7 +25,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -34,7 +34,7 @@ from mlcore.datasets.dicom_file import is_dicom
 from mlcore.datasets.dicom_patient import modality_of, patient_code
 from mlcore.datasets.folder_lists import BOXES, LABELS, Row, read_boxes, read_labels
 from mlcore.datasets.record import LARGEST, GreyImage, ImageRecord, Window
-from mlcore.datasets.source import Source, source_digest
+from mlcore.datasets.source import OnError, Source, source_digest
 from mlcore.datasets.splits import assign_splits
 from mlcore.datasets.table import Box, TableError, check_patients
 from mlcore.files import canonical_json, sha256_bytes
@@ -49,7 +49,7 @@ def read_folder(
     ignore_columns: Sequence[str] = (),
     window: tuple[float, float] | None = None,
     identifier_key: bytes | None = None,
-    on_error: Literal["stop", "skip"] = "stop",
+    on_error: OnError = "stop",
 ) -> Source:
     """Read `labels.csv` in `root`; images are decoded later.
 

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from mlcore.datasets.chestxray14 import read_chestxray14
 from mlcore.datasets.chexpert import read_chexpert
@@ -14,13 +13,12 @@ from mlcore.datasets.luna16 import read_luna16
 from mlcore.datasets.phantom import read_phantom
 from mlcore.datasets.prepare import DECODING, prepared
 from mlcore.datasets.record import TableDescription, TableImage, Unreadable
-from mlcore.datasets.source import Source
+from mlcore.datasets.source import OnError, Source
 from mlcore.datasets.table import ImageTable, TableError
 from mlcore.datasets.unfinished import open_writer
 from mlcore.datasets.write import same_import
 from mlcore.files import canonical_json, sha256_bytes
 
-OnError = Literal["stop", "skip"]
 Images = Iterable[TableImage | Unreadable]
 Shown = Callable[[Images, int], Images]
 Reader = Callable[[Path, "ImportOptions"], Source]

@@ -19,13 +19,14 @@ from dataclasses import replace
 from functools import lru_cache, partial
 from itertools import islice
 from pathlib import Path
-from typing import Literal, NoReturn, TypeVar
+from typing import NoReturn, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from mlcore.datasets.record import (
+    DecodedIn,
     GreyImage,
     ImageRecord,
     TableImage,
@@ -37,8 +38,6 @@ from mlcore.files import sha256_file
 
 # Raised whenever the same file would become other pixels than before.
 DECODING = 3
-
-DecodedIn = Literal["threads", "processes"]
 
 # From glibc's malloc.h. A worker holds one image at a time, of 89 megapixels at most.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3

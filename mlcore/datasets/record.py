@@ -2,13 +2,15 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mlcore.datasets.table import Box, Mask
 
+# Threads where decoding releases the interpreter lock, as Pillow does.
+DecodedIn = Literal["threads", "processes"]
 Pixels = NDArray[np.uint8] | NDArray[np.uint16]
 
 # No pixel, window or distance comes near; far beyond it, float32 has no number.

@@ -9,13 +9,16 @@ from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
-from mlcore.datasets.record import ImageRecord
+from mlcore.datasets.record import DecodedIn, ImageRecord
 from mlcore.datasets.table import TableError, split_address
 from mlcore.datasets.unfinished import file_state
 from mlcore.files import canonical_json, sha256_bytes, sha256_file
 
 # Control, format, line and paragraph separator.
 _UNSEEN = ("Cc", "Cf", "Zl", "Zp")
+
+
+OnError = Literal["stop", "skip"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +46,7 @@ class Source:
     count: int
     digest: str
     options: Mapping[str, Any] = field(default_factory=dict)
-    decoded_in: Literal["threads", "processes"] = "threads"
+    decoded_in: DecodedIn = "threads"
     notes: tuple[str, ...] = ()
 
 
