@@ -18,8 +18,8 @@ from django.utils.safestring import SafeString
 
 from readerstudy.models import Enrolment, Study, StudyEvent
 from readerstudy.trial import policies
+from readerstudy.trial.enrolment import enrol, withdraw
 from readerstudy.trial.policies import Refusal
-from readerstudy.trial.study import enrol, withdraw
 
 if TYPE_CHECKING:
     # Generic for the type checker alone; the classes themselves take no parameter.

@@ -13,7 +13,12 @@ from django.conf import settings
 from django.db import models
 from django.db.models import Q
 
-from readerstudy.querysets import EnrolmentQuerySet, PresentationQuerySet, StudyQuerySet
+from readerstudy.querysets import (
+    EnrolmentQuerySet,
+    PresentationQuerySet,
+    RatingEventQuerySet,
+    StudyQuerySet,
+)
 
 RATINGS = range(6)
 
@@ -28,8 +33,16 @@ ANCHORS = [
     "The map points clearly and unambiguously to the pathology",
 ]
 
-# What a study tells and asks its readers, fixed when it opens.
-PROTOCOL = ("question", "anchors", "instructions", "opacity")
+# The test that a study is about, as its protocol says it before any rating is there.
+PRIMARY_ANALYSIS = (
+    "Per data set: Friedman's test of the three arms over images, ratings summed over "
+    "the readers, images with every rating, P < 0.001; then Wilcoxon's signed-rank "
+    "test of each pair. It speaks for these readers."
+)
+
+
+def _default_legend() -> list[str]:
+    return ["negative", "positive"]
 
 
 class Study(models.Model):
@@ -41,15 +54,48 @@ class Study(models.Model):
         LOCKED = "locked", "locked"
         UNBLINDED = "unblinded", "unblinded"
 
+    class DisplayMode(models.TextChoices):
+        OVERLAY = "overlay", "map over the image"
+        SIDE_BY_SIDE = "side_by_side", "map beside the image"
+
+    class Blocks(models.TextChoices):
+        MIXED = "mixed", "data sets mixed"
+        BY_DATASET = "by_dataset", "one data set after the other"
+
     uuid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
     name = models.CharField(max_length=100, unique=True)
     state = models.CharField(max_length=20, choices=State.choices, default=State.DRAFT)
     question = models.CharField(max_length=300, default=QUESTION)
     anchors = models.JSONField(help_text="what each rating from 0 to 5 means")
     instructions = models.TextField(blank=True)
+    consent = models.TextField(blank=True, help_text="what readers agree to, if set")
     opacity = models.FloatField(
         default=0.7, help_text="opacity of the map when a presentation begins, 0 to 1"
     )
+    display_mode = models.CharField(
+        max_length=20, choices=DisplayMode.choices, default=DisplayMode.OVERLAY
+    )
+    legend = models.JSONField(
+        default=_default_legend,
+        help_text="words for the map's colours below and above zero",
+    )
+    blocks = models.CharField(
+        max_length=20, choices=Blocks.choices, default=Blocks.MIXED
+    )
+    sessions = models.PositiveSmallIntegerField(
+        default=1, help_text="1, or 3 with one map of each case in each"
+    )
+    washout_days = models.PositiveSmallIntegerField(
+        default=28, help_text="between the end of a session and the next"
+    )
+    repeats = models.FloatField(
+        default=0.1, help_text="share of presentations that are shown again, 0 to 0.25"
+    )
+    ratings_can_change = models.BooleanField(
+        default=True, help_text="until the reader signs off"
+    )
+    asks_confidence = models.BooleanField(default=False)
+    primary_analysis = models.TextField(default=PRIMARY_ANALYSIS)
     created_at = models.DateTimeField(auto_now_add=True)
 
     objects = StudyQuerySet.as_manager()
@@ -61,10 +107,46 @@ class Study(models.Model):
             models.CheckConstraint(
                 condition=Q(opacity__gte=0, opacity__lte=1), name="study_opacity_0_to_1"
             ),
+            models.CheckConstraint(
+                condition=Q(repeats__gte=0, repeats__lte=0.25),
+                name="study_repeats_0_to_a_quarter",
+            ),
         ]
 
     def __str__(self) -> str:
         return self.name
+
+
+class Membership(models.Model):
+    """What a person may be in a study: a reader, or some of the other three.
+
+    One row holds all of a person's roles, so that the database itself can refuse a
+    reader who is anything else.
+    """
+
+    study = models.ForeignKey(Study, models.PROTECT, related_name="memberships")
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.PROTECT, related_name="memberships"
+    )
+    reader = models.BooleanField(default=False)
+    coordinator = models.BooleanField(default=False)
+    allocator = models.BooleanField(default=False)
+    statistician = models.BooleanField(default=False)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["study", "user"], name="membership_once_per_person"
+            ),
+            models.CheckConstraint(
+                condition=Q(reader=False)
+                | Q(coordinator=False, allocator=False, statistician=False),
+                name="membership_reader_is_nothing_else",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.user} in {self.study}"
 
 
 class Arm(models.Model):
@@ -110,6 +192,9 @@ class Case(models.Model):
     padding_value = models.IntegerField(null=True, blank=True)
     windows = models.JSONField(help_text="presets: label, center, width")
     pixel_spacing_mm = models.JSONField(null=True, blank=True)
+    training = models.BooleanField(
+        default=False, help_text="to practise on; never analysed"
+    )
 
     class Meta:
         constraints = [
@@ -144,17 +229,31 @@ class Overlay(models.Model):
 
 
 class Enrolment(models.Model):
-    """A reader's part in a study."""
+    """A reader's run through a study. A run that is voided stays; another one begins.
+
+    The moments are those of the StudyEvents that say the same, kept here because every
+    request asks for them; `verify_ledger` compares.
+    """
 
     study = models.ForeignKey(Study, models.PROTECT, related_name="enrolments")
     reader = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.PROTECT, related_name="enrolments"
     )
     uuid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
+    run = models.PositiveSmallIntegerField(default=1, help_text="of the reader, from 1")
     seed = models.CharField(
         max_length=32, blank=True, help_text="of the order, 128 bits in hex"
     )
+    experience = models.CharField(
+        max_length=200, blank=True, help_text="such as: radiologist, 8 years"
+    )
+    conflicts_of_interest = models.TextField(
+        blank=True, help_text="such as: author of one of the models"
+    )
     enrolled_at = models.DateTimeField(auto_now_add=True)
+    consented_at = models.DateTimeField(null=True, blank=True)
+    signed_off_at = models.DateTimeField(null=True, blank=True)
+    voided_at = models.DateTimeField(null=True, blank=True)
 
     # Set by `with_progress()`.
     total: int
@@ -165,7 +264,12 @@ class Enrolment(models.Model):
     class Meta:
         constraints = [
             models.UniqueConstraint(
-                fields=["study", "reader"], name="enrolment_once_per_reader"
+                fields=["study", "reader", "run"], name="enrolment_run_once"
+            ),
+            models.UniqueConstraint(
+                fields=["study", "reader"],
+                condition=Q(voided_at__isnull=True),
+                name="enrolment_one_run_at_a_time",
             ),
         ]
 
@@ -181,6 +285,14 @@ class Presentation(models.Model):
     )
     overlay = models.ForeignKey(Overlay, models.PROTECT, related_name="presentations")
     position = models.PositiveIntegerField(help_text="from 1")
+    session = models.PositiveSmallIntegerField(default=1)
+    block = models.PositiveSmallIntegerField(
+        default=1, help_text="in its session; 0 is the training"
+    )
+    repeat = models.PositiveSmallIntegerField(
+        default=0, help_text="1 where a map is shown a second time"
+    )
+    training = models.BooleanField(default=False)
     token = models.CharField(max_length=43, unique=True)
 
     objects = PresentationQuerySet.as_manager()
@@ -192,7 +304,8 @@ class Presentation(models.Model):
                 fields=["enrolment", "position"], name="presentation_position_once"
             ),
             models.UniqueConstraint(
-                fields=["enrolment", "overlay"], name="presentation_overlay_once"
+                fields=["enrolment", "overlay", "repeat"],
+                name="presentation_once_per_repeat",
             ),
         ]
 
@@ -223,6 +336,16 @@ class RatingEvent(Event):
     class Kind(models.TextChoices):
         SHOWN = "shown", "shown"
         RATE = "rate", "rated"
+        CHANGE = "change", "changed"
+        CANNOT_JUDGE = "cannot_judge", "cannot be judged"
+        VOID = "void", "void"
+
+    class Reason(models.TextChoices):
+        """Why a map cannot be judged."""
+
+        NOT_VISIBLE = "finding_not_visible", "The finding is not visible to me"
+        IMAGE_QUALITY = "image_quality", "The image quality does not allow it"
+        OTHER = "other", "Another reason"
 
     # As its presentation's; here because the chain is one per enrolment.
     enrolment = models.ForeignKey(
@@ -245,6 +368,8 @@ class RatingEvent(Event):
         settings.AUTH_USER_MODEL, models.PROTECT, related_name="rating_events"
     )
 
+    objects = RatingEventQuerySet.as_manager()
+
     class Meta:
         ordering = ["enrolment", "number"]
         constraints = [
@@ -255,12 +380,26 @@ class RatingEvent(Event):
                 condition=Q(number__gte=1), name="rating_event_number_from_1"
             ),
             models.UniqueConstraint(
-                fields=["presentation", "kind"], name="rating_event_once_per_kind"
+                fields=["presentation", "kind"],
+                condition=Q(kind__in=["shown", "rate"]),
+                name="rating_event_once_per_kind",
             ),
             models.CheckConstraint(
-                condition=Q(kind="shown", rating__isnull=True)
-                | Q(kind="rate", rating__gte=0, rating__lte=5),
+                condition=Q(
+                    kind__in=["shown", "cannot_judge", "void"], rating__isnull=True
+                )
+                | Q(kind__in=["rate", "change"], rating__gte=0, rating__lte=5),
                 name="rating_event_0_to_5",
+            ),
+            models.CheckConstraint(
+                condition=~Q(kind="cannot_judge")
+                | Q(reason__in=["finding_not_visible", "image_quality", "other"]),
+                name="rating_event_says_why_not",
+            ),
+            models.CheckConstraint(
+                condition=Q(confidence__isnull=True)
+                | Q(confidence__gte=1, confidence__lte=5),
+                name="rating_event_confidence_1_to_5",
             ),
         ]
 
@@ -275,9 +414,18 @@ class StudyEvent(Event):
         CREATED = "created", "created"
         ENROLLED = "enrolled", "reader enrolled"
         WITHDRAWN = "withdrawn", "reader withdrawn before opening"
+        ROLE_GIVEN = "role_given", "role given"
+        ROLE_ENDED = "role_ended", "role ended"
+        PROTOCOL = "protocol", "protocol changed"
         OPENED = "opened", "opened"
+        CONSENTED = "consented", "reader consented"
+        DISPLAY_CHECKED = "display_checked", "display checked"
+        SIGNED_OFF = "signed_off", "reader signed off"
+        VOIDED = "voided", "reader's run voided"
+        CASE_UNBLINDED = "case_unblinded", "one case unblinded"
         LOCKED = "locked", "locked"
         UNBLINDED = "unblinded", "unblinded"
+        ANALYSED = "analysed", "analysed"
 
     study = models.ForeignKey(Study, models.PROTECT, related_name="events")
     kind = models.CharField(max_length=20, choices=Kind.choices)

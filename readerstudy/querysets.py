@@ -10,26 +10,37 @@ if TYPE_CHECKING:
     from readerstudy.models import (  # noqa: F401  (named in the generic's argument)
         Enrolment,
         Presentation,
+        RatingEvent,
         Study,
     )
 
 Person = AbstractBaseUser | AnonymousUser
 
+# The kinds of event with which a presentation is answered for the first time. What
+# follows them (another cannot_judge, a change, a void) leaves it answered.
+FIRST_ANSWERS = ("rate", "cannot_judge")
+ANSWERS = (*FIRST_ANSWERS, "change")
+
 
 class StudyQuerySet(models.QuerySet["Study"]):
     def for_reader(self, user: Person) -> Self:
         """The studies that `user` reads in, once they are open."""
-        return self.filter(enrolments__reader=user).exclude(state="draft")
+        reading = Q(enrolments__reader=user, enrolments__voided_at__isnull=True)
+        return self.filter(reading).exclude(state="draft")
 
 
 class EnrolmentQuerySet(models.QuerySet["Enrolment"]):
+    def current(self) -> Self:
+        """The runs that were not voided: one for each reader of a study."""
+        return self.filter(voided_at__isnull=True)
+
     def with_progress(self) -> Self:
         """Adds `total` and `rated`, the counts of presentations."""
         return self.annotate(
             total=Count("presentations", distinct=True),
             rated=Count(
                 "presentations",
-                filter=Q(presentations__events__kind="rate"),
+                filter=Q(presentations__events__kind__in=FIRST_ANSWERS),
                 distinct=True,
             ),
         )
@@ -37,12 +48,31 @@ class EnrolmentQuerySet(models.QuerySet["Enrolment"]):
 
 class PresentationQuerySet(models.QuerySet["Presentation"]):
     def with_rated(self) -> Self:
-        """Adds `is_rated`."""
+        """Adds `is_rated`: with a rating, or with the reason why it has none."""
         from readerstudy.models import RatingEvent
 
-        rating = RatingEvent.objects.filter(presentation=OuterRef("pk"), kind="rate")
-        return self.annotate(is_rated=Exists(rating))
+        answers = RatingEvent.objects.filter(
+            presentation=OuterRef("pk"), kind__in=FIRST_ANSWERS
+        )
+        return self.annotate(is_rated=Exists(answers))
 
     def unrated(self) -> Self:
         """Those still to be rated, in the reader's order."""
         return self.with_rated().filter(is_rated=False).order_by("position")
+
+
+class RatingEventQuerySet(models.QuerySet["RatingEvent"]):
+    def answers(self) -> Self:
+        """Ratings, changed ones, and reasons why there is none."""
+        return self.filter(kind__in=ANSWERS)
+
+    def standing(self, presentation: "Presentation") -> "RatingEvent | None":
+        """The answer that counts: the last one given."""
+        answers = self.filter(presentation=presentation).answers()
+        return answers.order_by("-number").first()
+
+    def all_standing(self, enrolment: "Enrolment") -> "list[RatingEvent]":
+        """The answer that counts of every presentation that has one."""
+        answers = self.filter(enrolment=enrolment).answers().order_by("number")
+        events = answers.select_related("presentation__overlay")
+        return list({event.presentation_id: event for event in events}.values())

@@ -63,6 +63,7 @@ class BundleCase:
     padding_value: int | None
     windows: tuple[Mapping[str, Any], ...]
     pixel_spacing_mm: tuple[float, ...] | None
+    training: bool
 
 
 @dataclass(frozen=True)
@@ -275,6 +276,8 @@ def _read_case(fields: _Fields, folder: Path, variants: tuple[str, ...]) -> Bund
         padding_value=_read_padding(fields),
         windows=tuple(_read_window(window) for window in fields.parts("windows")),
         pixel_spacing_mm=_read_spacing(fields),
+        # Bundles without practice cases do not mention it.
+        training="training" in fields.value and fields.take("training", bool),
     )
 
 
@@ -335,6 +338,8 @@ def _check_together(bundle: Bundle, fields: _Fields, *, no_finding: bool) -> Non
     files = [file for c in bundle.cases for file in (c.image, *c.overlays.values())]
     if len({file.path.resolve() for file in files}) < len(files):
         fields.fail("a file stands for two")
+    if all(case.training for case in bundle.cases):
+        fields.fail("every case is for training; none is left to be rated")
     for case in bundle.cases:
         if case.case_id in seen:
             fields.fail(f"case_id '{case.case_id}' stands for two cases")

@@ -1,18 +1,34 @@
 """May this be done to a study in this state, by this person?
 
 `check_can_x()` raises `Refusal`; `can_x()` answers a template or a permission. Both ask
-the row as it was read: whoever writes reads it anew under a lock first.
+the row as it was read: whoever writes reads it anew under a lock first. They ask the
+person's role in the study and its state, never whether somebody is a superuser.
+
+A coordinator runs the study and sees progress; an allocator may see which arm a map is
+of; a statistician sees the ratings once the study is locked. Readers are nothing else.
 """
 
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from typing import ParamSpec
 
 from django.contrib.auth.models import User
+from django.db.models import Max
+from django.utils import timezone
 
-from readerstudy.models import Enrolment, Study
+from readerstudy.models import (
+    Enrolment,
+    Membership,
+    Presentation,
+    RatingEvent,
+    Study,
+)
 
 State = Study.State
 Asked = ParamSpec("Asked")
+
+# What a person may be besides a reader: the columns of Membership.
+ROLES = ("coordinator", "allocator", "statistician")
 
 # In the results of an analysis it stands for all readers or all data sets. Nothing may
 # be called so, or a study could be rated to its end and then not be analysed.
@@ -23,36 +39,147 @@ class Refusal(ValueError):  # noqa: N818  (it is a decision, not an error)
     """The act is not allowed. The message is one line, written for the person."""
 
 
+# Roles
+
+
+def roles_in(study: Study, user: User) -> frozenset[str]:
+    """What `user` is in the study: some of `ROLES`, or `reader`, or nothing."""
+    names = ("reader", *ROLES)
+    row = Membership.objects.filter(study=study, user=user).values_list(*names).first()
+    return frozenset(name for name, held in zip(names, row or (), strict=False) if held)
+
+
+def check_can_take_role(study: Study, user: User, role: str) -> None:
+    if role not in ROLES:
+        raise Refusal(f"There is no role '{role}'; there are {', '.join(ROLES)}.")
+    if not user.is_active:
+        raise Refusal(f"{user} is deactivated and could not log in.")
+    held = roles_in(study, user)
+    if "reader" in held:
+        raise Refusal(
+            f"{user} reads in study '{study}' and can hold no other role in it."
+        )
+    if role in held:
+        raise Refusal(f"{user} is {role} of study '{study}' already.")
+
+
+def check_can_see_study(study: Study, user: User) -> None:
+    _check_holds(study, user, *ROLES)
+
+
+def check_can_see_allocation(study: Study, user: User) -> None:
+    roles = ROLES if study.state == State.UNBLINDED else ("allocator",)
+    _check_holds(study, user, *roles)
+
+
+def check_can_see_ratings(study: Study, user: User) -> None:
+    check_can_export(study)
+    held = _check_holds(study, user, "statistician")
+    if study.state == State.LOCKED and "allocator" in held:
+        raise Refusal(
+            f"{user} may see the allocation of study '{study}' and therefore not its "
+            "ratings before it is unblinded."
+        )
+
+
+# Readers
+
+
 def check_can_enrol(study: Study, reader: User) -> None:
     _check_state(study, State.DRAFT, "take readers in")
     problem = reader_problem(reader)
     if problem:
         raise Refusal(problem)
-    if study.enrolments.filter(reader=reader).exists():
+    held = roles_in(study, reader)
+    if "reader" in held:
         raise Refusal(f"{reader} is enrolled in study '{study}' already.")
+    if held:
+        raise Refusal(
+            f"{reader} is {' and '.join(sorted(held))} of study '{study}'; a reader "
+            "holds no other role in it."
+        )
 
 
 def check_can_withdraw(enrolment: Enrolment) -> None:
     _check_state(enrolment.study, State.DRAFT, "let readers go")
 
 
+def check_can_consent(enrolment: Enrolment) -> None:
+    _check_reading(enrolment)
+
+
 def check_can_rate(enrolment: Enrolment) -> None:
-    _check_state(enrolment.study, State.OPEN, "be rated")
+    _check_reading(enrolment)
+    if enrolment.consented_at is None:
+        raise Refusal(f"{enrolment.reader} has not begun study '{enrolment.study}'.")
+
+
+def check_can_change(enrolment: Enrolment) -> None:
+    check_can_rate(enrolment)
+    if not enrolment.study.ratings_can_change:
+        raise Refusal(f"In study '{enrolment.study}' an answer is final.")
+
+
+def check_session(presentation: Presentation) -> None:
+    begins = session_begins(presentation)
+    if begins and timezone.now() < begins:
+        raise Refusal(f"The next session begins on {begins:%d %B %Y, %H:%M} UTC.")
+
+
+def session_begins(presentation: Presentation) -> datetime | None:
+    """When the presentation's session may begin; None for the first session.
+
+    The washout runs from the last thing that happened in an earlier session.
+    """
+    if presentation.session == 1:
+        return None
+    earlier = RatingEvent.objects.filter(
+        enrolment=presentation.enrolment_id,
+        presentation__session__lt=presentation.session,
+    )
+    last: datetime | None = earlier.aggregate(last=Max("at"))["last"]
+    if last is None:
+        return None
+    return last + timedelta(days=presentation.enrolment.study.washout_days)
+
+
+# States
+
+
+def check_can_change_protocol(study: Study, by: User) -> None:
+    _check_state(study, State.DRAFT, "have its protocol changed")
+    _check_holds(study, by, "coordinator")
 
 
 def check_can_open(study: Study, by: User) -> None:
     _check_state(study, State.DRAFT, "be opened")
-    _check_not_a_reader(study, by, "open")
+    _check_holds(study, by, "coordinator")
+
+
+def check_can_void(enrolment: Enrolment, by: User) -> None:
+    _check_state(enrolment.study, State.OPEN, "have a run voided")
+    _check_holds(enrolment.study, by, "coordinator")
+    if enrolment.voided_at is not None:
+        raise Refusal(f"Run {enrolment.run} of {enrolment.reader} is void already.")
+
+
+def check_can_unblind_case(study: Study, by: User) -> None:
+    if study.state not in (State.OPEN, State.LOCKED):
+        raise Refusal(
+            f"Study '{study}' is {study.state}; a single case is unblinded while it is "
+            "open or locked."
+        )
+    _check_holds(study, by, "allocator")
 
 
 def check_can_lock(study: Study, by: User) -> None:
     _check_state(study, State.OPEN, "be locked")
-    _check_not_a_reader(study, by, "lock")
+    _check_holds(study, by, "coordinator")
 
 
 def check_can_unblind(study: Study, by: User) -> None:
     _check_state(study, State.LOCKED, "be unblinded")
-    _check_not_a_reader(study, by, "unblind")
+    _check_holds(study, by, "coordinator")
 
 
 def check_can_export(study: Study) -> None:
@@ -63,8 +190,24 @@ def check_can_export(study: Study) -> None:
         )
 
 
-def can_enrol(study: Study, reader: User) -> bool:
-    return _allows(check_can_enrol, study, reader)
+def check_can_export_allocation(study: Study) -> None:
+    if study.state != State.UNBLINDED:
+        raise Refusal(
+            f"Study '{study}' is {study.state}; its allocation leaves it once it is "
+            "unblinded."
+        )
+
+
+def can_see_study(study: Study, user: User) -> bool:
+    return _allows(check_can_see_study, study, user)
+
+
+def can_see_allocation(study: Study, user: User) -> bool:
+    return _allows(check_can_see_allocation, study, user)
+
+
+def can_see_ratings(study: Study, user: User) -> bool:
+    return _allows(check_can_see_ratings, study, user)
 
 
 def can_withdraw(enrolment: Enrolment) -> bool:
@@ -75,8 +218,12 @@ def can_rate(enrolment: Enrolment) -> bool:
     return _allows(check_can_rate, enrolment)
 
 
-def can_export(study: Study) -> bool:
-    return _allows(check_can_export, study)
+def can_consent(enrolment: Enrolment) -> bool:
+    return _allows(check_can_consent, enrolment)
+
+
+def can_change(enrolment: Enrolment) -> bool:
+    return _allows(check_can_change, enrolment)
 
 
 def reader_problem(user: User) -> str:
@@ -91,6 +238,15 @@ def reader_problem(user: User) -> str:
     return ""
 
 
+def _check_reading(enrolment: Enrolment) -> None:
+    """The enrolment's study is open and its run neither void nor signed off."""
+    _check_state(enrolment.study, State.OPEN, "be rated")
+    if enrolment.voided_at is not None:
+        raise Refusal(f"Run {enrolment.run} of {enrolment.reader} is void.")
+    if enrolment.signed_off_at is not None:
+        raise Refusal(f"{enrolment.reader} has signed off study '{enrolment.study}'.")
+
+
 def _check_state(study: Study, state: State, act: str) -> None:
     if study.state != state:
         raise Refusal(
@@ -98,9 +254,14 @@ def _check_state(study: Study, state: State, act: str) -> None:
         )
 
 
-def _check_not_a_reader(study: Study, by: User, act: str) -> None:
-    if study.enrolments.filter(reader=by).exists():
-        raise Refusal(f"{by} reads in study '{study}' and therefore cannot {act} it.")
+def _check_holds(study: Study, user: User, *roles: str) -> frozenset[str]:
+    """The person's roles, of which at least one is among `roles`."""
+    held = roles_in(study, user)
+    if not held & set(roles):
+        wanted = " or ".join(roles)
+        is_reader = " reads in it and" if "reader" in held else ""
+        raise Refusal(f"{user}{is_reader} is not {wanted} of study '{study}'.")
+    return held
 
 
 def _allows(

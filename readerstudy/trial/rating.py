@@ -1,5 +1,9 @@
 """The one place where a rating is written."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self
+
 from django.contrib.auth.models import User
 from django.db import transaction
 
@@ -10,44 +14,111 @@ from readerstudy.models import (
     RatingEvent,
     Study,
 )
-from readerstudy.trial import policies, records
+from readerstudy.trial import policies, protocol, records
+from readerstudy.trial.acts import hold_enrolment
 from readerstudy.trial.policies import Refusal
 
 Kind = RatingEvent.Kind
+Reason = RatingEvent.Reason
+
+CONFIDENCES = range(1, 6)
+LONGEST_COMMENT = 2000
 
 
 class InvalidRating(Refusal):
-    """Not an integer from 0 to 5."""
+    """Not an answer that can be kept."""
 
 
 class RatingConflict(Refusal):
-    """The presentation holds another rating; `event` is the one that stands."""
+    """The presentation holds another answer; `event` is the one that stands."""
 
     def __init__(self, event: RatingEvent) -> None:
         super().__init__("This presentation has been rated already.")
         self.event = event
 
 
-def find_presentation(*, user: User, token: str) -> Presentation | None:
-    """The presentation that `token` names, if it is the user's own in an open study.
+@dataclass(frozen=True)
+class Answer:
+    """What a reader says of one map.
 
-    Unknown, foreign and no longer open are one answer, None: a caller that cannot tell
-    them apart cannot tell anybody else. With enrolment, study, overlay and case in the
-    same query; without the arm.
+    Attributes:
+        rating: 0 to 5; None where the map cannot be judged.
+        cannot_judge: why not, one of `RatingEvent.Reason`; empty with a rating.
+        comment: up to `LONGEST_COMMENT` characters.
+        confidence: 1 to 5 with a rating, where the study asks for it; else None.
+        viewer: a summary of how the map was looked at; no part of what is compared.
+    """
+
+    rating: int | None = None
+    cannot_judge: str = ""
+    comment: str = ""
+    confidence: int | None = None
+    viewer: Mapping[str, Any] = field(default_factory=dict, compare=False)
+
+    @classmethod
+    def of(cls, event: RatingEvent) -> Self:
+        """The answer that an event holds."""
+        return cls(
+            rating=event.rating,
+            cannot_judge=event.reason if event.kind == Kind.CANNOT_JUDGE else "",
+            comment=event.comment,
+            confidence=event.confidence,
+        )
+
+    def check(self, *, asks_confidence: bool) -> None:
+        """Raise InvalidRating unless the answer can be kept."""
+        if (self.rating is None) == (self.cannot_judge == ""):
+            raise InvalidRating("An answer is a rating, or why there is none.")
+        if self.rating is None:
+            if self.cannot_judge not in Reason.values:
+                raise InvalidRating(f"{self.cannot_judge!r} is no reason.")
+        elif type(self.rating) is not int or self.rating not in RATINGS:
+            raise InvalidRating(
+                f"A rating is an integer from 0 to 5, not {self.rating!r}."
+            )
+        if not protocol.is_text(self.comment) or len(self.comment) > LONGEST_COMMENT:
+            raise InvalidRating(
+                f"A comment is a text of up to {LONGEST_COMMENT} characters."
+            )
+        wanted = asks_confidence and self.rating is not None
+        if wanted != (self.confidence is not None):
+            raise InvalidRating(
+                "Say how sure you are." if wanted else "No confidence is asked for."
+            )
+        if wanted and self.confidence not in CONFIDENCES:
+            raise InvalidRating(f"A confidence is 1 to 5, not {self.confidence!r}.")
+
+
+def find_presentation(*, user: User, token: str) -> Presentation | None:
+    """The presentation that `token` names, if it is one that the user may read now.
+
+    Unknown, foreign, void, signed off, not begun, not yet begun and no longer open are
+    one answer, None: a caller that cannot tell them apart cannot tell anybody else.
+    With enrolment, study, overlay and case in the same query; without the arm.
     """
     if "\0" in token:
         # PostgreSQL cannot even be asked for it.
         return None
-    return (
+    presentation = (
         Presentation.objects.filter(
             token=token,
             enrolment__reader=user,
+            enrolment__consented_at__isnull=False,
+            enrolment__signed_off_at__isnull=True,
+            enrolment__voided_at__isnull=True,
             enrolment__study__state=Study.State.OPEN,
         )
         .select_related("enrolment__study", "overlay__case__study")
         .defer("overlay__arm")
         .first()
     )
+    if presentation is None:
+        return None
+    try:
+        policies.check_session(presentation)
+    except Refusal:
+        return None
+    return presentation
 
 
 def next_presentation(enrolment: Enrolment) -> Presentation | None:
@@ -59,15 +130,15 @@ def record_shown(*, presentation: Presentation, user: User) -> None:
     """Record that the reader was shown this, the first time.
 
     Raises:
-        Refusal: not the reader's own, or the study is not open.
+        Refusal: not the reader's own, or not to be read now.
     """
     # Reloading a page is common and writing is dear (each transaction is synced to
     # disk), so a look without a lock comes first.
-    if _event(presentation, Kind.SHOWN):
+    if _was_shown(presentation):
         return
     with transaction.atomic():
         enrolment = _hold(presentation, user)
-        if not _event(presentation, Kind.SHOWN):
+        if not _was_shown(presentation):
             records.add_rating_event(
                 enrolment=enrolment,
                 presentation=presentation,
@@ -76,41 +147,74 @@ def record_shown(*, presentation: Presentation, user: User) -> None:
             )
 
 
-def record_rating(
-    *, presentation: Presentation, user: User, rating: int
+def record_answer(
+    *, presentation: Presentation, user: User, answer: Answer, change: int | None = None
 ) -> RatingEvent:
-    """Write the rating of a presentation, once.
+    """Write the answer of a presentation, once; with `change`, another one.
 
-    The same rating again (a double click, a second tab, a repeated request) returns the
-    event that is there and writes nothing.
+    The same answer again (a double click, a second tab, a repeated request) returns the
+    event that stands and writes nothing.
 
     Args:
-        rating: an integer from 0 to 5.
+        change: number of the event that stands and is to be replaced.
 
     Raises:
-        InvalidRating: anything else.
-        RatingConflict: the presentation holds another rating. Nothing is written.
-        Refusal: not the reader's own, the study is not open (any more), or the
-            presentation was never shown.
+        InvalidRating: not an answer that can be kept.
+        RatingConflict: another answer stands, and `change` does not name it. Nothing
+            is written.
+        Refusal: not the reader's own, not to be read now, never shown, or an answer is
+            final in this study.
     """
-    if type(rating) is not int or rating not in RATINGS:
-        raise InvalidRating(f"A rating is an integer from 0 to 5, not {rating!r}.")
+    answer.check(asks_confidence=presentation.enrolment.study.asks_confidence)
     with transaction.atomic():
         enrolment = _hold(presentation, user)
-        first = _event(presentation, Kind.RATE)
-        if first is None:
-            if not _event(presentation, Kind.SHOWN):
+        standing = RatingEvent.objects.standing(presentation)
+        if standing is None:
+            if not _was_shown(presentation):
                 raise Refusal("A presentation is rated after it was shown, not before.")
-            return records.add_rating_event(
-                enrolment=enrolment,
-                presentation=presentation,
-                kind=Kind.RATE,
-                user=user,
-                rating=rating,
-            )
-        if first.rating != rating:
-            raise RatingConflict(first)
-        return first
+            return _write(enrolment, presentation, user, answer)
+        if Answer.of(standing) == answer:
+            return standing
+        if change != standing.number:
+            raise RatingConflict(standing)
+        policies.check_can_change(enrolment)
+        return _write(enrolment, presentation, user, answer, standing)
+
+
+def changeable(*, presentation: Presentation) -> RatingEvent | None:
+    """The answer that stands, if the reader may still change it."""
+    if not policies.can_change(presentation.enrolment):
+        return None
+    return RatingEvent.objects.standing(presentation)
+
+
+def previous_presentation(presentation: Presentation) -> Presentation | None:
+    """The one before in the reader's order, of the same session."""
+    return presentation.enrolment.presentations.filter(
+        session=presentation.session, position=presentation.position - 1
+    ).first()
+
+
+def _write(
+    enrolment: Enrolment,
+    presentation: Presentation,
+    user: User,
+    answer: Answer,
+    standing: RatingEvent | None = None,
+) -> RatingEvent:
+    kind = Kind.CHANGE if standing else Kind.RATE
+    return records.add_rating_event(
+        enrolment=enrolment,
+        presentation=presentation,
+        kind=Kind.CANNOT_JUDGE if answer.rating is None else kind,
+        user=user,
+        rating=answer.rating,
+        old_rating=standing.rating if standing else None,
+        reason=answer.cannot_judge,
+        comment=answer.comment,
+        confidence=answer.confidence,
+        viewer=dict(answer.viewer),
+    )
 
 
 def _hold(presentation: Presentation, user: User) -> Enrolment:
@@ -120,16 +224,15 @@ def _hold(presentation: Presentation, user: User) -> Enrolment:
     first wrote. `lock_study` takes the same locks, so that no rating slips in behind
     it. On SQLite the transaction itself, which is immediate, does the waiting.
     """
-    enrolment = Enrolment.objects.select_for_update(no_key=True).get(
-        pk=presentation.enrolment_id
-    )
+    enrolment = presentation.enrolment
+    hold_enrolment(enrolment)
     if enrolment.reader_id != user.pk:
         raise Refusal("This presentation is another reader's.")
-    # The study is read by a statement of its own: joined to the one above it would be
-    # as it was before the wait.
     policies.check_can_rate(enrolment)
+    policies.check_session(presentation)
     return enrolment
 
 
-def _event(presentation: Presentation, kind: Kind) -> RatingEvent | None:
-    return RatingEvent.objects.filter(presentation=presentation, kind=kind).first()
+def _was_shown(presentation: Presentation) -> bool:
+    shown = RatingEvent.objects.filter(presentation=presentation, kind=Kind.SHOWN)
+    return shown.exists()

@@ -7,7 +7,7 @@ from django.db.models import Count
 
 from readerstudy import triggers
 from readerstudy.models import Overlay, Study
-from readerstudy.trial import policies, stimuli
+from readerstudy.trial import policies, protocol, stimuli
 from readerstudy.trial.bundle import VARIANTS
 
 
@@ -22,7 +22,13 @@ def readiness(study: Study) -> list[str]:
 def missing_rows(study: Study) -> list[str]:
     """What the study or its database lacks, without looking at its files."""
     guards = triggers.problems(connection)
-    return [*_readers(study), *_maps(study), *_map_sizes(study), *guards]
+    return [
+        *_people(study),
+        *_protocol(study),
+        *_maps(study),
+        *_map_sizes(study),
+        *guards,
+    ]
 
 
 def damaged_files(study: Study) -> list[str]:
@@ -33,17 +39,36 @@ def damaged_files(study: Study) -> list[str]:
     ]
 
 
-def _readers(study: Study) -> list[str]:
+def _people(study: Study) -> list[str]:
     enrolments = list(study.enrolments.select_related("reader").order_by("pk"))
     if not enrolments:
         return ["No reader is enrolled."]
+    readers = set(
+        study.memberships.filter(reader=True).values_list("user_id", flat=True)
+    )
+    strangers = [e.reader for e in enrolments if e.reader_id not in readers]
     problems = [policies.reader_problem(enrolment.reader) for enrolment in enrolments]
-    return [problem for problem in problems if problem]
+    return [
+        *(f"{reader} is enrolled without being a reader." for reader in strangers),
+        *(problem for problem in problems if problem),
+    ]
+
+
+def _protocol(study: Study) -> list[str]:
+    problems = []
+    for key, value in protocol.of_study(study).items():
+        try:
+            protocol.checked_changes({key: value})
+        except policies.Refusal as refusal:
+            problems.append(f"The {refusal}")
+    needed = ("question", "primary_analysis")
+    empty = [key for key in needed if not getattr(study, key).strip()]
+    return [*problems, *(f"The protocol: '{key}' is empty." for key in empty)]
 
 
 def _maps(study: Study) -> list[str]:
     cases = study.cases.annotate(maps=Count("overlays")).order_by("pk")
-    if not cases:
+    if all(case.training for case in cases):
         return ["There are no cases."]
     return [
         f"Case {case.case_id} of {case.dataset} has {case.maps} maps, not {VARIANTS}."

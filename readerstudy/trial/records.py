@@ -13,7 +13,6 @@ from django.contrib.auth.models import User
 from django.utils import timezone
 
 from readerstudy.models import (
-    PROTOCOL,
     Enrolment,
     Overlay,
     Presentation,
@@ -21,6 +20,7 @@ from readerstudy.models import (
     Study,
     StudyEvent,
 )
+from readerstudy.trial import protocol
 from readerstudy.trial.ledger import (
     BrokenChain,
     Head,
@@ -46,6 +46,7 @@ CASE_FIELDS = (
     "padding_value",
     "windows",
     "pixel_spacing_mm",
+    "training",
 )
 OVERLAY_FIELDS = (
     "case__dataset",
@@ -74,7 +75,7 @@ def add_study_event(
         username=user.get_username() if user else "",
         reason=reason.strip(),
         details=details,
-        at=_now(),
+        at=now(),
     )
     _link(event, study_head(study), _study_record(event))
     return event
@@ -86,21 +87,31 @@ def add_rating_event(
     presentation: Presentation,
     kind: RatingEvent.Kind,
     user: User,
-    rating: int | None = None,
+    **answer: Any,
 ) -> RatingEvent:
-    """Add a link to the enrolment's chain. Needs the lock on the enrolment's row."""
+    """Add a link to the enrolment's chain. Needs the lock on the enrolment's row.
+
+    `answer` is what else the event says: rating, old_rating, reason, comment,
+    confidence, viewer.
+    """
     event = RatingEvent(
         enrolment=enrolment,
         presentation=presentation,
         overlay_sha256=presentation.overlay.sha256,
         kind=kind,
-        rating=rating,
         user=user,
         username=user.get_username(),
-        at=_now(),
+        at=now(),
+        **answer,
     )
     _link(event, enrolment_head(enrolment), _rating_record(event))
     return event
+
+
+def now() -> datetime:
+    """The server's time in whole milliseconds: Django's JSON keeps no more."""
+    moment = timezone.now()
+    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
 
 
 def study_head(study: Study) -> Head:
@@ -151,14 +162,16 @@ def opening_details(study: Study) -> dict[str, Any]:
     return {
         "protocol": protocol_sha256(study),
         "stimuli": stimuli_sha256(study),
-        "lists": [
-            {
-                "reader": enrolment.reader.get_username(),
-                "enrolment": str(enrolment.uuid),
-                "sha256": list_sha256(enrolment),
-            }
-            for enrolment in _enrolments(study)
-        ],
+        "lists": [list_details(enrolment) for enrolment in _enrolments(study)],
+    }
+
+
+def list_details(enrolment: Enrolment) -> dict[str, Any]:
+    """What the record keeps of a reader's list from the moment it is written."""
+    return {
+        "reader": enrolment.reader.get_username(),
+        "enrolment": str(enrolment.uuid),
+        "sha256": list_sha256(enrolment),
     }
 
 
@@ -167,6 +180,7 @@ def chain_heads(study: Study) -> list[dict[str, Any]]:
     return [
         {
             "reader": enrolment.reader.get_username(),
+            "run": enrolment.run,
             "enrolment": str(enrolment.uuid),
             "length": head.length,
             "head": head.hash,
@@ -182,15 +196,33 @@ def recorded_at_lock(study: Study) -> dict[str, Any] | None:
     if event is None:
         return None
     chains = [
-        {name: chain[name] for name in ("reader", "length", "head")}
+        {name: chain[name] for name in ("reader", "run", "length", "head")}
         for chain in event.details["chains"]
     ]
     return {"number": event.number, "hash": event.hash, "chains": chains}
 
 
+def told_apart(study: Study) -> dict[str, dict[str, Any]]:
+    """By reader who signed off: could they tell the kinds of map apart, in words too.
+
+    Of runs that were not voided, in the order of enrolling.
+    """
+    signed = {
+        event.details["enrolment"]: event.details
+        for event in study.events.filter(kind=StudyEvent.Kind.SIGNED_OFF)
+    }
+    return {
+        enrolment.reader.get_username(): {
+            name: signed[str(enrolment.uuid)][name] for name in ("told_apart", "words")
+        }
+        for enrolment in _enrolments(study)
+        if enrolment.voided_at is None and str(enrolment.uuid) in signed
+    }
+
+
 def protocol_sha256(study: Study) -> str:
     """Of what readers are told and asked."""
-    return sha256_of({name: getattr(study, name) for name in PROTOCOL})
+    return sha256_of(protocol.of_study(study))
 
 
 def stimuli_sha256(study: Study) -> str:
@@ -215,6 +247,10 @@ def list_sha256(enrolment: Enrolment) -> str:
     """Of a reader's list: in order every position, token, case and map shown."""
     rows = enrolment.presentations.order_by("position").values_list(
         "position",
+        "session",
+        "block",
+        "repeat",
+        "training",
         "token",
         "overlay__case__dataset",
         "overlay__case__case_id",
@@ -231,12 +267,6 @@ def list_sha256(enrolment: Enrolment) -> str:
 
 def _enrolments(study: Study) -> list[Enrolment]:
     return list(study.enrolments.select_related("reader", "study").order_by("pk"))
-
-
-def _now() -> datetime:
-    # Whole milliseconds: Django's JSON, and so dumpdata, keeps no more.
-    now = timezone.now()
-    return now.replace(microsecond=now.microsecond // 1000 * 1000)
 
 
 def _link(

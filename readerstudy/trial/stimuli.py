@@ -117,6 +117,7 @@ def _write_case(study: Study, dataset: str, case: BundleCase, file: str) -> Case
         padding_value=case.padding_value,
         windows=list(case.windows),
         pixel_spacing_mm=case.pixel_spacing_mm,
+        training=case.training,
     )
 
 

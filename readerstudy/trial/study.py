@@ -4,7 +4,6 @@ Every function takes the study's row under a lock, asks `policies` again, writes
 leaves a `StudyEvent`, in one transaction.
 """
 
-import re
 import secrets
 import shutil
 from collections import Counter
@@ -17,16 +16,17 @@ from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 
-from readerstudy.models import (
-    ANCHORS,
-    PROTOCOL,
-    RATINGS,
-    Enrolment,
-    Presentation,
-    Study,
-    StudyEvent,
+from readerstudy.models import Case, Presentation, Study, StudyEvent
+from readerstudy.trial import (
+    enrolment,
+    policies,
+    protocol,
+    readiness,
+    records,
+    roles,
+    stimuli,
 )
-from readerstudy.trial import policies, readiness, records, stimuli
+from readerstudy.trial.acts import check_reason, hold, hold_enrolments, record
 from readerstudy.trial.allocation import Allocation
 from readerstudy.trial.bundle import read_bundles
 from readerstudy.trial.policies import Refusal
@@ -47,7 +47,7 @@ def create_study(
     bundles: Sequence[Path],
     readers: Sequence[User],
     by: User | None,
-    protocol: Mapping[str, Any] | None = None,
+    fields: Mapping[str, Any] | None = None,
 ) -> Study:
     """Make a draft study of the cases in `bundles`, with copies of their files.
 
@@ -55,15 +55,14 @@ def create_study(
         name: of the study, at most 100 characters, not taken.
         bundles: folders, one or more, all of the same three variants.
         readers: enrolled in the draft; more can follow.
-        by: who does it; None from the command line.
-        protocol: `question`, `anchors` (six texts), `instructions`, `opacity` (0 to 1),
-            each optional.
+        by: who does it and becomes its coordinator; None from the command line.
+        fields: of the protocol, see `protocol.FIELDS`; each has a default.
 
     Raises:
         BundleError: a bundle is damaged or the bundles do not go together.
         Refusal: the name is taken, the protocol is wrong, a reader cannot read.
     """
-    study = _draft(name, protocol or {})
+    study = _draft(name, fields or {})
     contents = read_bundles(bundles)
     folder = stimuli.study_folder(study)
     with ExitStack() as undo:
@@ -76,62 +75,61 @@ def create_study(
         with transaction.atomic():
             _save_draft(study)
             stimuli.write_rows(study, contents, copies)
-            _record(
+            record(
                 study, Kind.CREATED, by, bundles=[bundle.origin for bundle in contents]
             )
+            if by is not None:
+                roles.give(study, by, "coordinator", by)
             for reader in readers:
-                _enrol(study, reader, by)
+                enrolment.enter(study, reader, by)
             undo.pop_all()
     return study
 
 
-def enrol(*, study: Study, reader: User, by: User | None) -> Enrolment:
-    """Take a reader into a draft study.
+def change_protocol(
+    *, study: Study, changes: Mapping[str, Any], by: User, reason: str
+) -> None:
+    """Change the protocol of a draft study.
+
+    Args:
+        changes: some of the fields of `protocol.FIELDS`.
 
     Raises:
-        Refusal: not a draft any more, enrolled already, or not an account to read with.
+        Refusal: not a draft any more, `by` is not its coordinator, no reason, or a
+            value is wrong.
     """
+    check_reason(reason)
+    fields = protocol.checked_changes(changes)
     with transaction.atomic():
-        _hold(study)
-        return _enrol(study, reader, by)
-
-
-def withdraw(*, enrolment: Enrolment, by: User | None) -> None:
-    """Take a reader out of a draft study.
-
-    Raises:
-        Refusal: not a draft any more.
-    """
-    with transaction.atomic():
-        _hold(enrolment.study)
-        policies.check_can_withdraw(enrolment)
-        name = enrolment.reader.get_username()
-        rows, _ = enrolment.delete()
-        if not rows:
-            raise Refusal(f"{name} has been withdrawn already.")
-        _record(enrolment.study, Kind.WITHDRAWN, by, reader=name)
+        hold(study)
+        policies.check_can_change_protocol(study, by)
+        for name, value in fields.items():
+            setattr(study, name, value)
+        _check_fields(study)
+        study.save(update_fields=list(fields))
+        record(study, Kind.PROTOCOL, by, reason, changes=fields)
 
 
 def open_study(*, study: Study, by: User, reason: str) -> None:
     """Conceal the arms behind letters, write every reader's list, and open the study.
 
     Raises:
-        Refusal: not a draft, `by` reads in it, no reason, or not ready.
+        Refusal: not a draft, `by` is not its coordinator, no reason, or not ready.
     """
-    _check_reason(reason)
+    check_reason(reason)
     policies.check_can_open(study, by)
     # Hashing all files can take seconds; done under the lock it would stop the raters
     # of other studies.
     _check_ready(study, readiness.damaged_files(study))
     with transaction.atomic():
-        _hold(study)
+        hold(study)
         policies.check_can_open(study, by)
         _check_ready(study, readiness.missing_rows(study))
         _conceal_arms(study)
-        readers = _write_presentations(study)
+        readers = _write_lists(study)
         _advance(study, State.OPEN)
         details = records.opening_details(study)
-        _record(study, Kind.OPENED, by, reason, readers=readers, **details)
+        record(study, Kind.OPENED, by, reason, readers=readers, **details)
 
 
 def lock_study(*, study: Study, by: User, reason: str, unfinished: bool = False) -> int:
@@ -142,23 +140,30 @@ def lock_study(*, study: Study, by: User, reason: str, unfinished: bool = False)
 
     Raises:
         Unfinished: presentations are unrated and `unfinished` was not said.
-        Refusal: not open, `by` reads in it, or no reason.
+        Refusal: not open, `by` is not its coordinator, or no reason.
     """
-    _check_reason(reason)
+    check_reason(reason)
     with transaction.atomic():
-        _hold(study)
+        hold(study)
         policies.check_can_lock(study, by)
         # The locks that a rating takes: what is under way ends first, and what comes
         # later finds the study locked.
-        list(study.enrolments.select_for_update(no_key=True).order_by("pk"))
+        hold_enrolments(study)
         missing = _unrated(study)
         if missing and not unfinished:
             who = ", ".join(f"{name} {count}" for name, count in missing.items())
             raise Unfinished(f"Study '{study}' has unrated presentations: {who}.")
         unrated = sum(missing.values())
         _advance(study, State.LOCKED)
-        chains = records.chain_heads(study)
-        _record(study, Kind.LOCKED, by, reason, unrated=unrated, chains=chains)
+        record(
+            study,
+            Kind.LOCKED,
+            by,
+            reason,
+            unrated=unrated,
+            not_signed_off=_not_signed_off(study),
+            chains=records.chain_heads(study),
+        )
         return unrated
 
 
@@ -166,55 +171,53 @@ def unblind_study(*, study: Study, by: User, reason: str) -> None:
     """Let the names of the arms be known.
 
     Raises:
-        Refusal: not locked, `by` reads in it, or no reason.
+        Refusal: not locked, `by` is not its coordinator, or no reason.
     """
-    _check_reason(reason)
+    check_reason(reason)
     with transaction.atomic():
-        _hold(study)
+        hold(study)
         policies.check_can_unblind(study, by)
         _advance(study, State.UNBLINDED)
-        _record(study, Kind.UNBLINDED, by, reason)
+        record(study, Kind.UNBLINDED, by, reason)
 
 
-def _draft(name: str, protocol: Mapping[str, Any]) -> Study:
+def unblind_case(*, case: Case, by: User, reason: str) -> dict[str, str]:
+    """Tell an allocator, in an emergency, which variant each letter of a case is.
+
+    Returns:
+        The variant by letter. The letters are those of the whole study: whoever knows
+        one case's knows all, which is why this is recorded.
+
+    Raises:
+        Refusal: neither open nor locked, `by` is not an allocator, or no reason.
+    """
+    check_reason(reason)
+    study = case.study
+    with transaction.atomic():
+        hold(study)
+        policies.check_can_unblind_case(study, by)
+        name = f"{case.dataset}/{case.case_id}"
+        record(study, Kind.CASE_UNBLINDED, by, reason, case=name)
+        return dict(study.arms.order_by("letter").values_list("letter", "variant"))
+
+
+def _draft(name: str, fields: Mapping[str, Any]) -> Study:
     """An unsaved study, checked as far as it can be without its bundles."""
-    if not _is_text(name):
+    if not protocol.is_text(name):
         raise Refusal(f"name: {name!r} is not a text that can be kept.")
-    study = Study(name=name.strip(), **_checked_protocol(protocol))
-    try:
-        study.full_clean(validate_unique=False, validate_constraints=False)
-    except ValidationError as error:
-        field, messages = next(iter(error.message_dict.items()))
-        raise Refusal(f"{field}: {messages[0]}") from error
+    study = Study(name=name.strip(), **protocol.checked(fields))
+    _check_fields(study)
     if Study.objects.filter(name=study.name).exists():
         raise Refusal(_name_taken(study))
     return study
 
 
-def _checked_protocol(protocol: Mapping[str, Any]) -> dict[str, Any]:
-    fields: dict[str, Any] = {"anchors": ANCHORS, **protocol}
-    for key in fields:
-        if key not in PROTOCOL:
-            raise Refusal(f"protocol: no '{key}'; there are {', '.join(PROTOCOL)}.")
-    for key in ("question", "instructions"):
-        if not _is_text(fields.get(key, "")):
-            raise Refusal(f"protocol: '{key}' has to be a text.")
-    anchors = fields["anchors"]
-    if (
-        not isinstance(anchors, list)
-        or len(anchors) != len(RATINGS)
-        or not all(_is_text(text) and text.strip() for text in anchors)
-    ):
-        raise Refusal(f"protocol: 'anchors' has to be {len(RATINGS)} texts, from 0 up.")
-    opacity = fields.get("opacity", 1)
-    if type(opacity) not in (int, float) or not 0 <= opacity <= 1:
-        raise Refusal("protocol: 'opacity' has to be a number from 0 to 1.")
-    return fields
-
-
-def _is_text(value: object) -> bool:
-    """A text that a database can keep: no NUL, no half of a surrogate pair."""
-    return isinstance(value, str) and not re.search("[\0\ud800-\udfff]", value)
+def _check_fields(study: Study) -> None:
+    try:
+        study.full_clean(validate_unique=False, validate_constraints=False)
+    except ValidationError as error:
+        field, messages = next(iter(error.message_dict.items()))
+        raise Refusal(f"{field}: {messages[0]}") from error
 
 
 def _name_taken(study: Study) -> str:
@@ -230,12 +233,6 @@ def _save_draft(study: Study) -> None:
         raise Refusal(_name_taken(study)) from error
 
 
-def _enrol(study: Study, reader: User, by: User | None) -> Enrolment:
-    policies.check_can_enrol(study, reader)
-    _record(study, Kind.ENROLLED, by, reader=reader.get_username())
-    return Enrolment.objects.create(study=study, reader=reader)
-
-
 def _check_ready(study: Study, problems: Sequence[str]) -> None:
     if problems:
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
@@ -249,53 +246,29 @@ def _conceal_arms(study: Study) -> None:
         arm.save(update_fields=["letter"])
 
 
-def _write_presentations(study: Study) -> int:
+def _write_lists(study: Study) -> int:
     """Write every reader's list, once for all. Returns the number of readers."""
     allocation = Allocation(study)
     enrolments = list(study.enrolments.order_by("pk"))
-    for enrolment in enrolments:
-        enrolment.seed = secrets.token_hex(16)
-        enrolment.save(update_fields=["seed"])
-        order = allocation.order(enrolment.seed)
-        Presentation.objects.bulk_create(
-            Presentation(
-                enrolment=enrolment,
-                overlay=overlay,
-                position=position,
-                token=secrets.token_urlsafe(16),
-            )
-            for position, overlay in enumerate(order, start=1)
-        )
+    for row in enrolments:
+        allocation.write(row)
     return len(enrolments)
 
 
 def _unrated(study: Study) -> dict[str, int]:
-    """The number of presentations without a rating, per reader that has any."""
-    rows = Presentation.objects.filter(enrolment__study=study).unrated()
+    """The number of presentations without an answer, per reader that has any."""
+    rows = Presentation.objects.filter(
+        enrolment__study=study, enrolment__voided_at__isnull=True
+    ).unrated()
     readers = rows.values_list("enrolment__reader__username", flat=True)
     return dict(sorted(Counter(readers).items()))
 
 
-def _hold(study: Study) -> None:
-    """Lock the study's row and read it anew. Needs a transaction."""
-    study.refresh_from_db(from_queryset=Study.objects.select_for_update(no_key=True))
+def _not_signed_off(study: Study) -> list[str]:
+    rows = study.enrolments.current().filter(signed_off_at__isnull=True)
+    return sorted(rows.values_list("reader__username", flat=True))
 
 
 def _advance(study: Study, state: State) -> None:
     study.state = state
     study.save(update_fields=["state"])
-
-
-def _check_reason(reason: str) -> None:
-    if not reason.strip():
-        raise Refusal("A reason is needed; it becomes part of the study's record.")
-    if not _is_text(reason):
-        raise Refusal(f"The reason {reason!r} is not a text that can be kept.")
-
-
-def _record(
-    study: Study, kind: Kind, by: User | None, reason: str = "", **details: Any
-) -> None:
-    records.add_study_event(
-        study=study, kind=kind, user=by, reason=reason, details=details
-    )

@@ -21,10 +21,20 @@ from readerstudy.trial.ledger import (
 
 Kind = StudyEvent.Kind
 
+# Of a presentation, what the seed of its list decides.
+LIST_FIELDS = ("overlay_id", "position", "session", "block", "repeat", "training")
+
 STATE_AFTER: Mapping[str, Study.State] = {
     Kind.OPENED: Study.State.OPEN,
     Kind.LOCKED: Study.State.LOCKED,
     Kind.UNBLINDED: Study.State.UNBLINDED,
+}
+
+# Where an enrolment keeps the time of such an event.
+MOMENTS: Mapping[str, str] = {
+    Kind.CONSENTED: "consented_at",
+    Kind.SIGNED_OFF: "signed_off_at",
+    Kind.VOIDED: "voided_at",
 }
 
 
@@ -61,11 +71,13 @@ def verify(study: Study) -> list[Chain]:
     chains = [Chain(owner, head)]
     _check_states(owner, events)
     enrolments = list(study.enrolments.select_related("reader", "study").order_by("pk"))
-    _check_opening(study, enrolments, _details(events, Kind.OPENED))
+    later_lists = [e.details["list"] for e in events if e.kind == Kind.VOIDED]
+    _check_opening(study, enrolments, _details(events, Kind.OPENED), later_lists)
+    _check_moments(enrolments, events)
     locked = _details(events, Kind.LOCKED)
     ends = {end["enrolment"]: end for end in locked["chains"]} if locked else {}
     for enrolment in enrolments:
-        owner = f"reader {enrolment.reader}"
+        owner = _owner(enrolment)
         genesis = enrolment_genesis(study.uuid, enrolment.uuid)
         head = _head(owner, genesis, records.enrolment_links(enrolment))
         if locked:
@@ -76,6 +88,11 @@ def verify(study: Study) -> list[Chain]:
     for problem in triggers.problems(connection):
         raise BrokenLedger(problem)
     return chains
+
+
+def _owner(enrolment: Enrolment) -> str:
+    run = f", run {enrolment.run}" if enrolment.run > 1 else ""
+    return f"reader {enrolment.reader}{run}"
 
 
 def _head(owner: str, genesis: str, links: Iterable[Link]) -> Head:
@@ -106,9 +123,15 @@ def _details(events: Iterable[StudyEvent], kind: StudyEvent.Kind) -> Any:
 
 
 def _check_opening(
-    study: Study, enrolments: Iterable[Enrolment], opened: Mapping[str, Any] | None
+    study: Study,
+    enrolments: Iterable[Enrolment],
+    opened: Mapping[str, Any] | None,
+    later_lists: Sequence[Mapping[str, Any]],
 ) -> None:
-    """Protocol, stimuli and lists are those that the event of opening recorded."""
+    """Protocol, stimuli and lists are those that the event of opening recorded.
+
+    A run that began after another was voided has the list that the void recorded.
+    """
     if opened is None:
         return
     study.refresh_from_db()
@@ -120,7 +143,7 @@ def _check_opening(
         )
     allocation = Allocation(study)
     there = {str(enrolment.uuid): enrolment for enrolment in enrolments}
-    lists = {row["enrolment"]: row for row in opened["lists"]}
+    lists = {row["enrolment"]: row for row in (*opened["lists"], *later_lists)}
     for uuid, row in lists.items():
         if uuid not in there:
             raise BrokenLedger(f"The enrolment of reader {row['reader']} is gone.")
@@ -134,12 +157,32 @@ def _check_opening(
             )
         if records.list_sha256(enrolment) != lists[uuid]["sha256"]:
             raise BrokenLedger(f"The list of reader {reader} is not that of opening.")
-        shown = enrolment.presentations.order_by("position")
-        drawn = [overlay.pk for overlay in allocation.order(enrolment.seed)]
-        if list(shown.values_list("overlay_id", flat=True)) != drawn:
+        shown = enrolment.presentations.order_by("position").values_list(*LIST_FIELDS)
+        drawn = [
+            tuple(getattr(presentation, name) for name in LIST_FIELDS)
+            for presentation in allocation.presentations(enrolment)
+        ]
+        if list(shown) != drawn:
             raise BrokenLedger(
                 f"The list of reader {reader} is not the one that its seed gives."
             )
+
+
+def _check_moments(
+    enrolments: Iterable[Enrolment], events: Iterable[StudyEvent]
+) -> None:
+    """Consent, sign-off and void stand at the enrolments as their events have them."""
+    recorded = {
+        (event.kind, event.details["enrolment"]): event.at
+        for event in events
+        if event.kind in MOMENTS
+    }
+    for enrolment in enrolments:
+        for kind, field in MOMENTS.items():
+            if getattr(enrolment, field) != recorded.get((kind, str(enrolment.uuid))):
+                raise BrokenLedger(
+                    f"{field} of {_owner(enrolment)} is not as it was recorded."
+                )
 
 
 def _check_end(owner: str, head: Head, end: Mapping[str, Any] | None) -> None:

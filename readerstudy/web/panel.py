@@ -45,13 +45,12 @@ class Panel:
         ratings = RatingEvent.objects.filter(
             presentation__enrolment=enrolment,
             presentation__position__lt=presentation.position,
-            kind=RatingEvent.Kind.RATE,
-        )
+        ).answers()
         return cls(
             presentation=presentation,
             total=enrolment.presentations.count(),
             saved=ratings.select_related("presentation")
-            .order_by("-presentation__position")
+            .order_by("-presentation__position", "-number")
             .first(),
             notice=notice,
         )

@@ -22,7 +22,9 @@ from readerstudy.web.panel import Panel
 
 def _enrolments(request: HtmxHttpRequest) -> EnrolmentQuerySet:
     studies = Study.objects.for_reader(request.user)
-    enrolments = Enrolment.objects.filter(reader=request.user, study__in=studies)
+    enrolments = Enrolment.objects.current().filter(
+        reader=request.user, study__in=studies
+    )
     return enrolments.select_related("study").with_progress()
 
 
@@ -82,7 +84,11 @@ def _rate(request: HtmxHttpRequest, presentation: Presentation) -> HttpResponse:
         return _go_on(request, presentation.enrolment, form.problem(), status=422)
     value = form.cleaned_data["rating"]
     try:
-        rating.record_rating(presentation=presentation, user=request.user, rating=value)
+        rating.record_answer(
+            presentation=presentation,
+            user=request.user,
+            answer=rating.Answer(rating=value),
+        )
     except rating.RatingConflict as conflict:
         notice = (
             f"Case {presentation.position} was rated {conflict.event.rating} before, "

@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 from django.contrib.auth.models import User
 
-from readerstudy.models import Enrolment, RatingEvent, Study
-from readerstudy.trial.rating import record_rating, record_shown
+from readerstudy.models import Enrolment, Presentation, RatingEvent, Study
+from readerstudy.trial.enrolment import consent
+from readerstudy.trial.rating import Answer, record_answer, record_shown
+from readerstudy.trial.roles import give_role
 from readerstudy.trial.study import create_study, open_study
 
 VARIANTS = ("standard", "single_bn", "dual_bn")
@@ -26,6 +28,7 @@ def make_bundle(
     overlay: tuple[int, int] = (6, 5),
     dtype: str = "uint8",
     variants: Iterable[str] = VARIANTS,
+    training: int = 0,
 ) -> Path:
     """Write a case bundle whose every file is what its manifest says.
 
@@ -55,7 +58,7 @@ def make_bundle(
         },
         "cases": [],
     }
-    for number in range(1, cases + 1):
+    for number in range(1, cases + training + 1):
         top = np.iinfo(dtype).max
         image = rng.integers(0, top, (height, width), dtype, endpoint=True)
         maps = {
@@ -75,6 +78,7 @@ def make_bundle(
                     {"label": "full range", "center": (top + 1) / 2, "width": top + 1}
                 ],
                 "pixel_spacing_mm": None,
+                "training": number > cases,
                 "overlays": {
                     variant: write_pixels(
                         folder, f"overlays/{number:04}-{variant}.npy", pixels
@@ -116,6 +120,7 @@ def make_study(
     readers: Iterable[User],
     name: str = "Chest maps",
     opened: bool = True,
+    begun: bool = True,
     protocol: dict[str, Any] | None = None,
     **bundle: Any,
 ) -> Study:
@@ -125,6 +130,8 @@ def make_study(
         folder: where the bundle is written; must not be there yet.
         readers: enrolled.
         opened: or left as a draft.
+        begun: with every reader's consent, once it is open.
+        protocol: without repeats unless they are named.
         bundle: as for `make_bundle`.
     """
     study = create_study(
@@ -132,11 +139,35 @@ def make_study(
         bundles=[make_bundle(folder, **bundle)],
         readers=list(readers),
         by=coordinator(),
-        protocol=protocol,
+        fields={"repeats": 0, **(protocol or {})},
     )
     if opened:
         open_study(study=study, by=coordinator(), reason="ready")
+    if opened and begun:
+        begin(study)
     return study
+
+
+def begin(study: Study) -> None:
+    """Every reader's consent."""
+    for enrolment in study.enrolments.current():
+        consent(enrolment=enrolment, user=enrolment.reader)
+
+
+def give(study: Study, user: User, role: str) -> User:
+    """The person, now with that role in the study."""
+    give_role(study=study, user=user, role=role, by=coordinator(), reason="needed")
+    return user
+
+
+def answer(presentation: Presentation, user: User, value: int = 3, **more: Any):
+    """Show a presentation and rate it, the quick way."""
+    record_shown(presentation=presentation, user=user)
+    change = more.pop("change", None)
+    given = Answer(rating=value, **more)
+    return record_answer(
+        presentation=presentation, user=user, answer=given, change=change
+    )
 
 
 def coordinator() -> User:
@@ -146,14 +177,11 @@ def coordinator() -> User:
 
 def rate_all(enrolment: Enrolment, rating: int | None = None) -> list[RatingEvent]:
     """Rate every presentation in order: always `rating`, or 0 to 5 in turn."""
-    events = []
-    for presentation in enrolment.presentations.order_by("position"):
-        record_shown(presentation=presentation, user=enrolment.reader)
-        events.append(
-            record_rating(
-                presentation=presentation,
-                user=enrolment.reader,
-                rating=presentation.position % 6 if rating is None else rating,
-            )
+    return [
+        answer(
+            presentation,
+            enrolment.reader,
+            presentation.position % 6 if rating is None else rating,
         )
-    return events
+        for presentation in enrolment.presentations.order_by("position")
+    ]

@@ -6,6 +6,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from readerstudy.management.lookup import find_user
 from readerstudy.trial.policies import Refusal
+from readerstudy.trial.protocol import FIELDS
 from readerstudy.trial.study import create_study
 
 
@@ -28,18 +29,32 @@ class Command(BaseCommand):
             "--protocol",
             type=Path,
             metavar="FILE.json",
-            help="question, anchors (six texts), instructions, opacity; all optional",
+            help=f"some of {', '.join(FIELDS)}",
+        )
+        parser.add_argument(
+            "--repeats",
+            type=float,
+            metavar="SHARE",
+            help="of the maps that are shown again, 0 to 0.25 (0.1, and 15 at least "
+            "where there are enough)",
+        )
+        parser.add_argument(
+            "--coordinator", metavar="USER", help="who runs it; see also open_study"
         )
 
     def handle(self, **options: Any) -> str:
         readers = [find_user(username) for username in options["readers"]]
+        coordinator = options["coordinator"]
+        fields = _read_protocol(options["protocol"])
+        if options["repeats"] is not None:
+            fields["repeats"] = options["repeats"]
         try:
             study = create_study(
                 name=options["name"],
                 bundles=options["bundle"],
                 readers=readers,
-                by=None,
-                protocol=_read_protocol(options["protocol"]),
+                by=find_user(coordinator) if coordinator else None,
+                fields=fields,
             )
         except Refusal as refusal:
             raise CommandError(str(refusal)) from refusal

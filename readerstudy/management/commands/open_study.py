@@ -12,6 +12,7 @@ class Command(StateChangeCommand):
 
     def change(self, study: Study, by: User, options: dict[str, Any]) -> str:
         open_study(study=study, by=by, reason=options["reason"])
-        readers = study.enrolments.count()
-        maps = study.cases.count() * study.arms.count()
-        return f"Study '{study}' is open: {readers} readers, {maps} maps each."
+        totals = [row.total for row in study.enrolments.with_progress()]
+        return (
+            f"Study '{study}' is open: {len(totals)} readers, {max(totals)} maps each."
+        )

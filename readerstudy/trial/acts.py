@@ -1,0 +1,52 @@
+"""What every act on a study begins and ends with: the lock, a reason, the record."""
+
+from typing import Any
+
+from django.contrib.auth.models import User
+
+from readerstudy.models import Enrolment, Study, StudyEvent
+from readerstudy.trial import protocol, records
+from readerstudy.trial.policies import Refusal
+
+
+def hold(study: Study) -> None:
+    """Lock the study's row and read it anew. Needs a transaction."""
+    study.refresh_from_db(from_queryset=Study.objects.select_for_update(no_key=True))
+
+
+def hold_enrolment(enrolment: Enrolment) -> None:
+    """Lock an enrolment's row and read it anew, its study too. Needs a transaction."""
+    study = enrolment.study
+    enrolment.refresh_from_db(
+        from_queryset=Enrolment.objects.select_for_update(no_key=True)
+    )
+    # By a statement of its own: joined to the one above it would be as it was before
+    # the wait.
+    study.refresh_from_db()
+    enrolment.study = study
+
+
+def hold_enrolments(study: Study) -> None:
+    """Lock all enrolments of a study, as every rating does with one of them."""
+    list(study.enrolments.select_for_update(no_key=True).order_by("pk"))
+
+
+def check_reason(reason: str) -> None:
+    """Refuse an act without a reason that can be kept."""
+    if not reason.strip():
+        raise Refusal("A reason is needed; it becomes part of the study's record.")
+    if not protocol.is_text(reason):
+        raise Refusal(f"The reason {reason!r} is not a text that can be kept.")
+
+
+def record(
+    study: Study,
+    kind: StudyEvent.Kind,
+    by: User | None,
+    reason: str = "",
+    **details: Any,
+) -> StudyEvent:
+    """Add an event to the study's chain. Needs the lock on the study's row."""
+    return records.add_study_event(
+        study=study, kind=kind, user=by, reason=reason, details=details
+    )

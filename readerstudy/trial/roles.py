@@ -1,0 +1,56 @@
+"""Who runs a study, who may see its allocation, who analyses it."""
+
+from django.contrib.auth.models import User
+from django.db import transaction
+
+from readerstudy.models import Membership, Study, StudyEvent
+from readerstudy.trial import policies
+from readerstudy.trial.acts import check_reason, hold, record
+from readerstudy.trial.policies import Refusal
+
+
+def give_role(
+    *, study: Study, user: User, role: str, by: User | None, reason: str
+) -> None:
+    """Make a person coordinator, allocator or statistician of a study.
+
+    A person may take a role too: `user` and `by` are the same then. It is no secret
+    that they did.
+
+    Raises:
+        Refusal: no such role, held already, a reader of the study, or no reason.
+    """
+    check_reason(reason)
+    with transaction.atomic():
+        hold(study)
+        give(study, user, role, by, reason)
+
+
+def end_role(
+    *, study: Study, user: User, role: str, by: User | None, reason: str
+) -> None:
+    """Take a role from a person.
+
+    Raises:
+        Refusal: the person does not hold it, or no reason.
+    """
+    check_reason(reason)
+    with transaction.atomic():
+        hold(study)
+        if role not in policies.roles_in(study, user) - {"reader"}:
+            raise Refusal(f"{user} is not {role} of study '{study}'.")
+        Membership.objects.filter(study=study, user=user).update(**{role: False})
+        name = user.get_username()
+        record(study, StudyEvent.Kind.ROLE_ENDED, by, reason, user=name, role=role)
+
+
+def give(
+    study: Study, user: User, role: str, by: User | None, reason: str = ""
+) -> None:
+    """`give_role` for whoever holds the lock on the study's row."""
+    policies.check_can_take_role(study, user, role)
+    Membership.objects.update_or_create(
+        study=study, user=user, defaults={role: True}, create_defaults={role: True}
+    )
+    name = user.get_username()
+    record(study, StudyEvent.Kind.ROLE_GIVEN, by, reason, user=name, role=role)
