@@ -46,7 +46,7 @@ def _from_to(lowest: float, highest: float) -> Callable[[object], bool]:
 def _one_of(*values: object) -> Callable[[object], bool]:
     def check(value: object) -> bool:
         # 1 == True == 1.0, and only one of them is meant.
-        return any(value == one and type(value) is type(one) for one in values)
+        return value in values and isinstance(value, (str, int)) and value is not True
 
     return check
 

@@ -6,7 +6,12 @@ import pytest
 from django.core.management import call_command
 from django.urls import reverse
 
-from readerstudy.trial.rating import next_presentation, record_rating, record_shown
+from readerstudy.trial.rating import (
+    Answer,
+    next_presentation,
+    record_answer,
+    record_shown,
+)
 from readerstudy.trial.study import lock_study, open_study, unblind_study
 from tests.readerstudy.factories import coordinator, make_study
 
@@ -29,7 +34,7 @@ def address(study):
 def test_a_reader_gets_their_studies_with_their_own_progress(client, study, rhea):
     presentation = next_presentation(study.enrolments.get(reader=rhea))
     record_shown(presentation=presentation, user=rhea)
-    record_rating(presentation=presentation, user=rhea, rating=4)
+    record_answer(presentation=presentation, user=rhea, answer=Answer(rating=4))
     client.force_login(rhea)
     expected = {
         "uuid": str(study.uuid),
@@ -45,7 +50,7 @@ def test_a_reader_gets_their_studies_with_their_own_progress(client, study, rhea
 def test_another_readers_ratings_do_not_show(client, study, rhea, omar):
     presentation = next_presentation(study.enrolments.get(reader=rhea))
     record_shown(presentation=presentation, user=rhea)
-    record_rating(presentation=presentation, user=rhea, rating=4)
+    record_answer(presentation=presentation, user=rhea, answer=Answer(rating=4))
     client.force_login(omar)
     assert client.get(address(study)).json()["progress"] == {"rated": 0, "total": 6}
 

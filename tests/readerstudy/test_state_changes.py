@@ -4,7 +4,7 @@ import pytest
 
 from readerstudy.models import Study
 from tests.readerstudy.commands import refusal, run
-from tests.readerstudy.factories import make_study, rate_all
+from tests.readerstudy.factories import begin, make_study, rate_all
 
 COMMANDS = ("open_study", "lock_study", "unblind_study")
 BY = ("--by", "ada", "--reason", "because")
@@ -17,8 +17,10 @@ def study(tmp_path, rhea, omar, ada):
 
 def test_they_walk_a_study_to_its_end(study, ada):
     assert run("open_study", study, *BY) == (
+        "ada is now coordinator of study 'Chest maps'.\n"
         "Study 'Chest maps' is open: 2 readers, 6 maps each."
     )
+    begin(study)
     for enrolment in study.enrolments.all():
         rate_all(enrolment)
     assert run("lock_study", study, *BY) == (
@@ -51,6 +53,13 @@ def test_a_study_opened_twice_is_refused(study):
     run("open_study", study, *BY)
     assert refusal("open_study", study, *BY) == (
         "Study 'Chest maps' is open; only a study that is draft can be opened."
+    )
+
+
+def test_a_reader_is_not_made_coordinator(study, rhea):
+    by = ("--by", "rhea", "--reason", "because")
+    assert refusal("open_study", study, *by) == (
+        "rhea reads in it and is not coordinator of study 'Chest maps'."
     )
 
 

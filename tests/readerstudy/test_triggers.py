@@ -281,7 +281,7 @@ def test_the_first_migration_takes_its_triggers_along_on_the_way_back():
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("turn", [1, 2])
 def test_a_test_that_commits_begins_with_an_empty_guarded_database(study, turn):
-    assert StudyEvent.objects.count() == 3
+    assert StudyEvent.objects.count() == 5
     assert triggers.problems(connection) == []
     with past_the_triggers():
         assert triggers.problems(connection) != []

@@ -23,7 +23,7 @@ def study(tmp_path, rhea):
 def test_it_prints_a_line_for_each_chain(study):
     lock, last = study.events.last(), RatingEvent.objects.last()
     assert run("verify_ledger", study).splitlines() == [
-        f"study 'Chest maps': 4 events, head {lock.hash}",
+        f"study 'Chest maps': 6 events, head {lock.hash}",
         f"reader rhea: 12 events, head {last.hash}",
     ]
 
@@ -47,9 +47,9 @@ def test_an_analysis_keeps_and_prints_the_heads_of_the_lock(study, tmp_path):
     lock, last = study.events.last(), RatingEvent.objects.last()
     analysis = json.loads((tmp_path / "out" / "analysis.json").read_text())
     assert analysis["run"]["ledger"] == {
-        "number": 4,
+        "number": 6,
         "hash": lock.hash,
-        "chains": [{"reader": "rhea", "length": 12, "head": last.hash}],
+        "chains": [{"reader": "rhea", "run": 1, "length": 12, "head": last.hash}],
     }
-    assert f"Record: locked by event 4, hash {lock.hash}." in said
+    assert f"Record: locked by event 6, hash {lock.hash}." in said
     assert f"Record of rhea: 12 events, head {last.hash}." in said

@@ -11,7 +11,7 @@ from django.contrib.auth.models import User
 from readerstudy.models import Arm, Study
 from readerstudy.trial.exports import RATINGS_COLUMNS, ratings_csv
 from readerstudy.trial.policies import Refusal
-from readerstudy.trial.rating import record_rating, record_shown
+from readerstudy.trial.rating import Answer, record_answer, record_shown
 from readerstudy.trial.study import lock_study, unblind_study
 from tests.readerstudy.factories import (
     VARIANTS,
@@ -108,7 +108,7 @@ def test_what_was_not_rated_is_an_empty_rating(tmp_path, rhea):
     study = make_study(tmp_path / "bundle", readers=[rhea], cases=1)
     first, second, _ = study.enrolments.get().presentations.order_by("position")
     record_shown(presentation=first, user=rhea)
-    record_rating(presentation=first, user=rhea, rating=0)
+    record_answer(presentation=first, user=rhea, answer=Answer(rating=0))
     record_shown(presentation=second, user=rhea)
     rows = {
         row["position"]: row for row in rows_of(ratings_csv(lock(study), blinded=1))
@@ -127,7 +127,7 @@ def test_times_are_utc_whatever_the_zone_of_the_server(tmp_path, rhea, settings)
         presentation = study.enrolments.get().presentations.get(position=1)
         record_shown(presentation=presentation, user=rhea)
         clock.shift(timedelta(seconds=8))
-        record_rating(presentation=presentation, user=rhea, rating=3)
+        record_answer(presentation=presentation, user=rhea, answer=Answer(rating=3))
     (row,) = [r for r in rows_of(ratings_csv(lock(study), blinded=True)) if r["rating"]]
     assert row["shown_at"] == "2026-03-01T12:00:00.250+00:00"
     assert row["submitted_at"] == "2026-03-01T12:00:08.250+00:00"

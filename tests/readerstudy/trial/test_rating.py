@@ -9,11 +9,12 @@ from readerstudy.models import RatingEvent, Study
 from readerstudy.trial import policies
 from readerstudy.trial.policies import Refusal
 from readerstudy.trial.rating import (
+    Answer,
     InvalidRating,
     RatingConflict,
     find_presentation,
     next_presentation,
-    record_rating,
+    record_answer,
     record_shown,
 )
 from readerstudy.trial.study import lock_study
@@ -32,6 +33,11 @@ def presentation(study, rhea):
     presentation = next_presentation(study.enrolments.get(reader=rhea))
     record_shown(presentation=presentation, user=rhea)
     return presentation
+
+
+def rate(presentation, user, rating):
+    answer = Answer(rating=rating)
+    return record_answer(presentation=presentation, user=user, answer=answer)
 
 
 def ratings():
@@ -75,7 +81,7 @@ def test_it_gives_the_first_unrated_in_order(study, rhea):
     while presentation := next_presentation(enrolment):
         seen.append(presentation.position)
         record_shown(presentation=presentation, user=rhea)
-        record_rating(presentation=presentation, user=rhea, rating=3)
+        rate(presentation, rhea, 3)
     assert seen == [1, 2, 3, 4, 5, 6]
 
 
@@ -106,45 +112,45 @@ def test_nothing_is_shown_to_another_reader(study, rhea, omar):
 
 @pytest.mark.parametrize("rating", range(6))
 def test_it_records_a_rating(presentation, rhea, rating):
-    event = record_rating(presentation=presentation, user=rhea, rating=rating)
+    event = rate(presentation, rhea, rating)
     event.refresh_from_db()
     assert (event.presentation, event.user) == (presentation, rhea)
     assert (event.kind, event.rating) == ("rate", rating)
     assert event.at >= presentation.events.get(kind="shown").at
 
 
-@pytest.mark.parametrize("rating", [-1, 6, 7, 2.0, "3", None, True])
+@pytest.mark.parametrize("rating", [-1, 6, 7, 2.0, "3", True])
 def test_it_refuses_what_is_no_rating(presentation, rhea, rating):
     with pytest.raises(InvalidRating, match="an integer from 0 to 5"):
-        record_rating(presentation=presentation, user=rhea, rating=rating)
+        rate(presentation, rhea, rating)
     assert not ratings().exists()
 
 
 def test_the_same_rating_again_returns_the_first_event(presentation, rhea):
-    first = record_rating(presentation=presentation, user=rhea, rating=4)
-    again = record_rating(presentation=presentation, user=rhea, rating=4)
+    first = rate(presentation, rhea, 4)
+    again = rate(presentation, rhea, 4)
     assert again == first
     assert ratings().get() == first
 
 
 def test_another_rating_is_a_conflict_that_carries_the_first(presentation, rhea):
-    first = record_rating(presentation=presentation, user=rhea, rating=4)
+    first = rate(presentation, rhea, 4)
     with pytest.raises(RatingConflict) as caught:
-        record_rating(presentation=presentation, user=rhea, rating=0)
+        rate(presentation, rhea, 0)
     assert caught.value.event == first
     assert ratings().get().rating == 4
 
 
 def test_it_refuses_another_readers_presentation(presentation, omar):
     with pytest.raises(Refusal, match="another reader's"):
-        record_rating(presentation=presentation, user=omar, rating=4)
+        rate(presentation, omar, 4)
     assert not ratings().exists()
 
 
 def test_it_refuses_a_presentation_that_was_not_shown(study, rhea):
     presentation = next_presentation(study.enrolments.get(reader=rhea))
     with pytest.raises(Refusal, match="after it was shown"):
-        record_rating(presentation=presentation, user=rhea, rating=4)
+        rate(presentation, rhea, 4)
     assert not RatingEvent.objects.exists()
 
 
@@ -153,14 +159,14 @@ def test_it_refuses_once_the_study_is_locked_meanwhile(study, presentation, rhea
     found = find_presentation(user=rhea, token=presentation.token)
     lock_study(study=study, by=coordinator(), reason="over", unfinished=True)
     with pytest.raises(Refusal, match="is locked"):
-        record_rating(presentation=found, user=rhea, rating=4)
+        rate(found, rhea, 4)
     assert not ratings().exists()
 
 
 @pytest.mark.django_db(transaction=True)
 def test_one_rating_posted_eight_times_at_once_is_one_rating(presentation, rhea):
     def post():
-        return record_rating(presentation=presentation, user=rhea, rating=2)
+        return rate(presentation, rhea, 2)
 
     assert at_once(*[post] * 8) == [ratings().get()] * 8
 
@@ -170,9 +176,7 @@ def test_of_different_ratings_at_once_one_stands_and_the_others_conflict(
     presentation, rhea
 ):
     def post(rating):
-        return lambda: record_rating(
-            presentation=presentation, user=rhea, rating=rating
-        )
+        return lambda: rate(presentation, rhea, rating)
 
     results = at_once(*[post(rating) for rating in range(6)])
     standing = ratings().get()
@@ -205,7 +209,7 @@ def test_locking_waits_for_a_rating_that_is_being_written(
     monkeypatch.setattr(policies, "check_can_rate", slowly)
 
     def post():
-        return record_rating(presentation=presentation, user=rhea, rating=2)
+        return rate(presentation, rhea, 2)
 
     def lock():
         being_written.wait(timeout=10)
@@ -221,7 +225,7 @@ def test_no_rating_slips_in_behind_the_lock(study, presentation, rhea):
         return lock_study(study=study, by=by, reason="over", unfinished=True)
 
     def post():
-        return record_rating(presentation=presentation, user=rhea, rating=2)
+        return rate(presentation, rhea, 2)
 
     by = coordinator()
     unrated, posted = at_once(lock, post)

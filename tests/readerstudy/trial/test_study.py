@@ -15,22 +15,23 @@ from readerstudy.models import (
     Study,
     StudyEvent,
 )
-from readerstudy.trial import study as acts
+from readerstudy.trial import study as study_acts
 from readerstudy.trial.design import presentation_list
+from readerstudy.trial.enrolment import enrol, withdraw
 from readerstudy.trial.policies import Refusal
 from readerstudy.trial.readiness import readiness
 from readerstudy.trial.stimuli import study_folder
 from readerstudy.trial.study import (
     Unfinished,
     create_study,
-    enrol,
     lock_study,
     open_study,
     unblind_study,
-    withdraw,
 )
 from tests.readerstudy.factories import (
+    begin,
     coordinator,
+    give,
     make_bundle,
     make_study,
     rate_all,
@@ -47,6 +48,7 @@ def draft(tmp_path, rhea, omar):
 
 def opened(study):
     open_study(study=study, by=coordinator(), reason="ready")
+    begin(study)
     return study
 
 
@@ -125,7 +127,7 @@ def test_it_takes_the_protocol(tmp_path):
         "instructions": "Look closely.",
         "opacity": 0.5,
     }
-    study = create(tmp_path, protocol=protocol)
+    study = create(tmp_path, fields=protocol)
     study.refresh_from_db()
     assert {key: getattr(study, key) for key in protocol} == protocol
 
@@ -153,7 +155,7 @@ def test_it_takes_the_protocol(tmp_path):
 def test_it_refuses_a_protocol_by_name(tmp_path, data_folder, protocol, problem):
     make_bundle(tmp_path / "bundle", cases=1)
     with pytest.raises(Refusal, match=problem):
-        create(tmp_path, protocol=protocol)
+        create(tmp_path, fields=protocol)
     assert nothing_was_made(data_folder)
 
 
@@ -195,14 +197,14 @@ def test_a_file_that_changes_while_it_is_copied_leaves_nothing_behind(
     tmp_path, data_folder, monkeypatch
 ):
     make_bundle(tmp_path / "bundle", cases=2)
-    read = acts.read_bundles
+    read = study_acts.read_bundles
 
     def read_then_tamper(bundles):
         contents = read(bundles)
         (tmp_path / "bundle/overlays/0002-dual_bn.npy").write_bytes(b"?")
         return contents
 
-    monkeypatch.setattr(acts, "read_bundles", read_then_tamper)
+    monkeypatch.setattr(study_acts, "read_bundles", read_then_tamper)
     with pytest.raises(Refusal, match="SHA-256"):
         create(tmp_path)
     assert nothing_was_made(data_folder)
@@ -240,7 +242,7 @@ def test_it_enrols_and_withdraws_in_a_draft(draft, eve):
     withdraw(enrolment=enrolment, by=coordinator())
     assert not draft.enrolments.filter(reader=eve).exists()
     kinds = [event.kind for event in draft.events.all()]
-    assert kinds == ["created", "enrolled", "enrolled", "enrolled", "withdrawn"]
+    assert kinds == ["created", "role_given", *["enrolled"] * 3, "withdrawn"]
     assert draft.events.last().details == {"reader": "eve"}
 
 
@@ -425,6 +427,7 @@ def move(act, study, by, reason="because"):
 @pytest.mark.parametrize("state", STATES)
 def test_it_goes_one_way(draft, ada, state, act):
     study = STATES[state](draft)
+    give(study, ada, "coordinator")
     before = study.events.count()
     if (state, act) in WAYS:
         move(act, study, ada)
@@ -446,6 +449,7 @@ def test_it_goes_one_way(draft, ada, state, act):
 @pytest.mark.parametrize("reason", ["", " \n"])
 def test_it_wants_a_reason(draft, ada, state, act, reason):
     study = STATES[state](draft)
+    give(study, ada, "coordinator")
     with pytest.raises(Refusal, match="A reason is needed"):
         move(act, study, ada, reason)
     assert Study.objects.get().state == state
@@ -454,14 +458,26 @@ def test_it_wants_a_reason(draft, ada, state, act, reason):
 @pytest.mark.parametrize(("state", "act"), WAYS)
 def test_a_reader_of_the_study_cannot_move_it(draft, rhea, state, act):
     study = STATES[state](draft)
-    with pytest.raises(Refusal, match=f"rhea reads in study .* cannot {act} it"):
+    with pytest.raises(Refusal, match="rhea reads in it and is not coordinator of st"):
         move(act, study, rhea)
+    assert Study.objects.get().state == state
+
+
+@pytest.mark.parametrize(("state", "act"), WAYS)
+@pytest.mark.parametrize("role", [None, "allocator", "statistician"])
+def test_only_its_coordinator_can_move_it(draft, ada, role, state, act):
+    """Ada is a superuser, and that is no role."""
+    study = STATES[state](draft)
+    if role:
+        give(study, ada, role)
+    with pytest.raises(Refusal, match="ada is not coordinator of study 'Chest maps'"):
+        move(act, study, ada)
     assert Study.objects.get().state == state
 
 
 def test_a_reader_of_another_study_can_move_it(draft, eve, tmp_path):
     make_study(tmp_path / "other", name="Other", readers=[eve])
-    move("open", draft, eve)
+    move("open", draft, give(draft, eve, "coordinator"))
     assert draft.state == "open"
 
 

@@ -16,6 +16,7 @@ from readerstudy.models import (
     Arm,
     Case,
     Enrolment,
+    Membership,
     Overlay,
     Presentation,
     RatingEvent,
@@ -24,7 +25,7 @@ from readerstudy.models import (
 )
 from readerstudy.trial import design, records
 from readerstudy.trial.ledger import event_hash
-from readerstudy.trial.rating import record_rating, record_shown
+from readerstudy.trial.rating import Answer, record_answer, record_shown
 from readerstudy.trial.stimuli import study_folder
 from readerstudy.trial.study import lock_study, unblind_study
 from readerstudy.trial.verification import BrokenLedger, verify
@@ -43,7 +44,7 @@ def study(tmp_path, rhea, omar):
     rate_all(study.enrolments.get(reader=rhea))
     for presentation in study.enrolments.get(reader=omar).presentations.all()[:3]:
         record_shown(presentation=presentation, user=omar)
-        record_rating(presentation=presentation, user=omar, rating=5)
+        record_answer(presentation=presentation, user=omar, answer=Answer(rating=5))
     lock_study(study=study, by=coordinator(), reason="over", unfinished=True)
     return study
 
@@ -340,7 +341,7 @@ def test_a_lock_that_was_taken_back_is_found(study):
     with past_the_triggers():
         study.events.filter(kind="locked").delete()
     assert found(study) == (
-        "Broken at study 'Chest maps', event 4: its events end at open and the study "
+        "Broken at study 'Chest maps', event 7: its events end at open and the study "
         "is locked."
     )
 
@@ -438,7 +439,7 @@ def test_readers_in_each_others_place_are_found(study, rhea, omar):
 def test_a_renamed_reader_is_found(study, rhea):
     """Exports would give these ratings to another name."""
     User.objects.filter(pk=rhea.pk).update(username="eva")
-    assert found(study) == "Reader eva was 'rhea' at opening."
+    assert found(study).endswith("user was recorded as 'rhea' and is 'eva' now.")
 
 
 def test_a_reader_who_came_after_opening_is_found(study, eve):
@@ -478,7 +479,7 @@ def test_a_record_verifies_after_dumpdata_and_loaddata(study, tmp_path):
     with past_the_triggers():
         for model in (RatingEvent, Presentation, StudyEvent, Enrolment, Overlay):
             model.objects.all().delete()
-        for model in (Case, Arm, Study, User):
+        for model in (Membership, Case, Arm, Study, User):
             model.objects.all().delete()
     call_command("loaddata", str(dump), verbosity=0)
     assert verify(Study.objects.get()) == before
