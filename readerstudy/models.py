@@ -388,7 +388,13 @@ class RatingEvent(Event):
                 condition=Q(
                     kind__in=["shown", "cannot_judge", "void"], rating__isnull=True
                 )
-                | Q(kind__in=["rate", "change"], rating__gte=0, rating__lte=5),
+                | Q(
+                    kind__in=["rate", "change"],
+                    # A comparison with NULL is not false, and a check lets it pass.
+                    rating__isnull=False,
+                    rating__gte=0,
+                    rating__lte=5,
+                ),
                 name="rating_event_0_to_5",
             ),
             models.CheckConstraint(

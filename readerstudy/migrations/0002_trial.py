@@ -188,7 +188,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='ratingevent',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('kind__in', ['shown', 'cannot_judge', 'void']), ('rating__isnull', True)), models.Q(('kind__in', ['rate', 'change']), ('rating__gte', 0), ('rating__lte', 5)), _connector='OR'), name='rating_event_0_to_5'),
+            constraint=models.CheckConstraint(condition=models.Q(models.Q(('kind__in', ['shown', 'cannot_judge', 'void']), ('rating__isnull', True)), models.Q(('kind__in', ['rate', 'change']), ('rating__gte', 0), ('rating__isnull', False), ('rating__lte', 5)), _connector='OR'), name='rating_event_0_to_5'),
         ),
         migrations.AddConstraint(
             model_name='ratingevent',

@@ -10,6 +10,7 @@ from readerstudy.models import (
     Arm,
     Case,
     Enrolment,
+    Membership,
     Overlay,
     Presentation,
     Study,
@@ -26,6 +27,7 @@ from readerstudy.trial.study import (
     create_study,
     lock_study,
     open_study,
+    unblind_case,
     unblind_study,
 )
 from tests.readerstudy.factories import (
@@ -506,3 +508,50 @@ def test_the_record_names_neither_variant_nor_run_nor_letter(draft):
         text = f"{event.reason} {event.details}"
         for word in ("standard", "single_bn", "dual_bn", "'X'", "'Y'", "'Z'"):
             assert word not in text
+
+
+# Unblinding one case
+
+
+@pytest.mark.parametrize("advance", [opened, locked])
+def test_an_allocator_unblinds_a_case_and_it_is_recorded(draft, eve, advance):
+    study = advance(draft)
+    case = study.cases.first()
+    give(study, eve, "allocator")
+    told = unblind_case(case=case, by=eve, reason="the patient fell ill")
+    assert told == dict(study.arms.values_list("letter", "variant"))
+    event = study.events.last()
+    assert (event.kind, event.user) == ("case_unblinded", eve)
+    assert event.details == {"case": f"{case.dataset}/{case.case_id}"}
+
+
+@pytest.mark.parametrize("role", [None, "coordinator", "statistician"])
+def test_nobody_else_unblinds_a_case(draft, eve, role):
+    study = opened(draft)
+    if role:
+        give(study, eve, role)
+    with pytest.raises(Refusal, match="eve is not allocator"):
+        unblind_case(case=study.cases.first(), by=eve, reason="curious")
+    assert not study.events.filter(kind="case_unblinded").exists()
+
+
+@pytest.mark.parametrize("advance", [same, unblinded])
+def test_a_case_is_unblinded_while_there_is_a_blind(draft, eve, advance):
+    study = advance(draft)
+    give(study, eve, "allocator")
+    with pytest.raises(Refusal, match="a single case is unblinded while it is open or"):
+        unblind_case(case=study.cases.first(), by=eve, reason="why")
+
+
+def test_a_reader_who_is_no_member_keeps_a_study_from_opening(draft, rhea):
+    Membership.objects.filter(user=rhea).delete()
+    assert readiness(draft) == ["rhea is enrolled without being a reader."]
+
+
+def test_a_protocol_that_was_damaged_keeps_a_study_from_opening(draft):
+    draft.anchors = ["only one"]
+    draft.primary_analysis = " "
+    assert readiness(draft) == [
+        "The protocol: 'anchors' has to be 6 texts, from 0 up.",
+        "The protocol: 'primary_analysis' is empty.",
+    ]

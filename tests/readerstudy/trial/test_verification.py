@@ -502,3 +502,11 @@ def test_a_copied_sqlite_file_verifies_in_another_process(study, tmp_path, data_
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert f"reader rhea: 12 events, head {verify(study)[1].head.hash}" in done.stdout
+
+
+@pytest.mark.parametrize("field", ["consented_at", "signed_off_at", "voided_at"])
+def test_a_moment_that_no_event_tells_is_found(study, rhea, field):
+    enrolment = Enrolment.objects.filter(study=study, reader=rhea)
+    moment = enrolment.get().enrolled_at + timedelta(days=1)
+    enrolment.update(**{field: moment})
+    assert found(study) == f"{field} of reader rhea is not as it was recorded."
