@@ -191,15 +191,31 @@ def chain_heads(study: Study) -> list[dict[str, Any]]:
 
 
 def recorded_at_lock(study: Study) -> dict[str, Any] | None:
-    """The event that locked the study: `number`, `hash`, `chains`. None before it."""
-    event = study.events.filter(kind=StudyEvent.Kind.LOCKED).order_by("number").first()
-    if event is None:
+    """The event that locked the study and what opening had fixed; None before it.
+
+    `number` and `hash` of that event; `chains`, for each run of a reader; `protocol`
+    and `allocation`, SHA-256 of what readers were asked and of cases, maps and arms.
+    """
+    events = {
+        event.kind: event
+        for event in study.events.filter(
+            kind__in=[StudyEvent.Kind.OPENED, StudyEvent.Kind.LOCKED]
+        )
+    }
+    if StudyEvent.Kind.LOCKED not in events:
         return None
-    chains = [
-        {name: chain[name] for name in ("reader", "run", "length", "head")}
-        for chain in event.details["chains"]
-    ]
-    return {"number": event.number, "hash": event.hash, "chains": chains}
+    lock = events[StudyEvent.Kind.LOCKED]
+    opening = events[StudyEvent.Kind.OPENED].details
+    names = ("reader", "run", "length", "head")
+    return {
+        "number": lock.number,
+        "hash": lock.hash,
+        "chains": [
+            {name: chain[name] for name in names} for chain in lock.details["chains"]
+        ],
+        "protocol": opening["protocol"],
+        "allocation": opening["stimuli"],
+    }
 
 
 def told_apart(study: Study) -> dict[str, dict[str, Any]]:

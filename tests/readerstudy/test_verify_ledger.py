@@ -5,6 +5,7 @@ import json
 import pytest
 
 from readerstudy.models import RatingEvent
+from readerstudy.trial import records
 from readerstudy.trial.study import lock_study
 from tests.readerstudy.commands import refusal, run
 from tests.readerstudy.factories import coordinator, make_study, rate_all
@@ -50,6 +51,8 @@ def test_an_analysis_keeps_and_prints_the_heads_of_the_lock(study, tmp_path):
         "number": 6,
         "hash": lock.hash,
         "chains": [{"reader": "rhea", "run": 1, "length": 12, "head": last.hash}],
+        "protocol": records.protocol_sha256(study),
+        "allocation": records.stimuli_sha256(study),
     }
     assert f"Record: locked by event 6, hash {lock.hash}." in said
     assert f"Record of rhea: 12 events, head {last.hash}." in said
