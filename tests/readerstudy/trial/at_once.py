@@ -42,7 +42,7 @@ def rate_in_processes(reader: str, *shares: Sequence[str]) -> list[str]:
             env=os.environ
             | {
                 "DJANGO_SETTINGS_MODULE": "readerstudy.settings",
-                "DATABASE_URL": _test_database(),
+                "DATABASE_URL": database_url(),
                 "READERSTUDY_DATA": str(settings.READERSTUDY_DATA),
             },
             stdin=subprocess.PIPE,
@@ -60,7 +60,8 @@ def rate_in_processes(reader: str, *shares: Sequence[str]) -> list[str]:
     return [process.communicate(timeout=60)[1] for process in processes]
 
 
-def _test_database() -> str:
+def database_url() -> str:
+    """The address of the database that the test writes to."""
     own = connection.settings_dict
     if connection.vendor == "sqlite":
         return f"sqlite:///{own['NAME']}"
