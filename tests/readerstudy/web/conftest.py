@@ -31,17 +31,19 @@ def presentation(enrolment) -> Presentation:
     return following
 
 
+def reader_client(user: User | None) -> Client:
+    """A browser of that person's, with all that comes before reading; of nobody's for
+    None.
+    """
+    client = Client()
+    if user:
+        client.force_login(user)
+    return client
+
+
 @pytest.fixture
 def logged_in() -> Callable[[User | None], Client]:
-    """Gives a browser of that person's; of nobody's for None."""
-
-    def log_in(user: User | None) -> Client:
-        client = Client()
-        if user:
-            client.force_login(user)
-        return client
-
-    return log_in
+    return reader_client
 
 
 @pytest.fixture
