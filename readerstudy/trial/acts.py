@@ -15,15 +15,18 @@ def hold(study: Study) -> None:
 
 
 def hold_enrolment(enrolment: Enrolment) -> None:
-    """Lock an enrolment's row and read it anew, its study too. Needs a transaction."""
+    """Lock an enrolment's row and read anew, of it and its study, what may change.
+
+    Needs a transaction.
+    """
     study = enrolment.study
     enrolment.refresh_from_db(
-        from_queryset=Enrolment.objects.select_for_update(no_key=True)
+        fields=["reader", "consented_at", "signed_off_at", "voided_at"],
+        from_queryset=Enrolment.objects.select_for_update(no_key=True),
     )
     # By a statement of its own: joined to the one above it would be as it was before
-    # the wait.
-    study.refresh_from_db()
-    enrolment.study = study
+    # the wait. The rest of an open study is fixed.
+    study.refresh_from_db(fields=["state"])
 
 
 def hold_enrolments(study: Study) -> None:

@@ -126,6 +126,10 @@ def check_session(presentation: Presentation) -> None:
         raise Refusal(f"The next session begins on {begins:%d %B %Y, %H:%M} UTC.")
 
 
+def has_begun(presentation: Presentation) -> bool:
+    return _allows(check_session, presentation)
+
+
 def session_begins(presentation: Presentation) -> datetime | None:
     """When the presentation's session may begin; None for the first session.
 

@@ -1,6 +1,6 @@
 """The one place where a rating is written."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -14,6 +14,7 @@ from readerstudy.models import (
     RatingEvent,
     Study,
 )
+from readerstudy.querysets import ANSWERS
 from readerstudy.trial import policies, protocol, records
 from readerstudy.trial.acts import hold_enrolment
 from readerstudy.trial.policies import Refusal
@@ -122,8 +123,21 @@ def find_presentation(*, user: User, token: str) -> Presentation | None:
 
 
 def next_presentation(enrolment: Enrolment) -> Presentation | None:
-    """The first in the reader's order that is not rated; None when all are."""
-    return enrolment.presentations.unrated().first()
+    """The first in the reader's order that is not rated; None when all are.
+
+    With overlay and case, and without the arm, as `find_presentation`.
+    """
+    following = (
+        enrolment.presentations.unrated()
+        .select_related("overlay__case")
+        .defer("overlay__arm")
+        .first()
+    )
+    if following:
+        # The rows are here already, and what was read under a lock counts.
+        following.enrolment = enrolment
+        following.overlay.case.study = enrolment.study
+    return following
 
 
 def record_shown(*, presentation: Presentation, user: User) -> None:
@@ -134,17 +148,11 @@ def record_shown(*, presentation: Presentation, user: User) -> None:
     """
     # Reloading a page is common and writing is dear (each transaction is synced to
     # disk), so a look without a lock comes first.
-    if _was_shown(presentation):
+    if _shown(_events(presentation)):
         return
     with transaction.atomic():
-        enrolment = _hold(presentation, user)
-        if not _was_shown(presentation):
-            records.add_rating_event(
-                enrolment=enrolment,
-                presentation=presentation,
-                kind=Kind.SHOWN,
-                user=user,
-            )
+        _hold(presentation, user)
+        _show(presentation, user)
 
 
 def record_answer(
@@ -167,18 +175,29 @@ def record_answer(
     """
     answer.check(asks_confidence=presentation.enrolment.study.asks_confidence)
     with transaction.atomic():
-        enrolment = _hold(presentation, user)
-        standing = RatingEvent.objects.standing(presentation)
-        if standing is None:
-            if not _was_shown(presentation):
-                raise Refusal("A presentation is rated after it was shown, not before.")
-            return _write(enrolment, presentation, user, answer)
-        if Answer.of(standing) == answer:
-            return standing
-        if change != standing.number:
-            raise RatingConflict(standing)
-        policies.check_can_change(enrolment)
-        return _write(enrolment, presentation, user, answer, standing)
+        _hold(presentation, user)
+        return _answer(presentation, user, answer, change)
+
+
+def record_answer_and_show_next(
+    *, presentation: Presentation, user: User, answer: Answer, change: int | None = None
+) -> Presentation | None:
+    """`record_answer`, and `record_shown` of what is to be rated then, in one write.
+
+    Each transaction is synced to disk: two would double the time that a reader waits.
+
+    Returns:
+        The next presentation; None when all are rated or its session is yet to begin.
+    """
+    answer.check(asks_confidence=presentation.enrolment.study.asks_confidence)
+    with transaction.atomic():
+        _hold(presentation, user)
+        _answer(presentation, user, answer, change)
+        following = next_presentation(presentation.enrolment)
+        if following is None or not policies.has_begun(following):
+            return None
+        _show(following, user)
+        return following
 
 
 def changeable(*, presentation: Presentation) -> RatingEvent | None:
@@ -195,16 +214,24 @@ def previous_presentation(presentation: Presentation) -> Presentation | None:
     ).first()
 
 
-def _write(
-    enrolment: Enrolment,
-    presentation: Presentation,
-    user: User,
-    answer: Answer,
-    standing: RatingEvent | None = None,
+def _answer(
+    presentation: Presentation, user: User, answer: Answer, change: int | None
 ) -> RatingEvent:
+    """Write the answer for whoever holds the lock, unless it stands already."""
+    events = _events(presentation)
+    standing = next((e for e in reversed(events) if e.kind in ANSWERS), None)
+    if standing is None:
+        if not _shown(events):
+            raise Refusal("A presentation is rated after it was shown, not before.")
+    elif Answer.of(standing) == answer:
+        return standing
+    elif change != standing.number:
+        raise RatingConflict(standing)
+    else:
+        policies.check_can_change(presentation.enrolment)
     kind = Kind.CHANGE if standing else Kind.RATE
     return records.add_rating_event(
-        enrolment=enrolment,
+        enrolment=presentation.enrolment,
         presentation=presentation,
         kind=Kind.CANNOT_JUDGE if answer.rating is None else kind,
         user=user,
@@ -217,8 +244,19 @@ def _write(
     )
 
 
-def _hold(presentation: Presentation, user: User) -> Enrolment:
-    """Lock the reader's enrolment, return it, and check that `user` may rate in it.
+def _show(presentation: Presentation, user: User) -> None:
+    """Record that this was shown, for whoever holds the lock, unless it was."""
+    if not _shown(_events(presentation)):
+        records.add_rating_event(
+            enrolment=presentation.enrolment,
+            presentation=presentation,
+            kind=Kind.SHOWN,
+            user=user,
+        )
+
+
+def _hold(presentation: Presentation, user: User) -> None:
+    """Lock the reader's enrolment and check that `user` may rate in it.
 
     Of two requests for one presentation the second waits here and then sees what the
     first wrote. `lock_study` takes the same locks, so that no rating slips in behind
@@ -230,9 +268,13 @@ def _hold(presentation: Presentation, user: User) -> Enrolment:
         raise Refusal("This presentation is another reader's.")
     policies.check_can_rate(enrolment)
     policies.check_session(presentation)
-    return enrolment
 
 
-def _was_shown(presentation: Presentation) -> bool:
-    shown = RatingEvent.objects.filter(presentation=presentation, kind=Kind.SHOWN)
-    return shown.exists()
+def _events(presentation: Presentation) -> list[RatingEvent]:
+    return list(
+        RatingEvent.objects.filter(presentation=presentation).order_by("number")
+    )
+
+
+def _shown(events: Sequence[RatingEvent]) -> bool:
+    return any(event.kind == Kind.SHOWN for event in events)
