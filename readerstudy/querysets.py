@@ -28,6 +28,15 @@ class StudyQuerySet(models.QuerySet["Study"]):
         reading = Q(enrolments__reader=user, enrolments__voided_at__isnull=True)
         return self.filter(reading).exclude(state="draft")
 
+    def for_role_holder(self, user: Person) -> Self:
+        """The studies in which `user` is coordinator, allocator or statistician."""
+        from readerstudy.models import Membership
+
+        held = Membership.objects.filter(
+            Q(coordinator=True) | Q(allocator=True) | Q(statistician=True), user=user
+        )
+        return self.filter(pk__in=held.values("study"))
+
 
 class EnrolmentQuerySet(models.QuerySet["Enrolment"]):
     def current(self) -> Self:

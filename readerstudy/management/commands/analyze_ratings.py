@@ -15,6 +15,7 @@ from readerstudy.analysis.ratings import (
 )
 from readerstudy.analysis.report import summary
 from readerstudy.management.lookup import find_study
+from readerstudy.trial.analyses import analyses_folder, record_analysis
 from readerstudy.trial.exports import ratings_csv
 from readerstudy.trial.policies import Refusal
 from readerstudy.trial.records import recorded_at_lock
@@ -59,6 +60,9 @@ class Command(BaseCommand):
                 ratings, source=source, profile=options["profile"], ledger=ledger
             )
             write_analysis(analysis, out)
+            # Results that went elsewhere cannot be watched over from here.
+            if options["name"] and not options["out"]:
+                record_analysis(study=find_study(options["name"]), folder=out)
         except (RatingsError, Refusal) as error:
             raise CommandError(str(error)) from error
         terminal = self.stdout.isatty()
@@ -81,6 +85,5 @@ def _from_study(options: dict[str, Any]) -> Input:
     study = find_study(options["name"])
     table = ratings_csv(study, blinded=options["blinded"])
     ratings = parse_ratings(table.encode(), options["variants"])
-    folder = settings.READERSTUDY_DATA / "studies" / str(study.uuid) / "analyses"
-    out = folder / f"{timezone.now():%Y%m%dT%H%M%SZ}"
+    out = analyses_folder(study) / f"{timezone.now():%Y%m%dT%H%M%SZ}"
     return study.name, ratings, recorded_at_lock(study), out
