@@ -5,7 +5,6 @@ from typing import Any
 from django import forms
 from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
-from django.db.models import F
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.views.decorators.http import require_http_methods
@@ -35,6 +34,7 @@ from readerstudy.models import Case, Enrolment, Study
 from readerstudy.trial import policies
 from readerstudy.trial.enrolment import enrol, void_run, withdraw
 from readerstudy.trial.policies import Refusal
+from readerstudy.trial.progress import progress
 from readerstudy.trial.roles import end_role, give_role
 from readerstudy.trial.study import (
     change_protocol,
@@ -157,10 +157,10 @@ def lock(request: HttpRequest, pk: int) -> HttpResponse:
 
 def _unfinished(study: Study) -> list[str]:
     """Every reader who has not answered all maps, in a line."""
-    runs = study.enrolments.current().with_progress().select_related("reader")
-    behind = runs.filter(rated__lt=F("total")).order_by("reader__username")
     return [
-        f"{run.reader} has not finished: {run.rated} of {run.total}." for run in behind
+        f"{run.enrolment.reader} has not finished: {run.rated} of {run.total}."
+        for run in progress(study)
+        if run.enrolment.voided_at is None and run.rated < run.total
     ]
 
 

@@ -28,8 +28,9 @@ def cases(request: HttpRequest, pk: int) -> HttpResponse:
         Prefetch("overlays", queryset=overlays)
     )
     page = Paginator(rows, CASES_A_PAGE).get_page(request.GET.get("page"))
-    context = {"page": page, "pictures": [(case, _picture(case)) for case in page]}
-    return show(request, "cases", f"Cases and maps of {study}", study, **context)
+    pictures = [(case, _picture(case)) for case in page]
+    title = f"Cases and maps of {study}"
+    return show(request, "cases", title, study, page=page, pictures=pictures)
 
 
 def _picture(case: Case) -> str:

@@ -2,15 +2,22 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.db.models import QuerySet
+from django.http import QueryDict
 
 from readerstudy.models import Case, Study
 from readerstudy.trial import policies, protocol
+
+if TYPE_CHECKING:
+    # Generic for the type checker alone; the class itself takes no parameter.
+    CaseChoiceField = forms.ModelChoiceField[Case]
+else:
+    CaseChoiceField = forms.ModelChoiceField
 
 REASON = "Kept in the study's record, with your name and the time."
 NO_REASON = "A reason is needed; it becomes part of the study's record."
@@ -39,8 +46,8 @@ class LinesField(TextField):
         return [line.strip() for line in lines if line.strip()]
 
 
-class CaseField(forms.ModelChoiceField):
-    def label_from_instance(self, obj: Any) -> str:
+class CaseField(CaseChoiceField):
+    def label_from_instance(self, obj: Case) -> str:
         return f"{obj.dataset}/{obj.case_id}"
 
 
@@ -68,8 +75,8 @@ class GiveRoleForm(RoleForm):
 
     user = forms.ModelChoiceField(User.objects.none(), label="Person")
 
-    def __init__(self, *args: Any, study: Study, **options: Any) -> None:
-        super().__init__(*args, **options)
+    def __init__(self, data: QueryDict | None, *, study: Study) -> None:
+        super().__init__(data)
         readers = study.memberships.filter(reader=True).values("user")
         people = User.objects.filter(is_active=True).exclude(pk__in=readers)
         self.fields["user"].queryset = people.order_by("username")  # type: ignore[attr-defined]
@@ -79,8 +86,8 @@ class UnblindCaseForm(ReasonForm):
     case = CaseField(Case.objects.none())
     field_order = ["case", "reason"]
 
-    def __init__(self, *args: Any, study: Study, **options: Any) -> None:
-        super().__init__(*args, **options)
+    def __init__(self, data: QueryDict | None, *, study: Study) -> None:
+        super().__init__(data)
         cases = study.cases.order_by("dataset", "case_id")
         self.fields["case"].queryset = cases  # type: ignore[attr-defined]
 
@@ -94,8 +101,8 @@ class EnrolForm(forms.Form):
         required=False, help_text="Whether the reader had a part in making the models."
     )
 
-    def __init__(self, *args: Any, study: Study, **options: Any) -> None:
-        super().__init__(*args, **options)
+    def __init__(self, data: QueryDict | None, *, study: Study) -> None:
+        super().__init__(data)
         members = study.memberships.values("user")
         people = possible_readers().exclude(pk__in=members)
         self.fields["reader"].queryset = people  # type: ignore[attr-defined]
@@ -151,9 +158,9 @@ class ProtocolForm(forms.Form):
 class ChangeProtocolForm(ProtocolForm, ReasonForm):
     field_order = [*protocol.FIELDS, "reason"]
 
-    def __init__(self, *args: Any, study: Study, **options: Any) -> None:
+    def __init__(self, data: QueryDict | None, *, study: Study) -> None:
         self.before = protocol.of_study(study)
-        super().__init__(*args, initial=self.before, **options)
+        super().__init__(data, initial=self.before)
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data
@@ -181,10 +188,11 @@ class NewStudyForm(ProtocolForm):
     )
     field_order = ["name", "bundles", "readers", *protocol.FIELDS]
 
-    def __init__(self, *args: Any, **options: Any) -> None:
+    def __init__(self, data: QueryDict | None) -> None:
         defaults = protocol.of_study(Study(**protocol.checked({})))
-        super().__init__(*args, initial=defaults, **options)
-        self.fields["bundles"].choices = list(bundles())  # type: ignore[attr-defined]
+        super().__init__(data, initial=defaults)
+        names = [path.name for path in bundle_folders()]
+        self.fields["bundles"].choices = [(name, name) for name in names]  # type: ignore[attr-defined]
         self.fields["readers"].queryset = possible_readers()  # type: ignore[attr-defined]
 
     def paths(self) -> list[Path]:
@@ -203,7 +211,3 @@ def bundle_folders() -> list[Path]:
     """The case bundles in the data folder, by name."""
     folder = Path(settings.READERSTUDY_DATA) / "bundles"
     return sorted(path.parent for path in folder.glob("*/manifest.json"))
-
-
-def bundles() -> list[tuple[str, str]]:
-    return [(path.name, path.name) for path in bundle_folders()]

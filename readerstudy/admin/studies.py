@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
 from django.contrib.auth.models import User
-from django.db.models import Prefetch, QuerySet
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.urls import URLPattern, path
@@ -89,10 +89,8 @@ class StudyAdmin(StudyModelAdmin):
         return False
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Study]:
-        own = Membership.objects.filter(user=person(request))
-        return visible_studies(person(request)).prefetch_related(
-            Prefetch("memberships", queryset=own, to_attr="own")
-        )
+        user = person(request)
+        return visible_studies(user).with_own_roles(user)
 
     def get_urls(self) -> list[URLPattern]:
         # In place of Django's: its pages would show and write the row itself.
@@ -110,7 +108,7 @@ class StudyAdmin(StudyModelAdmin):
 
     @admin.display(description="your roles")
     def your_roles(self, study: Study) -> str:
-        return ", ".join(role for row in study.own for role in _held(row))
+        return ", ".join(role for row in study.own for role in row.roles)
 
 
 @require_http_methods(["GET"])
@@ -121,11 +119,11 @@ def overview(request: HttpRequest, pk: int) -> HttpResponse:
     context: dict[str, Any] = {"may_take_roles": may_take_roles(user)}
     # Without a role: the name, the state, and the way to a role.
     if policies.can_see_study(study, user):
-        context |= _contents(request, study, user)
+        context |= _contents(study, user)
     return show(request, "overview", str(study), study, **context)
 
 
-def _contents(request: HttpRequest, study: Study, user: User) -> dict[str, Any]:
+def _contents(study: Study, user: User) -> dict[str, Any]:
     is_draft = study.state == Study.State.DRAFT
     can_see_ratings = policies.can_see_ratings(study, user)
     return {
@@ -135,7 +133,7 @@ def _contents(request: HttpRequest, study: Study, user: User) -> dict[str, Any]:
         "checklist": readiness.checklist(study) if is_draft else None,
         "protocol": _protocol(study),
         "progress": progress(study),
-        "members": [(row, _held(row)) for row in _members(study)],
+        "members": _members(study),
         "analyses": recorded_analyses(study) if can_see_ratings else None,
         "tables": [
             table for table in records.TABLES if records.can_fetch(study, user, table)
@@ -145,31 +143,23 @@ def _contents(request: HttpRequest, study: Study, user: User) -> dict[str, Any]:
 
 def _protocol(study: Study) -> list[tuple[str, list[str]]]:
     """Every field of the protocol in words, with its value in one text or several."""
-    words = {True: "yes", False: "no", "": "none"}
     rows = protocol.of_study(study) | {
         "display_mode": study.get_display_mode_display(),
         "blocks": study.get_blocks_display(),
         "anchors": [f"{rating}: {text}" for rating, text in enumerate(study.anchors)],
     }
-    return [
-        (
-            name.replace("_", " "),
-            value
-            if isinstance(value, list)
-            # 1 == True, and a number of sessions is no "yes".
-            else [
-                words[value] if value in ("",) or type(value) is bool else str(value)
-            ],
-        )
-        for name, value in rows.items()
-    ]
+    return [(name.replace("_", " "), _texts(value)) for name, value in rows.items()]
+
+
+def _texts(value: Any) -> list[str]:
+    if isinstance(value, list):
+        return value
+    if isinstance(value, bool):
+        return ["yes" if value else "no"]
+    return [str(value) or "none"]
 
 
 def _members(study: Study) -> QuerySet[Membership]:
     """Everybody with a role, readers apart."""
     rows = study.memberships.filter(reader=False).select_related("user")
     return rows.order_by("user__username")
-
-
-def _held(row: Membership) -> list[str]:
-    return [role for role in policies.ROLES if getattr(row, role)]
