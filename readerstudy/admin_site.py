@@ -4,9 +4,12 @@ from typing import Any
 
 from django.contrib.admin import AdminSite
 from django.contrib.admin.forms import AdminAuthenticationForm
+from django.contrib.auth.decorators import login_not_required
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, User
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse
+from django.utils.decorators import method_decorator
+from django.views.decorators.cache import never_cache
 
 from readerstudy.trial import policies
 from readerstudy.trial.policies import Refusal
@@ -33,6 +36,8 @@ class StudyAdminSite(AdminSite):
         """Staff, but nobody who is or ever was enrolled, superusers included."""
         return super().has_permission(request) and not reader_refusal(request.user)
 
+    @method_decorator(never_cache)
+    @method_decorator(login_not_required)
     def login(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:

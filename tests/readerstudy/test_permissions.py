@@ -171,9 +171,7 @@ def people(study, rhea, omar, eve, ada):
 
 @pytest.fixture
 def study(tmp_path, rhea, omar):
-    return make_study(
-        tmp_path / "bundle", readers=[rhea, omar], cases=1, opened=False
-    )
+    return make_study(tmp_path / "bundle", readers=[rhea, omar], cases=1, opened=False)
 
 
 def reach(study, state):
