@@ -84,6 +84,8 @@ function lay(canvas, { width, height }, layers) {
   const context = canvas.getContext("2d");
   context.imageSmoothingQuality = "high";
   for (const [layer, opacity] of layers) {
+    // Enlarged, every value is seen as it was stored.
+    context.imageSmoothingEnabled = w < layer.width;
     context.globalAlpha = opacity;
     context.drawImage(layer, (canvas.width - w) / 2, (canvas.height - h) / 2, w, h);
   }

@@ -228,9 +228,7 @@ def test_the_allocator_sees_each_case_with_its_three_maps(study, allocator):
     for variant in ("standard", "single_bn", "dual_bn"):
         assert text.count(f"<figcaption>{variant}") == 3
     # Names, not letters: with the letters it would undo the blinding of the ratings.
-    assert not re.search(
-        r"<figcaption>[XYZ]\b|letter", text.partition("<main")[2][200:]
-    )
+    assert not re.search(r"<figcaption>\s*[XYZ]\b", text)
 
 
 def test_the_buffers_are_those_that_readers_get(study, allocator):
@@ -262,10 +260,9 @@ def test_maps_of_another_study_are_not_there(tmp_path, study, allocator):
 def test_many_cases_are_on_pages_and_a_page_takes_few_queries(
     tmp_path, study, allocator, django_assert_max_num_queries
 ):
-    User.objects.filter(username="allocator")
     many = make_study(tmp_path / "m", readers=[], name="Many", cases=23, opened=False)
     give(many, User.objects.get(username="allocator"), "allocator")
-    with django_assert_max_num_queries(10):
+    with django_assert_max_num_queries(12):
         first = allocator.get(url(many, "cases")).content.decode()
     seen = [
         allocator.get(url(many, "cases"), {"page": page}).content.decode()

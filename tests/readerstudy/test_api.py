@@ -99,7 +99,9 @@ def test_no_answer_names_an_arm_a_run_or_a_letter_in_any_state(client, study, rh
     client.force_login(rhea)
 
     def answers():
-        pages = (STUDIES, address(study), SCHEMA, f"{STUDIES}{uuid4()}/")
+        own = address(study)
+        pages = (STUDIES, own, f"{own}progress/", f"{own}ratings/")
+        pages += (f"{own}allocation/", f"{STUDIES}{uuid4()}/")
         return [client.get(page) for page in pages]
 
     seen = answers()
