@@ -15,6 +15,7 @@ from readerstudy.trial.rating import CONFIDENCES, changeable_before, following
 # Answers by which a reader's pace is told.
 PACE_OF = 21
 FEWEST_STEPS = 5
+PRACTICE_IS_OVER = "The practice is over. From this case on your answers count."
 
 
 @dataclass(frozen=True)
@@ -118,6 +119,12 @@ class Panel:
             return f"Practice {self.presentation.position} of {self.practice}"
         number = self.presentation.position - self.practice
         return f"Case {number} of {self.total - self.practice}"
+
+    @property
+    def news(self) -> str:
+        """What is new with this case; empty when nothing is."""
+        first = self.practice + 1 == self.presentation.position
+        return PRACTICE_IS_OVER if self.practice and first else ""
 
     @property
     def done(self) -> int:

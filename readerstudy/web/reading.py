@@ -17,8 +17,6 @@ from readerstudy.web.http import HtmxHttpRequest
 from readerstudy.web.panel import Given, Panel, answer_in_words
 from readerstudy.web.sitting import Sitting
 
-PRACTICE_IS_OVER = "The practice is over. From this case on your answers count."
-
 
 def _get_presentation(request: HtmxHttpRequest, token: str) -> Presentation:
     presentation = rating.find_presentation(user=request.user, token=token)

@@ -4,7 +4,7 @@ from uuid import UUID
 
 from django.contrib.auth.decorators import login_not_required
 from django.db import DatabaseError, connection
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
@@ -38,6 +38,11 @@ def _get_reading(request: HtmxHttpRequest, uuid: UUID) -> Enrolment:
     return enrolment
 
 
+def _posted(request: HtmxHttpRequest) -> QueryDict | None:
+    # An empty post is a post: what is missing in it has to be said.
+    return request.POST if request.method == "POST" else None
+
+
 # /
 
 
@@ -56,7 +61,7 @@ def home(request: HtmxHttpRequest) -> HttpResponse:
 def study(request: HtmxHttpRequest, uuid: UUID) -> HttpResponse:
     """Instructions, consent, progress, and the way to the next case."""
     enrolment = get_object_or_404(_enrolments(request), study__uuid=uuid)
-    form = ConsentForm(request.POST or None)
+    form = ConsentForm(_posted(request))
     if request.method == "POST" and form.is_valid():
         try:
             acts.consent(enrolment=enrolment, user=request.user)
@@ -84,7 +89,7 @@ def study(request: HtmxHttpRequest, uuid: UUID) -> HttpResponse:
 def display(request: HtmxHttpRequest, uuid: UUID) -> HttpResponse:
     """The display check, once in each browser session."""
     enrolment = _get_reading(request, uuid)
-    form = DisplayForm(request.POST or None)
+    form = DisplayForm(_posted(request))
     if not form.is_valid():
         context = {"enrolment": enrolment, "form": form}
         status = 422 if form.is_bound else 200
@@ -109,7 +114,7 @@ def finish(request: HtmxHttpRequest, uuid: UUID) -> HttpResponse:
     enrolment = _get_reading(request, uuid)
     if rating.next_presentation(enrolment) is not None:
         return redirect("readerstudy:study", uuid)
-    form = SignOffForm(request.POST or None)
+    form = SignOffForm(_posted(request))
     if form.is_valid():
         try:
             acts.sign_off(enrolment=enrolment, user=request.user, **form.cleaned_data)
