@@ -161,8 +161,8 @@ def test_a_study_goes_to_another_machine_and_comes_back(study, tmp_path):
         ["migrate"],
         ["import_study", tmp_path / "there"],
         ["verify_ledger", study.name],
-        ["analyze_ratings", study.name, "--out", tmp_path / "other-analysis"],
         ["export_study", study.name, "--out", tmp_path / "back"],
+        ["analyze_ratings", study.name, "--out", tmp_path / "other-analysis"],
     ):
         done = subprocess.run(
             [sys.executable, "manage.py", *map(str, command)],

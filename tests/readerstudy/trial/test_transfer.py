@@ -10,8 +10,6 @@ from django.contrib.auth.models import User
 from django.utils import timezone
 
 from mlcore.files import sha256_file
-from readerstudy.analysis.analyse import analyse, write_analysis
-from readerstudy.analysis.ratings import parse_ratings
 from readerstudy.models import Presentation, Study
 from readerstudy.trial import stimuli
 from readerstudy.trial.enrolment import (
@@ -20,9 +18,8 @@ from readerstudy.trial.enrolment import (
     sign_off,
     void_run,
 )
-from readerstudy.trial.exports import EXPORTS, ratings_csv
+from readerstudy.trial.exports import EXPORTS
 from readerstudy.trial.rating import Answer, record_answer, record_shown
-from readerstudy.trial.records import recorded_at_lock
 from readerstudy.trial.rows import TABLES, rows_of
 from readerstudy.trial.study import lock_study, unblind_case, unblind_study
 from readerstudy.trial.transfer import import_study
@@ -34,6 +31,7 @@ from tests.readerstudy.archives import (
     read_rows,
     write_rows,
 )
+from tests.readerstudy.commands import run
 from tests.readerstudy.factories import (
     answer,
     coordinator,
@@ -97,16 +95,9 @@ def archive(study, tmp_path):
 
 
 def analysis_of(study, folder):
-    """The bytes of analysis.json, as `analyze_ratings` writes it."""
-    table = ratings_csv(study, blinded=False)
-    analysis = analyse(
-        parse_ratings(table.encode()),
-        source=study.name,
-        profile="paper",
-        ledger=recorded_at_lock(study),
-    )
-    write_analysis(analysis, folder)
-    return (folder / "analysis.json").read_bytes()
+    """Every file that an analysis writes."""
+    run("analyze_ratings", study, "--out", folder)
+    return contents(folder)
 
 
 def exported(study):
@@ -136,7 +127,6 @@ def test_what_comes_back_is_what_was_exported(study, tmp_path, unblinded):
     reader = User.objects.create(username="other")
     make_study(tmp_path / "other", readers=[reader], name="Other")
     imported = import_study(archive)
-    assert analysis_of(imported.study, tmp_path / "after") == before["analysis"]
     assert exported(imported.study) == before["exports"]
     assert contents(stimuli.study_folder(imported.study)) == before["files"]
     assert verify(imported.study) == imported.chains == before["chains"]
@@ -154,6 +144,7 @@ def test_what_comes_back_is_what_was_exported(study, tmp_path, unblinded):
             without(keys, row) for row in before["rows"][table]
         ], table
         assert after[table], f"{table} was tested with no row"
+    assert analysis_of(imported.study, tmp_path / "after") == before["analysis"]
 
 
 def without(keys, row):
