@@ -28,12 +28,15 @@ class Draw:
         indices: rows of the table, in the order drawn.
         eligible: number of images that could have been drawn.
         seed, allow_no_finding: as asked for.
+        training: rows of further cases to practise on, of other patients; never
+            analysed.
     """
 
     indices: tuple[int, ...]
     eligible: int
     seed: int
     allow_no_finding: bool
+    training: tuple[int, ...] = ()
 
 
 class CaseWindow(Protocol):
@@ -69,14 +72,21 @@ class CaseImage(Protocol):
 
 
 def draw_cases(
-    table: ImageTable, cases: int, seed: int, *, allow_no_finding: bool = False
+    table: ImageTable,
+    cases: int,
+    seed: int,
+    *,
+    training: int = 0,
+    allow_no_finding: bool = False,
 ) -> Draw:
     """Draw test images with a pathology, at most one per patient, unseen predictions.
 
     Patients are put in a random order and give one of their images each, so that with
-    the same seed a smaller draw is the beginning of a larger one.
+    the same seed a smaller draw is the beginning of a larger one. Cases to practise on
+    are drawn on from there: the others are the same with and without them.
 
     Args:
+        training: how many further cases are drawn to practise on.
         allow_no_finding: let images without a pathology be drawn as well.
 
     Raises:
@@ -84,23 +94,32 @@ def draw_cases(
     """
     if cases < 1:
         raise EngineError("At least one case must be drawn.")
+    if training < 0:
+        raise EngineError("The number of training cases is a whole number from 0 on.")
     if seed < 0:
         raise EngineError("The seed is a whole number from 0 on.")
     rows: dict[str, list[int]] = {}
     for row in table.split_indices("test"):
         if allow_no_finding or findings_of(table, int(row)):
             rows.setdefault(table.patient_ids[row], []).append(int(row))
-    if len(rows) < cases:
+    wanted = cases + training
+    if len(rows) < wanted:
         kind = "images" if allow_no_finding else "images with a finding"
+        more = f" and {training} training cases" if training else ""
         raise EngineError(
-            f"{cases} cases were asked for, but {table.name} has {kind} of only "
+            f"{cases} cases{more} were asked for, but {table.name} has {kind} of only "
             f"{len(rows)} patients in test."
         )
     generator = np.random.default_rng(seed)
     patients = generator.permutation(sorted(rows))
-    drawn = [int(generator.choice(rows[patient])) for patient in patients[:cases]]
-    eligible = sum(map(len, rows.values()))
-    return Draw(tuple(drawn), eligible, seed, allow_no_finding)
+    drawn = [int(generator.choice(rows[patient])) for patient in patients[:wanted]]
+    return Draw(
+        indices=tuple(drawn[:cases]),
+        eligible=sum(map(len, rows.values())),
+        seed=seed,
+        allow_no_finding=allow_no_finding,
+        training=tuple(drawn[cases:]),
+    )
 
 
 def findings_of(table: ImageTable, row: int) -> list[str]:
@@ -137,7 +156,8 @@ def write_bundle(
     if path.exists() and not (path / "manifest.json").is_file():
         raise EngineError(f"{path} exists and is no case bundle; choose another --out.")
     target = _common_target(runs)
-    rows = np.array(draw.indices)
+    drawn = (*draw.indices, *draw.training)
+    rows = np.array(drawn)
     overlays = {
         run.objective.name: to_int8(
             normalise(
@@ -157,14 +177,16 @@ def write_bundle(
         (folder / "images").mkdir()
         (folder / "overlays").mkdir()
         manifest = _header(table, draw, runs, target)
-        for number, row in enumerate(draw.indices, start=1):
+        for number, row in enumerate(drawn, start=1):
             maps = {name: each[number - 1] for name, each in overlays.items()}
             case = _write_case(folder, number, display(row), maps)
             about = {
                 "case_id": table.image_ids[row],
                 "findings": findings_of(table, row),
             }
-            manifest["cases"].append(about | case)
+            # Only where it is so: a bundle without such cases is as it always was.
+            mark = {"training": True} if number > len(draw.indices) else {}
+            manifest["cases"].append(about | mark | case)
         write_json(folder / "manifest.json", manifest)
     return manifest
 
@@ -190,6 +212,7 @@ def _header(
             "seed": draw.seed,
             "eligible": draw.eligible,
             "drawn": len(draw.indices),
+            **({"training": len(draw.training)} if draw.training else {}),
             "allow_no_finding": draw.allow_no_finding,
         },
         "saliency": {

@@ -73,13 +73,23 @@ class BrokenChain(ValueError):  # noqa: N818  (it is a finding, not an error)
 
 def study_genesis(study: UUID) -> str:
     """What the first StudyEvent of a study gives as its previous hash."""
-    return sha256_of({"chain": "study events", "version": VERSION, "study": str(study)})
+    return sha256_of(study_chain(study))
 
 
 def enrolment_genesis(study: UUID, enrolment: UUID) -> str:
     """What the first RatingEvent of an enrolment gives as its previous hash."""
+    return sha256_of(enrolment_chain(study, enrolment))
+
+
+def study_chain(study: UUID) -> dict[str, Any]:
+    """What identifies a study's chain: its genesis is the SHA-256 of this object."""
+    return {"chain": "study events", "version": VERSION, "study": str(study)}
+
+
+def enrolment_chain(study: UUID, enrolment: UUID) -> dict[str, Any]:
+    """What identifies an enrolment's chain."""
     owner = {"study": str(study), "enrolment": str(enrolment)}
-    return sha256_of({"chain": "rating events", "version": VERSION, **owner})
+    return {"chain": "rating events", "version": VERSION, **owner}
 
 
 def event_hash(record: Mapping[str, Any], number: int, previous_hash: str) -> str:

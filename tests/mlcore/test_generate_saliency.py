@@ -12,6 +12,7 @@ from mlcore.engine.networks import build_network
 from mlcore.engine.objectives import VARIANTS, find_objective
 from mlcore.engine.runs import configure
 from mlcore.files import sha256_file, write_json
+from readerstudy.trial.bundle import read_bundle
 from tests.mlcore.toy import QUICK, write_toy_table
 
 
@@ -109,6 +110,22 @@ def test_the_same_seed_draws_the_same_cases(generate, runs):
     assert one != other
 
 
+def test_cases_to_practise_on_are_drawn_on_request(generate, runs, tmp_path):
+    line, manifest = generate(training_cases=1)
+    assert line == (
+        f"{tmp_path / 'bundle'}: 3 cases and 1 to practise on with maps of standard, "
+        "single_bn, dual_bn."
+    )
+    assert [case.get("training", False) for case in manifest["cases"]] == [
+        False,
+        False,
+        False,
+        True,
+    ]
+    bundle = read_bundle(tmp_path / "bundle")
+    assert [case.training for case in bundle.cases] == [False, False, False, True]
+
+
 def test_images_without_a_finding_are_drawn_on_request(generate, runs):
     _, manifest = generate(allow_no_finding=True)
     assert manifest["sampling"]["allow_no_finding"]
@@ -130,6 +147,8 @@ def test_runs_that_were_not_trained_alike_are_refused(
         ("nothing", {}, "Known data sets: toy."),
         ("toy", {"cases": 50}, "50 cases were asked for"),
         ("toy", {"cases": 0}, "At least one case"),
+        ("toy", {"training_cases": 9}, "3 cases and 9 training cases were asked for"),
+        ("toy", {"training_cases": -1}, "training cases is a whole number from 0 on"),
         ("toy", {"seed": -1}, "The seed is a whole number from 0 on"),
         ("toy", {"device": "tpu"}, 'Unknown device "tpu"; here: cpu'),
         ("toy", {"source": "nowhere"}, "nowhere is no folder"),

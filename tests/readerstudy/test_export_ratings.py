@@ -1,9 +1,9 @@
 import pytest
 
-from readerstudy.trial.exports import ratings_csv
+from readerstudy.trial.exports import EXPORTS, ratings_csv
 from readerstudy.trial.study import lock_study, unblind_study
 from tests.readerstudy.commands import refusal, run
-from tests.readerstudy.factories import coordinator, make_study, rate_all
+from tests.readerstudy.factories import answer, coordinator, make_study, rate_all
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def test_it_writes_the_table(study, tmp_path):
     said = run("export_ratings", study, "--out", out)
     lock = study.events.get(kind="locked")
     assert said.splitlines() == [
-        f"6 presentations of 'Chest maps' are in {out}.",
+        f"6 rows of 'Chest maps' are in {out}.",
         f"Record: locked by event {lock.number}, hash {lock.hash}.",
     ]
     assert out.read_text() == ratings_csv(study, blinded=True)
@@ -52,3 +52,32 @@ def test_it_says_which_studies_there_are(study, tmp_path):
     said = refusal("export_ratings", "Knee", "--out", tmp_path / "ratings.csv")
     assert said == "No study is called 'Knee'. There is Chest maps."
     assert not (tmp_path / "ratings.csv").exists()
+
+
+@pytest.mark.parametrize("name", EXPORTS)
+def test_it_writes_every_format(study, tmp_path, name):
+    unblind_study(study=study, by=coordinator(), reason="analysis")
+    out = tmp_path / "file"
+    said = run("export_ratings", study, "--format", name, "--out", out)
+    assert out.read_text() == EXPORTS[name](study, blinded=False)
+    lines = len(out.read_text().splitlines())
+    counted = f"{lines} events" if name == "ledger" else f"{lines - 1} rows"
+    assert said.startswith(f"{counted} of 'Chest maps' are in {out}.\n")
+
+
+def test_a_comment_of_many_lines_is_one_row(tmp_path, rhea):
+    study = make_study(tmp_path / "other", readers=[rhea], name="Lines", cases=1)
+    first = study.enrolments.get().presentations.first()
+    answer(first, rhea, 1, comment="one\r\ntwo\nthree")
+    lock_study(study=study, by=coordinator(), reason="over", unfinished=True)
+    said = run("export_ratings", study, "--out", tmp_path / "ratings.csv")
+    assert said.startswith("3 rows of 'Lines'")
+
+
+def test_the_allocation_of_a_locked_study_is_refused(study, tmp_path):
+    out = tmp_path / "allocation.csv"
+    said = refusal("export_ratings", study, "--format", "allocation", "--out", out)
+    assert said == (
+        "Study 'Chest maps' is locked; its allocation leaves it once it is unblinded."
+    )
+    assert not out.exists()

@@ -23,6 +23,13 @@ class Command(BaseCommand):
         add("dataset", help="name of a data set, or its folder")
         add("--cases", type=int, default=100, help="how many to draw (100)")
         add(
+            "--training-cases",
+            type=int,
+            default=0,
+            metavar="N",
+            help="how many more to draw for readers to practise on (0)",
+        )
+        add(
             "--runs",
             nargs="+",
             type=Path,
@@ -62,6 +69,7 @@ class Command(BaseCommand):
             table,
             options["cases"],
             options["seed"],
+            training=options["training_cases"],
             allow_no_finding=options["allow_no_finding"],
         )
         runs = chosen_runs(table, options["runs"], device)
@@ -69,4 +77,7 @@ class Command(BaseCommand):
         gone = sum(case["image"]["source"] == "table" for case in manifest["cases"])
         variants = ", ".join(manifest["variants"])
         note = f" ({gone} shown as in the table, without a source file)" if gone else ""
-        return f"{out}: {len(draw.indices)} cases with maps of {variants}{note}."
+        practice = f" and {len(draw.training)} to practise on" if draw.training else ""
+        return (
+            f"{out}: {len(draw.indices)} cases{practice} with maps of {variants}{note}."
+        )

@@ -1,3 +1,5 @@
+import csv
+import io
 from pathlib import Path
 from typing import Any
 
@@ -5,17 +7,24 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from mlcore.files import atomic_file
 from readerstudy.management.lookup import find_study
-from readerstudy.trial.exports import ratings_csv
+from readerstudy.trial.exports import EXPORTS
 from readerstudy.trial.policies import Refusal
 from readerstudy.trial.records import recorded_at_lock
 
 
 class Command(BaseCommand):
-    help = "Write the ratings of a locked or unblinded study as CSV."
+    help = "Write the ratings of a locked or unblinded study, or what explains them."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("name", help="of the study")
         parser.add_argument("--out", required=True, type=Path, metavar="FILE")
+        parser.add_argument(
+            "--format",
+            choices=EXPORTS,
+            default="ratings",
+            help="CSV: ratings (the default), imrmc, codebook and, once unblinded, "
+            "allocation; a JSON object a line: ledger",
+        )
         parser.add_argument(
             "--blinded",
             action="store_true",
@@ -26,14 +35,18 @@ class Command(BaseCommand):
         study = find_study(options["name"])
         out: Path = options["out"]
         try:
-            table = ratings_csv(study, blinded=options["blinded"])
+            text = EXPORTS[options["format"]](study, blinded=options["blinded"])
             with atomic_file(out) as file:
-                file.write(table.encode())
+                file.write(text.encode())
         except Refusal as refusal:
             raise CommandError(str(refusal)) from refusal
         except OSError as error:
             raise CommandError(f"{out}: {error.strerror or error}.") from error
-        said = f"{table.count(chr(10)) - 1} presentations of '{study}' are in {out}."
+        if options["format"] == "ledger":
+            said = f"{len(text.splitlines())} events of '{study}' are in {out}."
+        else:
+            rows = sum(1 for _ in csv.reader(io.StringIO(text))) - 1
+            said = f"{rows} rows of '{study}' are in {out}."
         if lock := recorded_at_lock(study):
             said += f"\nRecord: locked by event {lock['number']}, hash {lock['hash']}."
         return said

@@ -40,6 +40,35 @@ def test_cases_are_ill_test_images_one_per_patient(table, seed, cases):
     assert draw_cases(table, 1, seed).indices == draw.indices[:1]
 
 
+@given(seed=st.integers(0, 2**31), cases=st.integers(1, 3), training=st.integers(0, 1))
+def test_training_cases_are_ill_test_images_of_other_patients(
+    table, seed, cases, training
+):
+    draw = draw_cases(table, cases, seed, training=training)
+    without = draw_cases(table, cases, seed)
+    assert (draw.indices, draw.eligible) == (without.indices, without.eligible)
+    assert without.training == ()
+    assert len(draw.training) == training
+    together = draw_cases(table, cases + training, seed).indices
+    assert (*draw.indices, *draw.training) == together
+    patients = [table.patient_ids[row] for row in together]
+    assert len(set(patients)) == len(patients)
+    for row in draw.training:
+        assert table.splits[row] == "test"
+        assert findings_of(table, row)
+
+
+def test_too_few_patients_for_training_are_an_error_that_says_how_many(table):
+    with pytest.raises(EngineError) as caught:
+        draw_cases(table, 3, 0, training=2)
+    assert str(caught.value) == (
+        "3 cases and 2 training cases were asked for, but toy has images with a "
+        "finding of only 4 patients in test."
+    )
+    with pytest.raises(EngineError, match="training cases is a whole number from 0"):
+        draw_cases(table, 3, 0, training=-1)
+
+
 def test_every_eligible_image_can_be_drawn(table):
     drawn = {row for seed in range(60) for row in draw_cases(table, 2, seed).indices}
     ill = {row for row in table.split_indices("test") if 1 in table.labels[row]}
@@ -194,6 +223,36 @@ def test_an_overlay_is_its_variants_map_of_that_case(table, runs, tmp_path, cpu)
             pixels = np.load(tmp_path / "b" / overlay["file"]).astype(int)
             # Alone and in a batch a gradient may differ in its last bit.
             assert np.abs(pixels - expected).max() <= 1
+
+
+def test_training_cases_come_last_and_are_marked(table, runs, tmp_path, cpu):
+    manifests = [
+        write_bundle(
+            tmp_path / name,
+            table,
+            draw_cases(table, 2, 5, training=training),
+            runs,
+            display=shown(table),
+            device=cpu,
+        )
+        for name, training in (("without", 0), ("with", 2))
+    ]
+    without, with_training = manifests
+    assert "training" not in json.dumps(without)
+    assert with_training["sampling"] == without["sampling"] | {"training": 2}
+    assert [case.get("training") for case in with_training["cases"]] == [
+        None,
+        None,
+        True,
+        True,
+    ]
+    drawn = draw_cases(table, 4, 5).indices
+    assert [case["case_id"] for case in with_training["cases"]] == [
+        table.image_ids[row] for row in drawn
+    ]
+    for case in with_training["cases"]:
+        for each in (case["image"], *case["overlays"].values()):
+            assert sha256_file(tmp_path / "with" / each["file"]) == each["sha256"]
 
 
 def test_nothing_is_left_of_a_bundle_that_fails(table, runs, tmp_path, cpu):

@@ -4,17 +4,22 @@ import csv
 import io
 from datetime import UTC, datetime, timedelta
 
+import numpy as np
 import pytest
 import time_machine
 from django.contrib.auth.models import User
 
+from readerstudy.analysis.ratings import parse_ratings
 from readerstudy.models import Arm, Study
+from readerstudy.trial.enrolment import void_run
 from readerstudy.trial.exports import RATINGS_COLUMNS, ratings_csv
 from readerstudy.trial.policies import Refusal
 from readerstudy.trial.rating import Answer, record_answer, record_shown
 from readerstudy.trial.study import lock_study, unblind_study
 from tests.readerstudy.factories import (
     VARIANTS,
+    answer,
+    begin,
     coordinator,
     make_study,
     rate_all,
@@ -53,9 +58,12 @@ def test_it_refuses_before_the_study_is_locked(study, state, blinded):
 
 
 def test_it_has_the_columns_of_the_contract(study):
-    header = "reader,dataset,image,variant,rating,position,shown_at,submitted_at\n"
-    assert ratings_csv(lock(study), blinded=True).startswith(header)
-    assert header.strip() == ",".join(RATINGS_COLUMNS)
+    header = (
+        "reader,dataset,image,variant,rating,repeat,position,session,shown_at,"
+        "submitted_at,active_ms,confidence,comment,cannot_judge"
+    )
+    assert ratings_csv(lock(study), blinded=True).startswith(f"{header}\n")
+    assert header == ",".join(RATINGS_COLUMNS)
 
 
 def test_every_presentation_is_a_row_with_what_was_recorded(study):
@@ -71,9 +79,15 @@ def test_every_presentation_is_a_row_with_what_was_recorded(study):
                     "image": p.overlay.case.case_id,
                     "variant": p.overlay.arm.variant,
                     "rating": str(rated.rating),
+                    "repeat": "0",
                     "position": str(p.position),
+                    "session": "1",
                     "shown_at": shown.at.isoformat(timespec="milliseconds"),
                     "submitted_at": rated.at.isoformat(timespec="milliseconds"),
+                    "active_ms": "",
+                    "confidence": "",
+                    "comment": "",
+                    "cannot_judge": "",
                 }
             )
     expected.sort(key=lambda row: tuple(row.values()))
@@ -165,6 +179,145 @@ def test_a_blinded_table_holds_no_name_run_token_or_seed(study):
     assert [secret for secret in secrets if secret in text] == []
 
 
+def presentations_of(reader):
+    return list(reader.enrolments.current().get().presentations.order_by("position"))
+
+
+def only_row(study, position):
+    rows = rows_of(ratings_csv(lock(study), blinded=True))
+    (row,) = [row for row in rows if row["position"] == str(position)]
+    return row
+
+
+def test_a_row_has_the_answer_that_stood_at_the_end(tmp_path, rhea):
+    study = make_study(
+        tmp_path / "bundle", readers=[rhea], protocol={"asks_confidence": True}
+    )
+    first = presentations_of(rhea)[0]
+    given = answer(
+        first, rhea, 2, confidence=1, comment="unsure", viewer={"active_ms": 4000}
+    )
+    changed = answer(
+        first,
+        rhea,
+        5,
+        confidence=4,
+        comment="now I see it",
+        viewer={"active_ms": 1500, "zoom": 2},
+        change=given.number,
+    )
+    row = only_row(study, 1)
+    assert row["rating"] == "5"
+    assert row["confidence"] == "4"
+    assert row["comment"] == "now I see it"
+    assert row["active_ms"] == "5500"
+    assert row["submitted_at"] == changed.at.isoformat(timespec="milliseconds")
+    assert row["cannot_judge"] == ""
+
+
+def test_what_cannot_be_judged_has_its_reason_and_no_rating(tmp_path, rhea):
+    study = make_study(tmp_path / "bundle", readers=[rhea])
+    first, second, *_ = presentations_of(rhea)
+    for presentation in (first, second):
+        record_shown(presentation=presentation, user=rhea)
+    record_answer(
+        presentation=first,
+        user=rhea,
+        answer=Answer(cannot_judge="image_quality", comment="blurred"),
+    )
+    # An answer that was withdrawn is none, whichever came first.
+    given = record_answer(presentation=second, user=rhea, answer=Answer(rating=4))
+    record_answer(
+        presentation=second,
+        user=rhea,
+        answer=Answer(cannot_judge="finding_not_visible"),
+        change=given.number,
+    )
+    rows = {
+        row["position"]: row for row in rows_of(ratings_csv(lock(study), blinded=True))
+    }
+    assert rows["1"]["cannot_judge"] == "image_quality"
+    assert rows["1"]["comment"] == "blurred"
+    assert rows["2"]["cannot_judge"] == "finding_not_visible"
+    assert rows["1"]["rating"] == rows["2"]["rating"] == ""
+    assert rows["1"]["submitted_at"] != ""
+    assert rows["3"]["cannot_judge"] == rows["3"]["submitted_at"] == ""
+
+
+def test_an_answer_after_a_refusal_to_judge_is_a_rating(tmp_path, rhea):
+    study = make_study(tmp_path / "bundle", readers=[rhea])
+    first = presentations_of(rhea)[0]
+    record_shown(presentation=first, user=rhea)
+    refused = record_answer(
+        presentation=first, user=rhea, answer=Answer(cannot_judge="other")
+    )
+    answer(first, rhea, 0, change=refused.number)
+    row = only_row(study, 1)
+    assert (row["rating"], row["cannot_judge"]) == ("0", "")
+
+
+def test_a_repeat_is_a_row_of_its_own_after_the_first_showing(tmp_path, rhea):
+    study = make_study(
+        tmp_path / "bundle", readers=[rhea], cases=6, protocol={"repeats": 0.25}
+    )
+    # The second time it is rated lower, which must not decide the order of the rows.
+    for p in presentations_of(rhea):
+        answer(p, rhea, 1 if p.repeat else 4)
+    rows = rows_of(ratings_csv(lock(study), blinded=True))
+    keys = [
+        (row["reader"], row["dataset"], row["image"], row["variant"], row["repeat"])
+        for row in rows
+    ]
+    assert keys == sorted(set(keys))
+    assert {(row["repeat"], row["rating"]) for row in rows} == {("0", "4"), ("1", "1")}
+    for row in rows:
+        p = presentations_of(rhea)[int(row["position"]) - 1]
+        assert str(p.repeat) == row["repeat"]
+        assert str(p.session) == row["session"]
+    table = parse_ratings(ratings_csv(study, blinded=True).encode())
+    assert np.nanmax(table.values) == np.nanmin(table.values) == 4
+    assert {row.rating for row in table.repeats} == {1}
+
+
+def test_practice_and_voided_runs_are_not_in_it(tmp_path, rhea, omar):
+    study = make_study(tmp_path / "bundle", readers=[rhea, omar], cases=2, training=2)
+    for enrolment in study.enrolments.all():
+        rate_all(enrolment, 1)
+    first_run = rhea.enrolments.get()
+    void_run(enrolment=first_run, by=coordinator(), reason="the wrong person")
+    begin(study)
+    rate_all(rhea.enrolments.current().get(), 5)
+    rows = rows_of(ratings_csv(lock(study), blinded=True))
+    assert len(rows) == 2 * 2 * 3
+    assert {(row["reader"], row["rating"]) for row in rows} == {
+        ("rhea", "5"),
+        ("omar", "1"),
+    }
+    practice = set(study.cases.filter(training=True).values_list("case_id", flat=True))
+    assert len(practice) == 2
+    assert {row["image"] for row in rows} & practice == set()
+
+
+def test_the_analysis_reads_whatever_a_reader_writes(tmp_path, rhea):
+    study = make_study(tmp_path / "bundle", readers=[rhea], cases=1)
+    said = ["a\rb", '"quoted", with\r\ncommas', "\r=1+1"]
+    for p, comment in zip(presentations_of(rhea), said, strict=True):
+        answer(p, rhea, 3, comment=comment)
+    text = ratings_csv(lock(study), blinded=True)
+    assert parse_ratings(text.encode()).values.tolist() == [[[3.0, 3.0, 3.0]]]
+    comments = {row["position"]: row["comment"] for row in rows_of(text)}
+    assert comments["1"] == "a\nb"
+    assert comments["2"] == '"quoted", with\ncommas'
+    assert comments["3"] == "'\n=1+1"
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1"])
+def test_a_spreadsheet_finds_no_formula_in_a_comment(tmp_path, rhea, text):
+    study = make_study(tmp_path / "bundle", readers=[rhea], cases=1)
+    answer(presentations_of(rhea)[0], rhea, 3, comment=text)
+    assert only_row(study, 1)["comment"] == f"'{text}"
+
+
 @pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@SUM(A1)"])
 def test_a_spreadsheet_finds_no_formula(tmp_path, db, name):
     reader = User.objects.create(username=name)
@@ -186,5 +339,5 @@ def test_it_takes_as_many_queries_for_many_rows(
     tmp_path, study, rhea, django_assert_num_queries
 ):
     lock(study)
-    with django_assert_num_queries(1):
+    with django_assert_num_queries(2):
         ratings_csv(study, blinded=True)

@@ -1,0 +1,164 @@
+"""What every column of the exported tables means. The exports take their columns here.
+
+The codebook is a table itself: table, column, type, range, meaning.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from readerstudy.models import RATINGS, RatingEvent
+
+TIME = "UTC, ISO 8601 with milliseconds"
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a table, or a key of a line of the ledger.
+
+    `range` is what its values may be. Where it says "empty", so may a cell.
+    """
+
+    name: str
+    type: str
+    range: str
+    meaning: str
+
+
+READER = Column("reader", "text", "user names", "who read")
+DATASET = Column("dataset", "text", "names of data sets", "where the image is from")
+IMAGE = Column("image", "text", "unique in its data set", "the case's image")
+POSITION = Column(
+    "position", "integer", "from 1", "place in the reader's list, practice included"
+)
+SESSION = Column("session", "integer", "from 1", "the reader's session")
+REPEAT = Column(
+    "repeat",
+    "integer",
+    "0 or 1",
+    "1 where the reader was shown this map for the second time; no primary analysis "
+    "has it",
+)
+RUN = Column(
+    "run", "integer", "from 1", "of the reader; all but the last one were voided"
+)
+
+RATINGS_TABLE = (
+    READER,
+    DATASET,
+    IMAGE,
+    Column(
+        "variant",
+        "text",
+        "{variants}",
+        "whose map was shown: by name once the study is unblinded, by letter before",
+    ),
+    Column(
+        "rating",
+        "integer",
+        f"{RATINGS[0]} to {RATINGS[-1]}, or empty",
+        "the answer that stood at the end. {scale}",
+    ),
+    REPEAT,
+    POSITION,
+    SESSION,
+    Column("shown_at", "time", f"{TIME}, or empty", "when the map was first shown"),
+    Column("submitted_at", "time", f"{TIME}, or empty", "when that answer was given"),
+    Column(
+        "active_ms",
+        "integer",
+        "from 0, milliseconds, or empty",
+        "time on the page while the reader was active, summed over all answers",
+    ),
+    Column(
+        "confidence",
+        "integer",
+        "1 to 5, or empty",
+        "how sure the reader was; only where the study asks",
+    ),
+    Column(
+        "comment",
+        "text",
+        "any, or empty",
+        "the reader's words; line ends are one line feed",
+    ),
+    Column(
+        "cannot_judge",
+        "text",
+        f"{', '.join(RatingEvent.Reason.values)}, or empty",
+        "why there is no rating, where the reader said so",
+    ),
+)
+
+IMRMC_TABLE = (
+    Column("readerID", "text", "user names", "who read"),
+    Column("caseID", "text", "dataset/image", "the case"),
+    Column("modalityID", "text", "{variants}", "as variant in the ratings table"),
+    Column(
+        "score",
+        "integer",
+        f"{RATINGS[0]} to {RATINGS[-1]}",
+        "as rating in the ratings table, of the first presentation; there is no row "
+        "where there is no rating, and none with the truth of a case, for the score is "
+        "of a map",
+    ),
+)
+
+ALLOCATION_TABLE = (
+    READER,
+    RUN,
+    POSITION,
+    SESSION,
+    Column("block", "integer", "from 0", "in its session; 0 is practice"),
+    REPEAT,
+    Column("training", "integer", "0 or 1", "1 for practice, which is never analysed"),
+    DATASET,
+    IMAGE,
+    Column("letter", "text", "X, Y, Z", "what concealed the variant"),
+    Column("variant", "text", "{names}", "whose map was shown"),
+)
+
+LEDGER_LINE = (
+    Column(
+        "chain",
+        "object",
+        "the study's, then one per run of a reader",
+        "which hash chain; the SHA-256 of this object is its first previous_hash",
+    ),
+    READER,
+    RUN,
+    Column("number", "integer", "from 1", "place in the chain"),
+    Column("previous_hash", "text", "64 hex digits", "the hash before it in the chain"),
+    Column(
+        "record",
+        "object",
+        "kind, user, at, reason and what belongs to the kind",
+        "all that was recorded; a rating names its map by the presentation's token",
+    ),
+    Column(
+        "withheld",
+        "list of texts",
+        "keys of record, or absent",
+        "what the record lacks here because it could tell a variant; the hash covers "
+        "it, and can be computed once the study is unblinded",
+    ),
+    Column(
+        "hash",
+        "text",
+        "64 hex digits",
+        "SHA-256 of the object of record, number and previous_hash: as JSON in ASCII, "
+        "keys sorted, no spaces",
+    ),
+)
+
+TABLES: Mapping[str, tuple[Column, ...]] = {
+    "ratings": RATINGS_TABLE,
+    "imrmc": IMRMC_TABLE,
+    "allocation": ALLOCATION_TABLE,
+    "ledger": LEDGER_LINE,
+}
+HEADER = ("table", "column", "type", "range", "meaning")
+
+
+def names(columns: tuple[Column, ...]) -> tuple[str, ...]:
+    """The names of a table's columns, in order."""
+    return tuple(column.name for column in columns)
