@@ -29,14 +29,14 @@ def agreement(ratings: Ratings, bootstrap: Bootstrap) -> tuple[list[Row], list[R
     which the conclusion rests): the former summarises, the latter has the quadratic
     kappa of each pair of readers. `n_images` are those that two readers rated,
     `n_complete` those that all did; ICC and Fleiss's kappa are of the latter. Intervals
-    of alpha and of the mean kappa come from redrawn images, those of ICC from F. In ALL,
-    images differ as data sets do as well, which raises every coefficient but Fleiss's.
+    of alpha and of the mean kappa come from redrawn images, those of ICC from F. In
+    ALL, images differ as data sets do as well, which tends to raise coefficients.
     """
     summaries, pairs = [], []
     for dataset in (*ratings.datasets, ALL):
         values, _ = ratings.part(ALL, dataset)
         for kind, name, table in _tables(values, ratings.variants):
-            active = ~np.isnan(table).all(axis=0)
+            active = np.asarray(~np.isnan(table).all(axis=0))
             readers = [
                 r for r, rates in zip(ratings.readers, active, strict=True) if rates
             ]
@@ -67,7 +67,7 @@ def _tables(
 def _agreement(
     table: Array, bootstrap: Bootstrap
 ) -> tuple[Row, dict[tuple[int, int], float | None]]:
-    """The summary of one table of active readers, and the kappa of each pair of them."""
+    """The summary of a table of active readers, and the kappa of each pair of them."""
     table = table[np.count_nonzero(~np.isnan(table), axis=1) > 1]
     places = list(combinations(range(table.shape[1]), 2))
     n_images = len(table)

@@ -1,8 +1,8 @@
 """Coefficients of agreement between readers: Krippendorff's alpha for ordinal values,
 the intraclass correlation, Cohen's kappa with quadratic weights and Fleiss's kappa.
 
-Alpha and kappa are also given for weighted images, which is what a redraw makes of them:
-`..._of(table)` prepares what does not depend on the weights.
+Alpha and kappa are also given for weighted images, which is what a redraw makes of
+them: `..._of(table)` prepares what does not depend on the weights.
 """
 
 from dataclasses import dataclass
@@ -50,8 +50,8 @@ def quadratic_kappas_of(table: Array, pairs: NDArray[np.int_]) -> Statistic:
 
     `table` is (images, readers) with NaN; `pairs` (pairs, 2) numbers readers. An image
     counts where both have rated it. The statistic takes weights (redraws, images) and
-    gives (redraws, pairs), NaN where two readers gave one and the same value throughout,
-    or have no image in common.
+    gives (redraws, pairs), NaN where two readers gave one and the same value
+    throughout, or have no image in common.
     """
     x, y = table[:, pairs[:, 0]], table[:, pairs[:, 1]]
     both = ~np.isnan(x) & ~np.isnan(y)

@@ -57,17 +57,15 @@ def _rank_biserial(differences: Array) -> Statistic:
     """(W+ - W-) / (W+ + W-) of weighted differences; NaN where all are zero."""
     d = np.round(differences, 9)  # as the test does
     levels = np.unique(np.abs(d[d != 0]))
-    positive = (d[:, np.newaxis] == levels).astype(np.float64)
-    negative = (d[:, np.newaxis] == -levels).astype(np.float64)
+    signed = np.concatenate([levels, -levels])
+    members = (d[:, np.newaxis] == signed).astype(np.float64)
 
     def statistic(weights: Array) -> Array:
-        plus, minus = weights @ positive, weights @ negative
+        plus, minus = np.split(weights @ members, 2, axis=1)
         alike = plus + minus
         ranks = np.cumsum(alike, axis=1) - (alike - 1) / 2
         nonzero = alike.sum(axis=1)
-        return _ratio(
-            ((plus - minus) * ranks).sum(axis=1), nonzero * (nonzero + 1) / 2
-        )
+        return _ratio(((plus - minus) * ranks).sum(axis=1), nonzero * (nonzero + 1) / 2)
 
     return statistic
 

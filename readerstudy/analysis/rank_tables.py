@@ -15,7 +15,7 @@ Row = dict[str, Any]
 SPEAKS_FOR = {
     "reader": "this reader; images in general",
     "pooled": "these readers; images in general",
-    "blocks": "nobody: the ratings of one image are taken for independent of each other",
+    "blocks": "nobody: ratings of one image are taken for independent",
 }
 
 

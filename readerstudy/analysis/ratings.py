@@ -315,8 +315,8 @@ def _refusal(cells: dict[str, str], line: int) -> str:
         )
     if cells["rating"]:
         raise RatingsError(
-            f"line {line}: rating {cells['rating']!r} beside cannot_judge {cell!r}; one "
-            "of them must be empty"
+            f"line {line}: rating {cells['rating']!r} beside cannot_judge {cell!r}; "
+            "one of them must be empty"
         )
     return NO_REASON if cell.lower() in _FLAGS else cell
 

@@ -1,7 +1,7 @@
 """Bootstrap intervals: images are redrawn with replacement, readers stay as they are.
 
-A redraw is a count per image, how often it was drawn. Every statistic here is a function
-of weighted sums over images, so that a thousand redraws are one matrix product.
+A redraw is a count per image, how often it was drawn. Every statistic is a function of
+weighted sums over images, so that a thousand redraws are one matrix product.
 """
 
 from collections.abc import Callable
@@ -69,8 +69,8 @@ def percentiles(values: Array) -> Interval:
     return Interval(float(low), float(high), undefined)
 
 
-# The units of an analysis have few different numbers of images, and drawing takes longer
-# than most statistics. 10,000 redraws of 300 images are 6 MB.
+# The units of an analysis have few different numbers of images, and drawing takes
+# longer than most statistics. 10,000 redraws of 300 images are 6 MB.
 @lru_cache(maxsize=8)
 def _counts(images: int, redraws: int, seed: int) -> tuple[NDArray[np.uint16], ...]:
     """(redraws, images) how often each was drawn, in chunks."""

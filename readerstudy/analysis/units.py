@@ -18,8 +18,8 @@ class Unit:
     """The blocks of one test: one row per image, one column per variant.
 
     level: "reader", "pooled" or "blocks". pooling: None, "complete" or "available".
-    blocks: (blocks, variants) without NaN, `divisor` times the rating points. A block is
-      an image; at the level "blocks" it is what one reader made of one image.
+    blocks: (blocks, variants) without NaN, `divisor` times the rating points. A block
+      is an image; at the level "blocks" it is what one reader made of one image.
     images: (blocks,) which image each block is of, from 0.
     dropped: blocks of the unit left out because ratings are missing.
     primary: is this one of the tests that were named before there were ratings?
@@ -47,10 +47,10 @@ class Unit:
 def under_policy(ratings: Ratings, missing: str) -> Ratings:
     """The ratings that tests may use, where some are missing. Nothing is imputed.
 
-    "triples": all of them; an image with one of its three ratings missing is left out for
-    that reader (see `units`), so Friedman's test and all pairs see the same images.
-    "complete": an image that lacks any rating of any reader who rates in its data set is
-    left out for all of them.
+    "triples": all of them; an image with one of its three ratings missing is left out
+    for that reader (see `units`), so Friedman's test and all pairs see the same images.
+    "complete": an image that lacks any rating of any reader who rates in its data set
+    is left out for all of them.
     """
     if missing == "triples":
         return ratings

@@ -6,7 +6,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
-from readerstudy.analysis.analyse import PROFILES, analyse, write_analysis
+from readerstudy.analysis.analyse import PROFILES, Options, analyse, write_analysis
 from readerstudy.analysis.ratings import (
     Ratings,
     RatingsError,
@@ -14,10 +14,14 @@ from readerstudy.analysis.ratings import (
     read_ratings,
 )
 from readerstudy.analysis.report import summary
+from readerstudy.analysis.units import MISSING
 from readerstudy.management.lookup import find_study
 from readerstudy.trial.exports import ratings_csv
 from readerstudy.trial.policies import Refusal
 from readerstudy.trial.records import recorded_at_lock
+
+# Options of the command that are options of the analysis.
+CHOICES = ("profile", "missing", "blocks", "redraws", "seed")
 
 # The name of the input, its ratings, what its study's ledger recorded at the lock, and
 # the folder that its results usually go to.
@@ -49,6 +53,27 @@ class Command(BaseCommand):
             metavar=("A", "B", "C"),
             help="other variant codes, or another order of the pairs",
         )
+        parser.add_argument(
+            "--missing",
+            choices=MISSING,
+            default=Options.missing,
+            help="which images tests use: those whose three maps the reader rated, or "
+            "those that every reader rated throughout (default %(default)s)",
+        )
+        parser.add_argument(
+            "--blocks",
+            action="store_true",
+            help="also test reader x image blocks, which are not independent",
+        )
+        parser.add_argument(
+            "--redraws",
+            type=int,
+            default=Options.redraws,
+            help="of images, for the intervals (default %(default)s)",
+        )
+        parser.add_argument(
+            "--seed", type=int, default=Options.seed, help="of the redraws"
+        )
 
     def handle(self, **options: Any) -> None:
         read = _from_csv if options["csv"] else _from_study
@@ -56,7 +81,10 @@ class Command(BaseCommand):
             source, ratings, ledger, usual_out = read(options)
             out: Path = options["out"] or usual_out
             analysis = analyse(
-                ratings, source=source, profile=options["profile"], ledger=ledger
+                ratings,
+                source=source,
+                ledger=ledger,
+                **{name: options[name] for name in CHOICES},
             )
             write_analysis(analysis, out)
         except (RatingsError, Refusal) as error:

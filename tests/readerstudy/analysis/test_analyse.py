@@ -185,7 +185,8 @@ def test_run_says_what_went_in_and_how():
     assert run["options"]["missing"] == "triples"
     assert (run["n_missing"], run["expected"]) == (1, 6)
     assert run["missing"][0]["variant"] == "SSBN"
-    assert set(run["versions"]) == {"readerstudy", "python", "numpy", "scipy"}
+    libraries = {"numpy", "scipy", "pandas", "statsmodels"}
+    assert set(run["versions"]) == {"readerstudy", "python", *libraries}
 
 
 def test_a_profile_changes_no_number():

@@ -1,0 +1,130 @@
+"""The cumulative logit model behind `ordinal_model` and `period_tests`.
+
+Fitted by generalised estimating equations with working independence, so that standard
+errors are robust, images being the clusters. The readers are fixed: it speaks for them.
+"""
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+from statsmodels.genmod.cov_struct import Independence
+from statsmodels.genmod.generalized_estimating_equations import OrdinalGEE
+from statsmodels.tools.sm_exceptions import (
+    ConvergenceWarning,
+    PerfectSeparationWarning,
+)
+
+from readerstudy.analysis.ratings import Ratings
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """Log odds ratios of a higher rating, in the order of the columns asked for.
+
+    beta: (terms,), covariance: (terms, terms), robust. None is explained in `reason`.
+    """
+
+    n: int
+    n_images: int
+    beta: Array | None = None
+    covariance: Array | None = None
+    reason: str | None = None
+
+    def wald(self, contrasts: Array) -> tuple[float, int, float] | None:
+        """chi2, df and P of all `contrasts` (contrasts, terms) being zero."""
+        if self.beta is None or self.covariance is None:
+            return None
+        effects = contrasts @ self.beta
+        spread = contrasts @ self.covariance @ contrasts.T
+        if np.linalg.matrix_rank(spread) < len(contrasts):
+            return None
+        chi2 = float(effects @ np.linalg.solve(spread, effects))
+        df = len(contrasts)
+        return chi2, df, float(stats.chi2.sf(chi2, df))
+
+
+def fit(ratings: Ratings, kept: NDArray[np.bool_], terms: Sequence[Array] = ()) -> Fit:
+    """Fit the variants, then `terms`, to the ratings where `kept`.
+
+    `kept` and each of `terms` broadcast to (readers, images, variants). Beta begins
+    with the variants but the first. Readers and data sets are adjusted for.
+    """
+    places = np.nonzero(np.broadcast_to(kept, ratings.values.shape) & _rated(ratings))
+    readers, images, variants = places
+    levels = ratings.values[places]
+    _, datasets = np.unique([name for name, _ in ratings.images], return_inverse=True)
+    asked = [
+        *(variants == code for code in range(1, len(ratings.variants))),
+        *(np.broadcast_to(term, ratings.values.shape)[places] for term in terms),
+    ]
+    design = np.column_stack(
+        [*asked, *_dummies(readers), *_dummies(datasets[images])]
+    ).astype(np.float64)
+    n_images, n_levels = np.unique(images).size, np.unique(levels).size
+    counts = (levels.size, n_images)
+    if n_levels < 2:
+        return Fit(*counts, reason="all ratings are the same" if n_levels else "none")
+    if (
+        np.linalg.matrix_rank(np.column_stack([np.ones(len(design)), design]))
+        <= (design.shape[1])
+    ):
+        return Fit(*counts, reason="the ratings do not tell its terms apart")
+    coefficients = n_levels - 1 + design.shape[1]
+    if n_images <= coefficients:
+        return Fit(
+            *counts,
+            reason=f"{n_images} images are too few for {coefficients} coefficients",
+        )
+    return _fitted(levels, design, images, len(asked), counts)
+
+
+def _fitted(
+    levels: Array,
+    design: Array,
+    images: NDArray[np.int_],
+    asked: int,
+    counts: tuple[int, int],
+) -> Fit:
+    separated = Fit(*counts, reason="some odds are infinite: a term separates levels")
+    model = OrdinalGEE(levels, design, groups=images, cov_struct=Independence())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", PerfectSeparationWarning)
+        warnings.simplefilter("error", ConvergenceWarning)
+        warnings.simplefilter("error", RuntimeWarning)
+        try:
+            result = model.fit(maxiter=200, ctol=1e-10)
+        except (Warning, np.linalg.LinAlgError):
+            return separated
+    thresholds = len(result.params) - design.shape[1]
+    place = slice(thresholds, thresholds + asked)
+    beta = np.asarray(result.params)[place]
+    covariance = np.asarray(result.cov_params())[place, place]
+    if not (np.isfinite(covariance).all() and (np.diag(covariance) > 0).all()):
+        return separated
+    return Fit(*counts, beta=beta, covariance=covariance)
+
+
+def verdict(p: float | None, reason: str | None) -> dict[str, bool | str | None]:
+    """The last columns of a test that no other test stands in front of."""
+    return {
+        "significant_001": p is not None and p < 0.001,
+        "significant_05": p is not None and p < 0.05,
+        "tested": p is not None,
+        "reason": reason,
+    }
+
+
+def _dummies(codes: NDArray[np.int_]) -> list[NDArray[np.bool_]]:
+    """One column for each code that occurs but the first."""
+    return [codes == code for code in np.unique(codes)[1:]]
+
+
+def _rated(ratings: Ratings) -> NDArray[np.bool_]:
+    rated: NDArray[np.bool_] = ~np.isnan(ratings.values)
+    return rated
