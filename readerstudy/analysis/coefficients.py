@@ -98,22 +98,15 @@ def icc(table: Array) -> Icc:
         return Icc(reason="ICC is not defined where nothing varies between images")
     single = (images - rest) / below
     mean = _quotient(images - rest, images + (readers - rest) / n)
-    if rest == 0:
-        return Icc(single, mean=mean, reason="ICC has no interval without residuals")
-    low, high = _icc_bounds(images, readers, rest, n, k, single)
+    bounds = _icc_bounds(images, readers, rest, n, k, single) if rest else None
+    if bounds is None:
+        return Icc(single, mean=mean, reason="ICC has no interval with these residuals")
+    low, high = bounds
     mean_low, mean_high = _stepped_up(low, k), _stepped_up(high, k)
-    undefined = mean is None or mean_low is None or mean_high is None
-    return Icc(
-        single,
-        low,
-        high,
-        mean,
-        mean_low,
-        mean_high,
-        reason="ICC of the mean needs more variation between images"
-        if undefined
-        else None,
-    )
+    reason = None
+    if mean is None or mean_low is None or mean_high is None:
+        reason = "ICC of the mean needs more variation between images"
+    return Icc(single, low, high, mean, mean_low, mean_high, reason)
 
 
 def _mean_squares(table: Array) -> tuple[float, float, float]:
@@ -133,20 +126,22 @@ def _mean_squares(table: Array) -> tuple[float, float, float]:
 
 def _icc_bounds(
     images: float, readers: float, rest: float, n: int, k: int, single: float
-) -> tuple[float, float]:
+) -> tuple[float, float] | None:
+    """From F with Satterthwaite's degrees of freedom; None where these are zero."""
     f = readers / rest
     others = n * (1 + (k - 1) * single) - k * single
-    df = (
-        (k - 1)
-        * (n - 1)
-        * (k * single * f + others) ** 2
-        / ((n - 1) * k**2 * single**2 * f**2 + others**2)
-    )
+    spread = (n - 1) * k**2 * single**2 * f**2 + others**2
+    df = _quotient((k - 1) * (n - 1) * (k * single * f + others) ** 2, spread)
     noise = k * readers + (k * n - k - n) * rest
-    upper, lower = stats.f.ppf(0.975, n - 1, df), stats.f.ppf(0.975, df, n - 1)
+    if not df or noise + images == 0:
+        return None
+    upper = float(stats.f.ppf(0.975, n - 1, df))
+    lower = float(stats.f.ppf(0.975, df, n - 1))
+    if not np.isfinite([upper, lower]).all():
+        return None
     low = n * (images - upper * rest) / (upper * noise + n * images)
     high = n * (lower * images - rest) / (noise + n * lower * images)
-    return float(low), float(high)
+    return low, high
 
 
 def _stepped_up(single: float, k: int) -> float | None:
