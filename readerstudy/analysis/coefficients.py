@@ -99,7 +99,8 @@ def icc(table: Array) -> Icc:
     single = (images - rest) / below
     mean = _quotient(images - rest, images + (readers - rest) / n)
     bounds = _icc_bounds(images, readers, rest, n, k, single) if rest else None
-    if bounds is None:
+    # The approximation breaks down where its degrees of freedom are hardly any.
+    if bounds is None or not bounds[0] <= single <= bounds[1]:
         return Icc(single, mean=mean, reason="ICC has no interval with these residuals")
     low, high = bounds
     mean_low, mean_high = _stepped_up(low, k), _stepped_up(high, k)

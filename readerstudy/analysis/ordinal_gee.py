@@ -22,6 +22,10 @@ from readerstudy.analysis.ratings import Ratings
 
 Array = NDArray[np.float64]
 
+# Log odds beyond this come from a fit that is on its way to infinity: what is seen once
+# in a million ratings has -14.
+LARGEST = 15
+
 
 @dataclass(frozen=True, eq=False)
 class Fit:
@@ -66,22 +70,24 @@ def fit(ratings: Ratings, kept: NDArray[np.bool_], terms: Sequence[Array] = ()) 
     design = np.column_stack(
         [*asked, *_dummies(readers), *_dummies(datasets[images])]
     ).astype(np.float64)
-    n_images, n_levels = np.unique(images).size, np.unique(levels).size
-    counts = (levels.size, n_images)
-    if n_levels < 2:
-        return Fit(*counts, reason="all ratings are the same" if n_levels else "none")
-    if (
-        np.linalg.matrix_rank(np.column_stack([np.ones(len(design)), design]))
-        <= (design.shape[1])
-    ):
-        return Fit(*counts, reason="the ratings do not tell its terms apart")
-    coefficients = n_levels - 1 + design.shape[1]
-    if n_images <= coefficients:
-        return Fit(
-            *counts,
-            reason=f"{n_images} images are too few for {coefficients} coefficients",
-        )
+    counts = (levels.size, np.unique(images).size)
+    if reason := _why_not(levels, design, counts[1]):
+        return Fit(*counts, reason=reason)
     return _fitted(levels, design, images, len(asked), counts)
+
+
+def _why_not(levels: Array, design: Array, n_images: int) -> str | None:
+    n_levels = np.unique(levels).size
+    if n_levels < 2:
+        return "all ratings are the same" if n_levels else "no rating"
+    with_constant = np.column_stack([np.ones(len(design)), design])
+    if np.linalg.matrix_rank(with_constant) < with_constant.shape[1]:
+        return "the ratings do not tell its terms apart"
+    coefficients = n_levels - 1 + design.shape[1]
+    # Robust covariance is a sum over images: of fewer than coefficients it is singular.
+    if n_images <= coefficients:
+        return f"{n_images} images are too few for {coefficients} coefficients"
+    return None
 
 
 def _fitted(
@@ -105,7 +111,7 @@ def _fitted(
     place = slice(thresholds, thresholds + asked)
     beta = np.asarray(result.params)[place]
     covariance = np.asarray(result.cov_params())[place, place]
-    if not (np.isfinite(covariance).all() and (np.diag(covariance) > 0).all()):
+    if np.abs(result.params).max() > LARGEST or not (np.diag(covariance) > 0).all():
         return separated
     return Fit(*counts, beta=beta, covariance=covariance)
 
