@@ -80,7 +80,8 @@ def _why_not(levels: Array, design: Array, n_images: int) -> str | None:
     n_levels = np.unique(levels).size
     if n_levels < 2:
         return "all ratings are the same" if n_levels else "no rating"
-    with_constant = np.column_stack([np.ones(len(design)), design])
+    distinct = np.unique(design, axis=0)
+    with_constant = np.column_stack([np.ones(len(distinct)), distinct])
     if np.linalg.matrix_rank(with_constant) < with_constant.shape[1]:
         return "the ratings do not tell its terms apart"
     coefficients = n_levels - 1 + design.shape[1]
