@@ -11,12 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
-from statsmodels.genmod.cov_struct import Independence
-from statsmodels.genmod.generalized_estimating_equations import OrdinalGEE
-from statsmodels.tools.sm_exceptions import (
-    ConvergenceWarning,
-    PerfectSeparationWarning,
-)
+from statsmodels.genmod.families import Binomial
+from statsmodels.genmod.generalized_linear_model import GLM
 
 from readerstudy.analysis.ratings import Ratings
 
@@ -98,23 +94,46 @@ def _fitted(
     asked: int,
     counts: tuple[int, int],
 ) -> Fit:
+    """With working independence, the estimate is that of a logistic regression of
+    "above the level" on each level but the highest; only its errors know of images.
+
+    What shares its row of the design is counted together, so that a fit takes
+    milliseconds where one rating at a time takes seconds on a busy machine.
+    """
+    cuts = np.unique(levels)[:-1]
+    above = (levels[:, np.newaxis] > cuts).astype(np.float64)
+    rows, row_of = np.unique(design, axis=0, return_inverse=True)
+    successes = _sums(above, row_of)
+    failures = _sums(1 - above, row_of)
+    terms = np.hstack(
+        [np.tile(np.eye(len(cuts)), (len(rows), 1)), np.repeat(rows, len(cuts), axis=0)]
+    )
+    model = GLM(
+        np.column_stack([successes.ravel(), failures.ravel()]), terms, Binomial()
+    )
     separated = Fit(*counts, reason="some odds are infinite: a term separates levels")
-    model = OrdinalGEE(levels, design, groups=images, cov_struct=Independence())
     with warnings.catch_warnings():
-        warnings.simplefilter("error", PerfectSeparationWarning)
-        warnings.simplefilter("error", ConvergenceWarning)
-        warnings.simplefilter("error", RuntimeWarning)
+        warnings.simplefilter("error")
         try:
-            result = model.fit(maxiter=200, ctol=1e-10)
+            result = model.fit(tol=1e-12, maxiter=100)
         except (Warning, np.linalg.LinAlgError):
             return separated
-    thresholds = len(result.params) - design.shape[1]
-    place = slice(thresholds, thresholds + asked)
-    beta = np.asarray(result.params)[place]
-    covariance = np.asarray(result.cov_params())[place, place]
-    if np.abs(result.params).max() > LARGEST or not (np.diag(covariance) > 0).all():
+    if not result.converged or np.abs(result.params).max() > LARGEST:
         return separated
-    return Fit(*counts, beta=beta, covariance=covariance)
+    residuals = above - result.fittedvalues.reshape(successes.shape)[row_of]
+    scores = np.hstack([residuals, residuals.sum(axis=1, keepdims=True) * design])
+    by_image = _sums(scores, np.unique(images, return_inverse=True)[1])
+    bread = result.normalized_cov_params
+    covariance = bread @ (by_image.T @ by_image) @ bread
+    place = slice(len(cuts), len(cuts) + asked)
+    return Fit(*counts, beta=result.params[place], covariance=covariance[place, place])
+
+
+def _sums(values: Array, groups: NDArray[np.int_]) -> Array:
+    """(groups, columns): the rows of `values` that are of each group, added."""
+    sums = np.zeros((int(groups.max()) + 1, values.shape[1]))
+    np.add.at(sums, groups, values)
+    return sums
 
 
 def verdict(p: float | None, reason: str | None) -> dict[str, bool | str | None]:
