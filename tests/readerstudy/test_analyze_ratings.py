@@ -8,11 +8,12 @@ import pytest
 from django.core.management import call_command
 from django.core.management.base import CommandError
 
+from readerstudy.trial.enrolment import sign_off
 from readerstudy.trial.exports import ratings_csv
 from readerstudy.trial.study import lock_study, unblind_study
 from tests.conftest import GOLDEN
 from tests.readerstudy.analysis.tables import HEADER, csv_bytes, one_reader, row_of
-from tests.readerstudy.factories import coordinator, make_study, rate_all
+from tests.readerstudy.factories import answer, coordinator, make_study, rate_all
 
 STATISTICS = GOLDEN / "statistics"
 TABLE = STATISTICS / "inputs" / "reader_study.csv"
@@ -420,6 +421,61 @@ def test_a_study_and_its_exported_table_have_the_same_results(study, tmp_path):
     from_study = analysis_of(study, out=tmp_path / "from_study")
 
     assert from_csv["run"]["input"]["sha256"] == from_study["run"]["input"]["sha256"]
+    assert from_csv | {"run": None} == from_study | {"run": None}
+
+
+@pytest.fixture
+def rich_study(tmp_path, rhea, omar):
+    """With repeats, maps that cannot be judged, sessions and a signature."""
+    study = make_study(
+        tmp_path / "bundle",
+        readers=[rhea, omar],
+        name="Chest maps",
+        cases=20,
+        protocol={"repeats": 0.25},
+    )
+    for enrolment in study.enrolments.all():
+        for presentation in enrolment.presentations.order_by("position"):
+            given = {"value": presentation.position % 6, "comment": "two\nlines"}
+            if presentation.position % 9 == 0:
+                given = {"value": None, "cannot_judge": "image_quality"}
+            answer(presentation, enrolment.reader, **given)
+    sign_off(
+        enrolment=study.enrolments.get(reader=rhea),
+        user=rhea,
+        password="rhea-pass",
+        told_apart="sometimes",
+    )
+    lock_study(study=study, by=coordinator(), reason="time is up", unfinished=True)
+    return study
+
+
+def test_whatever_a_study_records_reaches_the_analysis(rich_study, tmp_path):
+    analysis = analysis_of(rich_study, out=tmp_path / "from_study")
+
+    refused = row_of(analysis["cannot_judge"], reader="all", dataset="all", variant="X")
+    assert refused["n"] == 40
+    assert refused["n_cannot_judge"] == refused["by_reason"]["image_quality"] > 0
+    repeats = row_of(analysis["intra_reader"], reader="rhea", dataset="all")
+    assert repeats["n"] + repeats["n_missing"] == 15
+    thirds = [row for row in analysis["period_effects"] if row["by"] == "third"]
+    assert [row["period"] for row in thirds] == [1, 2, 3] * 2
+    assert analysis["run"]["end_of_study"] == {
+        "never": 0,
+        "sometimes": 1,
+        "mostly": 0,
+        "always": 0,
+    }
+
+
+def test_its_exported_table_has_the_same_results_all_the_same(rich_study, tmp_path):
+    from_study = analysis_of(rich_study, out=tmp_path / "from_study")
+    call_command("export_ratings", "Chest maps", out=tmp_path / "ratings.csv")
+    table = str(tmp_path / "ratings.csv")
+    analyze("--csv", table, "--out", str(tmp_path / "from_csv"))
+    from_csv = json.loads((tmp_path / "from_csv" / "analysis.json").read_text())
+
+    assert from_csv["run"]["end_of_study"] is None
     assert from_csv | {"run": None} == from_study | {"run": None}
 
 

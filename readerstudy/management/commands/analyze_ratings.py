@@ -1,4 +1,5 @@
 import shutil
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,10 @@ from readerstudy.analysis.ratings import (
 from readerstudy.analysis.report import summary
 from readerstudy.analysis.units import MISSING
 from readerstudy.management.lookup import find_study
+from readerstudy.trial.enrolment import TOLD_APART
 from readerstudy.trial.exports import ratings_csv
 from readerstudy.trial.policies import Refusal
-from readerstudy.trial.records import recorded_at_lock
+from readerstudy.trial.records import recorded_at_lock, told_apart
 
 # Options of the command that are options of the analysis.
 CHOICES = ("profile", "missing", "blocks", "redraws", "seed")
@@ -84,6 +86,7 @@ class Command(BaseCommand):
                 ratings,
                 source=source,
                 ledger=ledger,
+                end_of_study=_end_of_study(options),
                 **{name: options[name] for name in CHOICES},
             )
             write_analysis(analysis, out)
@@ -95,6 +98,15 @@ class Command(BaseCommand):
         self.stdout.write(
             f"\nAll results are in {out}: analysis.json, a CSV per table."
         )
+
+
+def _end_of_study(options: dict[str, Any]) -> dict[str, int] | None:
+    """How many readers who signed off gave each answer to the last question."""
+    if options["csv"]:
+        return None
+    answers = told_apart(find_study(options["name"])).values()
+    given = Counter(answer["told_apart"] for answer in answers)
+    return {answer: given[answer] for answer in TOLD_APART}
 
 
 def _from_csv(options: dict[str, Any]) -> Input:

@@ -44,7 +44,7 @@ def test_a_weight_is_a_block_as_often_as_it_says(rows, readers):
 def test_intervals_agree_with_a_plain_loop():
     rng = np.random.default_rng(5)
     blocks = rng.integers(0, 6, (25, 3)).astype(float)
-    bootstrap = Bootstrap(600, 9)
+    bootstrap = Bootstrap(200, 9)
     w, rbc = effect_intervals(blocks, PAIRS, np.arange(25), bootstrap)
     seen = []
     bootstrap.intervals(lambda counts: seen.append(counts) or counts, 25)
