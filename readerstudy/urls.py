@@ -4,14 +4,19 @@ from django.contrib import admin
 from django.contrib.auth.views import LoginView, LogoutView
 from django.urls import include, path
 
-from readerstudy.web import views
+from readerstudy.web import reading, views
 
 pages = [
     path("", views.home, name="home"),
     path("studies/<uuid:uuid>/", views.study, name="study"),
-    path("read/<str:token>/", views.read, name="read"),
-    path("read/<str:token>/image", views.image, name="image"),
-    path("read/<str:token>/overlay", views.overlay, name="overlay"),
+    path("studies/<uuid:uuid>/display/", views.display, name="display"),
+    path("studies/<uuid:uuid>/finish/", views.finish, name="finish"),
+    path("read/<str:token>/", reading.read, name="read"),
+    path("read/<str:token>/change", reading.change, name="change"),
+    path("read/<str:token>/image", reading.image, name="image"),
+    path("read/<str:token>/overlay", reading.overlay, name="overlay"),
+    path("help/", views.help_page, name="help"),
+    path("settings/", views.settings, name="settings"),
     path("healthz", views.healthz, name="healthz"),
 ]
 

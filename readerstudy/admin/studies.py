@@ -127,7 +127,7 @@ def _contents(study: Study, user: User) -> dict[str, Any]:
     is_draft = study.state == Study.State.DRAFT
     can_see_ratings = policies.can_see_ratings(study, user)
     return {
-        "roles": policies.roles_in(study, user),
+        "roles": sorted(policies.roles_in(study, user)),
         "can_run": policies.can_run(study, user),
         "can_see_allocation": policies.can_see_allocation(study, user),
         "checklist": readiness.checklist(study) if is_draft else None,

@@ -4,54 +4,126 @@ import csv
 import io
 import platform
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from importlib import metadata
-from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 from mlcore.files import atomic_file, atomic_folder, write_json
-from readerstudy.analysis.descriptives import score_distribution, table1_means
-from readerstudy.analysis.rank_tests import friedman, holm, wilcoxon
+from readerstudy.analysis.agreement import agreement
+from readerstudy.analysis.descriptives import (
+    cannot_judge,
+    score_distribution,
+    table1_means,
+)
+from readerstudy.analysis.intra_reader import intra_reader
+from readerstudy.analysis.mrmc import mrmc
+from readerstudy.analysis.ordinal_model import ordinal_model
+from readerstudy.analysis.periods import period_effects, period_tests
+from readerstudy.analysis.rank_tables import rank_tables
 from readerstudy.analysis.ratings import Ratings, RatingsError
-from readerstudy.analysis.units import Unit, units
+from readerstudy.analysis.resampling import Bootstrap
+from readerstudy.analysis.units import MISSING, under_policy, units
 
 Row = dict[str, Any]
 Analysis = dict[str, Any]
 
-TABLES = ("table1_means", "score_distribution", "friedman", "wilcoxon")
+TABLES = (
+    "table1_means",
+    "score_distribution",
+    "friedman",
+    "wilcoxon",
+    "mrmc",
+    "agreement",
+    "agreement_pairs",
+    "ordinal_model",
+    "intra_reader",
+    "cannot_judge",
+    "period_effects",
+    "period_tests",
+)
 PROFILES = ("paper", "robust")
+LIBRARIES = ("numpy", "scipy", "pandas", "statsmodels")
 # What a spreadsheet takes for the beginning of a formula.
 FORMULA_CHARACTERS = ("=", "+", "-", "@")
 ALPHA = 0.001  # the paper's, and strict: P < 0.001
+# Below this number, the ends of an interval would hang on single redraws.
+FEWEST_REDRAWS = 100
+
+
+@dataclass(frozen=True)
+class Options:
+    """How ratings are analysed. Raises RatingsError for what cannot be done.
+
+    profile: which of PROFILES a report leads with; it changes no number.
+    alpha: the level of the gate. A pair of variants counts as `tested` where Friedman's
+      test of its unit gives P < alpha; all pairs are computed all the same.
+    missing: one of MISSING, see `under_policy`. Descriptions use every rating.
+    blocks: also take reader x image blocks as if they were independent.
+    redraws, seed: of the bootstrap intervals.
+    """
+
+    profile: str = PROFILES[0]
+    alpha: float = ALPHA
+    missing: str = MISSING[0]
+    blocks: bool = False
+    redraws: int = 10_000
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.redraws < FEWEST_REDRAWS:
+            raise RatingsError(
+                f"{self.redraws} redraws are too few for an interval; take at least "
+                f"{FEWEST_REDRAWS}"
+            )
+        if self.seed < 0:
+            raise RatingsError(f"the seed {self.seed} is below 0")
 
 
 def analyse(
     ratings: Ratings,
     *,
     source: str,
-    profile: str = "paper",
-    alpha: float = ALPHA,
     ledger: Row | None = None,
+    end_of_study: Mapping[str, int] | None = None,
+    **options: Any,
 ) -> Analysis:
     """Every table, by name, each a list of rows; and `run`, which says how it was made.
 
-    `source` names the input in `run`. `alpha` is the level of the gate: a pair of
-    variants counts as `tested` where Friedman's test of its unit gives P < alpha. All
-    pairs are computed all the same. `profile` only says what a report leads with.
-    `ledger`, kept in `run`, is the record of the study that the ratings come from:
-    `number` and `hash` of the event that locked it and, in `chains`, for each `reader`
-    the `length` and `head` of the chain. None for a table without a record.
-    Values that are not defined are None and the row's `reason` says why; no value is
-    NaN or infinite.
+    `source` names the input in `run`; `options` are those of Options. `ledger`, kept in
+    `run`, is the record of the study that the ratings come from: `number` and `hash` of
+    the event that locked it and, in `chains`, for each `reader` the `length` and `head`
+    of the chain. `end_of_study`, kept there too, counts the answers to the question
+    whether the kinds of map could be told apart. Both are None for a table without a
+    study. Values that are not defined are None and the row's `reason` says why; no
+    value is NaN or infinite.
     """
-    tests = [_tests(unit, ratings.variants, alpha) for unit in units(ratings)]
+    chosen = Options(**options)
+    bootstrap = Bootstrap(chosen.redraws, chosen.seed)
+    tested = under_policy(ratings, chosen.missing)
+    friedman, wilcoxon = rank_tables(
+        units(tested, blocks=chosen.blocks),
+        ratings.variants,
+        alpha=chosen.alpha,
+        bootstrap=bootstrap,
+    )
+    summaries, pairs = agreement(tested, bootstrap)
+    answers = None if end_of_study is None else dict(end_of_study)
     return {
-        "run": _run(ratings, source, profile, alpha) | {"ledger": ledger},
+        "run": _run(ratings, source, chosen)
+        | {"ledger": ledger, "end_of_study": answers},
         "table1_means": table1_means(ratings),
         "score_distribution": score_distribution(ratings),
-        "friedman": [omnibus for omnibus, _ in tests],
-        "wilcoxon": [row for _, pairs in tests for row in pairs],
+        "friedman": friedman,
+        "wilcoxon": wilcoxon,
+        "mrmc": mrmc(tested),
+        "agreement": summaries,
+        "agreement_pairs": pairs,
+        "ordinal_model": ordinal_model(tested),
+        "intra_reader": intra_reader(ratings),
+        "cannot_judge": cannot_judge(ratings),
+        "period_effects": period_effects(ratings),
+        "period_tests": period_tests(tested),
     }
 
 
@@ -90,72 +162,22 @@ def _check_replaceable(folder: Path) -> None:
             )
 
 
-def _tests(
-    unit: Unit, variants: tuple[str, ...], alpha: float
-) -> tuple[Row, list[Row]]:
-    """The omnibus row of a unit and the rows of its pairs, A minus B in this order."""
-    test = friedman(unit.blocks)
-    omnibus = _row(unit, asdict(test), p=test.p_chi2, tested=test.n > 0)
-    ranks = test.mean_rank or [None] * len(variants)
-    omnibus["mean_rank"] = dict(zip(variants, ranks, strict=True))
-    gate = test.p_chi2 is not None and test.p_chi2 < alpha
-    pairs = {
-        f"{variants[a]}-{variants[b]}": wilcoxon(
-            unit.blocks[:, a] - unit.blocks[:, b], unit.divisor
-        )
-        for a, b in combinations(range(len(variants)), 2)
-    }
-    # The pairs share their images, so p is there for all of them or for none.
-    p_values = [pair.p for pair in pairs.values() if pair.p is not None]
-    p_holm = holm(p_values) if p_values else [None] * len(pairs)
-    return omnibus, [
-        _row(
-            unit,
-            {"pair": name} | asdict(pair) | {"p_holm": adjusted},
-            p=pair.p,
-            tested=gate,
-        )
-        for (name, pair), adjusted in zip(pairs.items(), p_holm, strict=True)
-    ]
-
-
-def _row(unit: Unit, columns: Row, *, p: float | None, tested: bool) -> Row:
-    """`columns` between what names the unit and what the procedure makes of p.
-
-    `significant_...` compare p alone, strictly. `tested` says whether the procedure
-    came to this test at all: a pair is found different where both hold.
-    """
-    reason = columns.pop("reason")
-    return {
-        "level": unit.level,
-        "reader": unit.reader,
-        "dataset": unit.dataset,
-        "pooling": unit.pooling,
-        **columns,
-        "dropped": unit.dropped,
-        "significant_001": p is not None and p < 0.001,
-        "significant_05": p is not None and p < 0.05,
-        "tested": tested,
-        "reason": reason,
-    }
-
-
-def _run(ratings: Ratings, source: str, profile: str, alpha: float) -> Row:
+def _run(ratings: Ratings, source: str, options: Options) -> Row:
     missing = ratings.missing()
     return {
-        "schema_version": 1,
+        "schema_version": 2,
         "input": {"name": source, "sha256": ratings.sha256},
         "options": {
-            "profile": profile,
-            "alpha": alpha,
-            "missing": "triples",
+            **{name: v for name, v in asdict(options).items() if name != "seed"},
             "p": "asymptotic, two-sided; zeros dropped, no continuity correction",
+            "intervals": "95 %; percentiles of redrawn images, but for ICC, MRMC and "
+            "odds ratios",
         },
-        "seed": None,  # nothing is drawn
+        "seed": options.seed,
         "versions": {
             "readerstudy": _version(),
             "python": platform.python_version(),
-            **{name: metadata.version(name) for name in ("numpy", "scipy")},
+            **{name: metadata.version(name) for name in LIBRARIES},
         },
         "readers": list(ratings.readers),
         "datasets": list(ratings.datasets),
@@ -165,6 +187,7 @@ def _run(ratings: Ratings, source: str, profile: str, alpha: float) -> Row:
         "n_missing": len(missing),
         "missing": missing,
         "repeats": len(ratings.repeats),
+        "training": ratings.n_training,
     }
 
 

@@ -1,6 +1,7 @@
 """Means, spreads and distributions of the ratings. Every rating counts here, also one
 whose neighbours are missing; only the tests want complete sets."""
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -62,6 +63,53 @@ def score_distribution(ratings: Ratings) -> list[dict[str, Any]]:
                     }
                 )
     return rows
+
+
+def cannot_judge(ratings: Ratings) -> list[dict[str, Any]]:
+    """How often readers said that a map cannot be judged: per reader (and ALL), data
+    set (and ALL) and variant.
+
+    `n` counts the maps given to rate, `n_cannot_judge` those answers among them, and
+    `by_reason` the answers by the reason that the table gives. None where it has no
+    column for them.
+    """
+    reasons = sorted({row.cannot_judge for row in ratings.refusals or ()})
+    rows = []
+    for reader, dataset, _, expected in _parts(ratings):
+        for variant in ratings.variants:
+            row: dict[str, Any] = {
+                "reader": reader,
+                "dataset": dataset,
+                "variant": variant,
+                "n": expected,
+            }
+            rows.append(row | _refused(ratings, row, reasons))
+    return rows
+
+
+def _refused(
+    ratings: Ratings, names: dict[str, Any], reasons: list[str]
+) -> dict[str, Any]:
+    if ratings.refusals is None:
+        return {
+            "n_cannot_judge": None,
+            "percent": None,
+            "by_reason": {},
+            "reason": "the table has no column cannot_judge",
+        }
+    given = Counter(
+        row.cannot_judge
+        for row in ratings.refusals
+        if names["reader"] in (row.reader, ALL)
+        and names["dataset"] in (row.dataset, ALL)
+        and names["variant"] == row.variant
+    )
+    return {
+        "n_cannot_judge": given.total(),
+        "percent": 100 * given.total() / names["n"],
+        "by_reason": {reason: given[reason] for reason in reasons},
+        "reason": None,
+    }
 
 
 def _parts(ratings: Ratings) -> Iterator[tuple[str, str, Array, int]]:

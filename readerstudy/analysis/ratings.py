@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from mlcore.files import sha256_bytes
 
 REQUIRED = ("reader", "dataset", "image", "variant", "rating")
+# Columns that are read where a table has them. Others are left alone.
+OPTIONAL = ("repeat", "position", "session", "cannot_judge", "training")
 
 # The codes by which a table may name the three variants. A table keeps to one list, and
 # the list's order is the order of variants and pairs in every result.
@@ -25,11 +27,19 @@ CODES = (
 # Stands for every reader or every data set in the results, so nothing may be named so.
 ALL = "all"
 
+# Stands for the reason of a reader who gave none.
+NO_REASON = "no reason given"
+
 # Readers times images; every cell takes memory, whether it holds a rating or not.
 MOST_CELLS = 10_000_000
 
 # Looked up, not converted: int() would also take "+3" and digits of other scripts.
 _RATINGS = {"": None} | {str(rating): rating for rating in range(6)}
+_FLAGS = {"": False, "0": False, "false": False, "no": False} | {
+    "1": True,
+    "true": True,
+    "yes": True,
+}
 
 # Names are printed on terminals, where these can erase or rewrite what is there.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
@@ -41,7 +51,11 @@ class RatingsError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of the table. `rating` is None where the cell is empty."""
+    """One line of the table. `rating` is None where the cell is empty.
+
+    position, session: when the reader saw it, from 1; None where that is not told.
+    cannot_judge: why there is no rating, in the table's words; "" for no such answer.
+    """
 
     reader: str
     dataset: str
@@ -49,6 +63,9 @@ class Row:
     variant: str
     repeat: int
     rating: int | None
+    position: int | None = None
+    session: int | None = None
+    cannot_judge: str = ""
 
     @property
     def key(self) -> tuple[str, str, str, str, int]:
@@ -63,7 +80,12 @@ class Ratings:
     assigned: (readers, images), whether the reader has any row in the image's data set.
       Only there can a rating be missing: nobody need read every data set.
     images: (dataset, image) pairs, as image names are unique only within a data set.
-    repeats: presentations shown once more. They are in no test and no description.
+    positions, sessions: as `values`, when each cell was first shown; NaN where that is
+      not told.
+    repeats: presentations shown once more. They are in `intra_reader` and nowhere else.
+    refusals: first presentations that the reader said cannot be judged; None where the
+      table has no such column.
+    n_training: rows of training cases, which are not read any further.
     sha256: of the file's bytes.
     """
 
@@ -72,7 +94,11 @@ class Ratings:
     variants: tuple[str, ...]
     values: NDArray[np.float64]
     assigned: NDArray[np.bool_]
+    positions: NDArray[np.float64]
+    sessions: NDArray[np.float64]
     repeats: tuple[Row, ...]
+    refusals: tuple[Row, ...] | None
+    n_training: int
     sha256: str
 
     @property
@@ -83,9 +109,13 @@ class Ratings:
         self, reader: str, dataset: str
     ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         """`values` and `assigned` of one reader or ALL, in one data set or ALL."""
-        rows = [reader in (name, ALL) for name in self.readers]
-        columns = [dataset in (name, ALL) for name, _ in self.images]
+        rows = np.array([reader in (name, ALL) for name in self.readers])
+        columns = self.in_dataset(dataset)
         return self.values[rows][:, columns], self.assigned[rows][:, columns]
+
+    def in_dataset(self, dataset: str) -> NDArray[np.bool_]:
+        """(images,): which of the images are in this data set, or in ALL."""
+        return np.array([dataset in (name, ALL) for name, _ in self.images])
 
     def missing(self) -> list[dict[str, str]]:
         """The cells without a rating: reader, dataset, image and variant of each."""
@@ -114,18 +144,27 @@ def parse_ratings(content: bytes, variants: Sequence[str] | None = None) -> Rati
     """Check a ratings table and lay it out as an array.
 
     `content` is a CSV file: UTF-8 with or without a byte-order mark, any line ends, the
-    columns of REQUIRED and, if there were repeats, `repeat` (0, or empty, for the first
-    presentation). Other columns are left alone. `variants` names three codes that are
-    in none of CODES, or gives another order.
+    columns of REQUIRED and any of OPTIONAL: `repeat` (0, or empty, for the first
+    presentation), `position` and `session` (whole numbers from 1), `cannot_judge` (the
+    reason, or 1) and `training` (1 for a row that is not to be analysed). Other columns
+    are left alone. `variants` names three codes that are in none of CODES, or gives
+    another order.
 
     Raises RatingsError, one line with the number of the file's line, for a missing
     column, a rating other than 0 to 5 or empty, a variant that is not one of the three,
-    a cell given twice, and for a table without all three variants.
+    a cell given twice, another value that its column does not take, and for a table
+    without all three variants.
     """
     codes = _named(variants)
     rows: dict[tuple[str, str, str, str, int], Row] = {}
     lines: dict[tuple[str, str, str, str, int], int] = {}
+    n_training = 0
+    columns: frozenset[str] = frozenset()
     for line, cells in _records(_decode(content)):
+        columns = columns or frozenset(cells)
+        if _flag(cells, "training", line):
+            n_training += 1
+            continue
         row = _row(cells, line)
         codes = codes or _codes_with(row.variant, line)
         if row.variant not in codes:
@@ -148,7 +187,13 @@ def parse_ratings(content: bytes, variants: Sequence[str] | None = None) -> Rati
             f"the table has no row of {' and '.join(absent)}: all three of "
             f"{', '.join(codes)} are needed"
         )
-    return _laid_out(list(rows.values()), codes, sha256_bytes(content))
+    return _laid_out(
+        list(rows.values()),
+        codes,
+        knows_refusals="cannot_judge" in columns,
+        n_training=n_training,
+        sha256=sha256_bytes(content),
+    )
 
 
 def _decode(content: bytes) -> str:
@@ -194,7 +239,7 @@ def _header(cells: list[str]) -> list[str]:
             f"line 1: no column {', '.join(absent)}; the header must name "
             f"{','.join(REQUIRED)}, with commas between"
         )
-    for name in (*REQUIRED, "repeat"):
+    for name in (*REQUIRED, *OPTIONAL):
         if cells.count(name) > 1:
             raise RatingsError(f"line 1: the column {name} is there twice")
     return cells
@@ -220,20 +265,60 @@ def _row(cells: dict[str, str], line: int) -> Row:
             f"line {line}: rating {cells['rating']!r} is not a whole number from 0 to "
             "5; leave it empty if there is none"
         )
-    repeat = cells.get("repeat") or "0"
-    if not re.fullmatch("[0-9]{1,6}", repeat):
-        raise RatingsError(
-            f"line {line}: repeat {repeat!r} is not a whole number from 0; 0, or "
-            "empty, stands for the first presentation"
-        )
+    repeat = _whole(cells, "repeat", line)
+    position, session = (_whole(cells, name, line) for name in ("position", "session"))
     return Row(
         reader=cells["reader"],
         dataset=cells["dataset"],
         image=cells["image"],
         variant=cells["variant"],
-        repeat=int(repeat),
+        repeat=repeat or 0,
         rating=_RATINGS[cells["rating"]],
+        position=position,
+        session=session,
+        cannot_judge=_refusal(cells, line),
     )
+
+
+def _whole(cells: dict[str, str], name: str, line: int) -> int | None:
+    """The number in an optional column, None where there is none."""
+    lowest = 0 if name == "repeat" else 1
+    cell = cells.get(name) or ""
+    if not cell:
+        return None
+    if not re.fullmatch("[0-9]{1,6}", cell) or int(cell) < lowest:
+        hint = "; 0, or empty, stands for the first presentation" if not lowest else ""
+        raise RatingsError(
+            f"line {line}: {name} {cell!r} is not a whole number from {lowest}{hint}"
+        )
+    return int(cell)
+
+
+def _flag(cells: dict[str, str], name: str, line: int) -> bool:
+    cell = cells.get(name) or ""
+    if cell.lower() not in _FLAGS:
+        raise RatingsError(
+            f"line {line}: {name} {cell!r} is neither 1 nor 0; leave it empty for 0"
+        )
+    return _FLAGS[cell.lower()]
+
+
+def _refusal(cells: dict[str, str], line: int) -> str:
+    """The reason in the column cannot_judge, "" where the map could be judged."""
+    cell = cells.get("cannot_judge") or ""
+    if not _FLAGS.get(cell.lower(), True):
+        return ""
+    if _CONTROL.search(cell):
+        raise RatingsError(
+            f"line {line}: cannot_judge {cell!r} holds a line break or another control "
+            "character"
+        )
+    if cells["rating"]:
+        raise RatingsError(
+            f"line {line}: rating {cells['rating']!r} beside cannot_judge {cell!r}; "
+            "one of them must be empty"
+        )
+    return NO_REASON if cell.lower() in _FLAGS else cell
 
 
 def _named(variants: Sequence[str] | None) -> tuple[str, ...] | None:
@@ -269,7 +354,14 @@ def _magnitude(digits: str) -> tuple[int, str]:
     return len(digits), digits
 
 
-def _laid_out(rows: list[Row], variants: tuple[str, ...], sha256: str) -> Ratings:
+def _laid_out(
+    rows: list[Row],
+    variants: tuple[str, ...],
+    *,
+    knows_refusals: bool,
+    n_training: int,
+    sha256: str,
+) -> Ratings:
     readers = sorted({row.reader for row in rows}, key=_natural)
     images = sorted(
         {(row.dataset, row.image) for row in rows},
@@ -282,23 +374,34 @@ def _laid_out(rows: list[Row], variants: tuple[str, ...], sha256: str) -> Rating
         )
     reader_at = {name: i for i, name in enumerate(readers)}
     image_at = {image: i for i, image in enumerate(images)}
-    values = np.full((len(readers), len(images), len(variants)), np.nan)
+    # Rating, position and session of each cell.
+    cells = np.full((3, len(readers), len(images), len(variants)), np.nan)
     for row in rows:
-        if row.repeat == 0 and row.rating is not None:
-            image = image_at[row.dataset, row.image]
-            variant = variants.index(row.variant)
-            values[reader_at[row.reader], image, variant] = row.rating
+        if row.repeat == 0:
+            at = image_at[row.dataset, row.image], variants.index(row.variant)
+            told = (row.rating, row.position, row.session)
+            cells[:, reader_at[row.reader], *at] = [
+                np.nan if number is None else number for number in told
+            ]
     reads = {(row.reader, row.dataset) for row in rows}
     assigned = np.array(
         [[(reader, dataset) in reads for dataset, _ in images] for reader in readers]
     )
-    repeats = sorted((row for row in rows if row.repeat), key=lambda row: row.key)
+    rows.sort(key=lambda row: row.key)
     return Ratings(
         readers=tuple(readers),
         images=tuple(images),
         variants=variants,
-        values=values,
+        values=cells[0],
         assigned=assigned,
-        repeats=tuple(repeats),
+        positions=cells[1],
+        sessions=cells[2],
+        repeats=tuple(row for row in rows if row.repeat),
+        refusals=_refusals(rows) if knows_refusals else None,
+        n_training=n_training,
         sha256=sha256,
     )
+
+
+def _refusals(rows: list[Row]) -> tuple[Row, ...]:
+    return tuple(row for row in rows if row.cannot_judge and not row.repeat)

@@ -1,7 +1,7 @@
 """The units of analysis: which images, with which values, each test is made of."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,63 +10,120 @@ from readerstudy.analysis.ratings import ALL, Ratings
 
 Array = NDArray[np.float64]
 
+MISSING = ("triples", "complete")
+
 
 @dataclass(frozen=True, eq=False)
 class Unit:
     """The blocks of one test: one row per image, one column per variant.
 
-    level: "reader" or "pooled". pooling: None, "complete" or "available".
-    blocks: (images, variants) without NaN, `divisor` times the rating points.
-    dropped: images of the unit left out because ratings are missing.
+    level: "reader", "pooled" or "blocks". pooling: None, "complete" or "available".
+    blocks: (blocks, variants) without NaN, `divisor` times the rating points. A block
+      is an image; at the level "blocks" it is what one reader made of one image.
+    images: (blocks,) which image each block is of, from 0.
+    dropped: blocks of the unit left out because ratings are missing.
+    primary: is this one of the tests that were named before there were ratings?
     """
 
     level: str
     reader: str
     dataset: str
     pooling: str | None
-    blocks: Array
     divisor: int
     dropped: int
+    blocks: Array
+    images: NDArray[np.int_]
+
+    @property
+    def primary(self) -> bool:
+        return self.pooling == "complete" and self.dataset != ALL
+
+    @property
+    def independent(self) -> bool:
+        """Whether no two blocks are of the same image."""
+        return self.level != "blocks"
 
 
-def units(ratings: Ratings) -> Iterator[Unit]:
+def under_policy(ratings: Ratings, missing: str) -> Ratings:
+    """The ratings that tests may use, where some are missing. Nothing is imputed.
+
+    "triples": all of them; an image with one of its three ratings missing is left out
+    for that reader (see `units`), so Friedman's test and all pairs see the same images.
+    "complete": an image that lacks any rating of any reader who rates in its data set
+    is left out for all of them.
+    """
+    if missing == "triples":
+        return ratings
+    kept = np.zeros(ratings.assigned.shape, bool)
+    for dataset in ratings.datasets:
+        inside = np.flatnonzero(ratings.in_dataset(dataset))
+        kept[:, inside[complete_images(ratings.values[:, inside])[1]]] = True
+    values = np.where(kept[:, :, np.newaxis], ratings.values, np.nan)
+    return replace(ratings, values=values)
+
+
+def units(ratings: Ratings, *, blocks: bool = False) -> Iterator[Unit]:
     """Every reader in every data set and in ALL, then the readers pooled likewise.
 
-    Missing ratings follow the policy "triples": an image with one of its three ratings
-    missing is left out for that reader, so Friedman's test and all pairs see the same
-    images. Nothing is imputed.
+    An image with one of its three ratings missing is left out for that reader. `blocks`
+    adds reader x image blocks, which are not independent of each other.
     """
     for reader in ratings.readers:
         for dataset in (*ratings.datasets, ALL):
             values, assigned = ratings.part(reader, dataset)
             if assigned.any():
-                blocks = values[0][_triples(values)[0]]
-                dropped = int(assigned.sum()) - len(blocks)
-                yield Unit("reader", reader, dataset, None, blocks, 1, dropped)
+                yield _crossed("reader", reader, dataset, values, assigned)
     for dataset in (*ratings.datasets, ALL):
         values, _ = ratings.part(ALL, dataset)
         yield _complete(values, dataset)
         yield _available(values, dataset)
+    if blocks:
+        for dataset in (*ratings.datasets, ALL):
+            yield _crossed("blocks", ALL, dataset, *ratings.part(ALL, dataset))
 
 
-def _triples(values: Array) -> NDArray[np.bool_]:
+def triples(values: Array) -> NDArray[np.bool_]:
     """(readers, images): has the reader rated the image under every variant?"""
     complete: NDArray[np.bool_] = np.all(~np.isnan(values), axis=2)
     return complete
 
 
-def _complete(values: Array, dataset: str) -> Unit:
-    """Images with every rating of every reader, as sums over the readers.
+def complete_images(values: Array) -> tuple[Array, NDArray[np.bool_]]:
+    """(active readers, complete images, variants), and which images are complete.
 
-    Sums are integers, so that equal ones are equal. A reader who has not rated anything
-    here is none of the readers that an image waits for; one who has rated a part is.
+    A reader who has not rated anything here is none of the readers that an image waits
+    for; one who has rated a part is.
     """
     active = values[~np.isnan(values).all(axis=(1, 2))]
     # Of no readers, all() would be true.
-    kept = _triples(active).sum(axis=0) == max(len(active), 1)
-    blocks = active[:, kept].sum(axis=0)
-    divisor = max(len(active), 1)
-    return Unit("pooled", ALL, dataset, "complete", blocks, divisor, int((~kept).sum()))
+    kept = triples(active).sum(axis=0) == max(len(active), 1)
+    return active[:, kept], kept
+
+
+def _crossed(
+    level: str, reader: str, dataset: str, values: Array, assigned: NDArray[np.bool_]
+) -> Unit:
+    """Each reader's triples of each image, as they are."""
+    kept = triples(values)
+    return Unit(
+        level,
+        reader,
+        dataset,
+        None,
+        divisor=1,
+        dropped=int(assigned.sum() - kept.sum()),
+        blocks=values[kept],
+        images=np.unique(np.nonzero(kept)[1], return_inverse=True)[1],
+    )
+
+
+def _complete(values: Array, dataset: str) -> Unit:
+    """Images with every rating of every reader, as sums over the readers.
+
+    Sums are integers, so that equal ones are equal.
+    """
+    rated, kept = complete_images(values)
+    return _pooled("complete", dataset, rated.sum(axis=0), kept, max(len(rated), 1))
 
 
 def _available(values: Array, dataset: str) -> Unit:
@@ -74,9 +131,23 @@ def _available(values: Array, dataset: str) -> Unit:
 
     The three means of an image divide integer sums by one number: equal ones are equal.
     """
-    triples = _triples(values)
-    counts = triples.sum(axis=0)
-    sums = np.where(triples[:, :, np.newaxis], values, 0).sum(axis=0)
+    complete = triples(values)
+    counts = complete.sum(axis=0)
+    sums = np.where(complete[:, :, np.newaxis], values, 0).sum(axis=0)
     kept = counts > 0
-    blocks = sums[kept] / counts[kept, np.newaxis]
-    return Unit("pooled", ALL, dataset, "available", blocks, 1, int((~kept).sum()))
+    return _pooled("available", dataset, sums[kept] / counts[kept, None], kept, 1)
+
+
+def _pooled(
+    pooling: str, dataset: str, blocks: Array, kept: NDArray[np.bool_], divisor: int
+) -> Unit:
+    return Unit(
+        "pooled",
+        ALL,
+        dataset,
+        pooling,
+        divisor=divisor,
+        dropped=int((~kept).sum()),
+        blocks=blocks,
+        images=np.arange(len(blocks)),
+    )

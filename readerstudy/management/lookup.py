@@ -18,7 +18,7 @@ from readerstudy.models import Study
 def find_study(name: str) -> Study:
     """The study called `name`; otherwise a `CommandError` that lists the studies."""
     try:
-        with _ready_database():
+        with ready_database():
             return Study.objects.get(name=name)
     except (Study.DoesNotExist, UnicodeEncodeError):
         names = Study.objects.order_by("name").values_list("name", flat=True)
@@ -29,7 +29,7 @@ def find_study(name: str) -> Study:
 def find_user(username: str) -> User:
     """The user called `username`; otherwise a `CommandError` that lists the users."""
     try:
-        with _ready_database():
+        with ready_database():
             return User.objects.get(username=username)
     except (User.DoesNotExist, UnicodeEncodeError):
         names = User.objects.order_by("username").values_list("username", flat=True)
@@ -41,7 +41,8 @@ def find_user(username: str) -> User:
 
 
 @contextmanager
-def _ready_database() -> Iterator[None]:
+def ready_database() -> Iterator[None]:
+    """A `CommandError` where the database is not there or was not migrated."""
     try:
         yield
     except (OperationalError, ProgrammingError) as error:

@@ -200,15 +200,34 @@ def record_answer_and_show_next(
         return following
 
 
-def changeable(*, presentation: Presentation) -> RatingEvent | None:
+def following(presentation: Presentation) -> Presentation | None:
+    """What is to be rated after this one, of the same session; its pixels can be sent.
+
+    With overlay and case, and without the arm, as `find_presentation`.
+    """
+    return (
+        presentation.enrolment.presentations.unrated()
+        .filter(position__gt=presentation.position, session=presentation.session)
+        .select_related("overlay__case")
+        .defer("overlay__arm")
+        .first()
+    )
+
+
+def changeable(presentation: Presentation) -> RatingEvent | None:
     """The answer that stands, if the reader may still change it."""
     if not policies.can_change(presentation.enrolment):
         return None
     return RatingEvent.objects.standing(presentation)
 
 
-def previous_presentation(presentation: Presentation) -> Presentation | None:
-    """The one before in the reader's order, of the same session."""
+def changeable_before(presentation: Presentation) -> Presentation | None:
+    """The one before in the reader's order and session, if its answer can be changed.
+
+    Whatever comes before something that was shown has an answer.
+    """
+    if not policies.can_change(presentation.enrolment):
+        return None
     return presentation.enrolment.presentations.filter(
         session=presentation.session, position=presentation.position - 1
     ).first()

@@ -1,5 +1,7 @@
 """Who runs a study, who may see its allocation, who analyses it."""
 
+from collections import defaultdict
+
 from django.contrib.auth.models import User
 from django.db import transaction
 
@@ -7,6 +9,8 @@ from readerstudy.models import Membership, Study, StudyEvent
 from readerstudy.trial import policies
 from readerstudy.trial.acts import check_reason, hold, record
 from readerstudy.trial.policies import Refusal
+
+Kind = StudyEvent.Kind
 
 
 def give_role(
@@ -41,7 +45,7 @@ def end_role(
             raise Refusal(f"{user} is not {role} of study '{study}'.")
         Membership.objects.filter(study=study, user=user).update(**{role: False})
         name = user.get_username()
-        record(study, StudyEvent.Kind.ROLE_ENDED, by, reason, user=name, role=role)
+        record(study, Kind.ROLE_ENDED, by, reason, user=name, role=role)
 
 
 def give(
@@ -53,4 +57,30 @@ def give(
         study=study, user=user, defaults={role: True}, create_defaults={role: True}
     )
     name = user.get_username()
-    record(study, StudyEvent.Kind.ROLE_GIVEN, by, reason, user=name, role=role)
+    record(study, Kind.ROLE_GIVEN, by, reason, user=name, role=role)
+
+
+def held_in(study: Study) -> dict[str, set[str]]:
+    """By user name the roles that people hold, `reader` included."""
+    held: dict[str, set[str]] = {}
+    for row in study.memberships.select_related("user"):
+        roles = {name for name in ("reader", *policies.ROLES) if getattr(row, name)}
+        if roles:
+            held[row.user.get_username()] = roles
+    return held
+
+
+def recorded_in(study: Study) -> dict[str, set[str]]:
+    """By user name the roles that people hold by the study's events."""
+    held: dict[str, set[str]] = defaultdict(set)
+    for event in study.events.order_by("number"):
+        details = event.details
+        if event.kind == Kind.ENROLLED:
+            held[details["reader"]].add("reader")
+        elif event.kind == Kind.WITHDRAWN:
+            held[details["reader"]].discard("reader")
+        elif event.kind == Kind.ROLE_GIVEN:
+            held[details["user"]].add(details["role"])
+        elif event.kind == Kind.ROLE_ENDED:
+            held[details["user"]].discard(details["role"])
+    return {name: roles for name, roles in held.items() if roles}

@@ -37,14 +37,14 @@ def copy_files(bundle: Bundle, folder: Path) -> Mapping[PixelFile, str]:
     Raises:
         BundleError: a file has changed since the bundle was read.
     """
-    _write(folder / f"{secrets.token_hex(16)}.json", bundle.manifest)
+    write_new(folder / f"{secrets.token_hex(16)}.json", bundle.manifest)
     names = {}
     for case in bundle.cases:
         for file in (case.image, *case.overlays.values()):
             names[file] = f"{secrets.token_hex(16)}.npy"
-            _write(folder / names[file], checked_content(file))
-    _sync(folder)
-    _sync(folder.parent)
+            write_new(folder / names[file], checked_content(file))
+    sync_folder(folder)
+    sync_folder(folder.parent)
     return names
 
 
@@ -121,8 +121,10 @@ def _write_case(study: Study, dataset: str, case: BundleCase, file: str) -> Case
     )
 
 
-def _write(path: Path, content: bytes) -> None:
-    with path.open("xb") as file:
+def write_new(path: Path, content: bytes, mode: int = 0o666) -> None:
+    """Write a file that must not be there yet, durably but for its name."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    with os.fdopen(descriptor, "wb") as file:
         file.write(content)
         file.flush()
         # The rows that name this file are synced too; it must not be the one that a
@@ -130,7 +132,7 @@ def _write(path: Path, content: bytes) -> None:
         os.fsync(file.fileno())
 
 
-def _sync(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Make the names of new files in `folder` survive a power cut too."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:

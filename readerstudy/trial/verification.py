@@ -49,6 +49,9 @@ class Chain:
     owner: str
     head: Head
 
+    def __str__(self) -> str:
+        return f"{self.owner}: {self.head.length} events, head {self.head.hash}"
+
 
 def verify(study: Study) -> list[Chain]:
     """Follow every chain of a study and compare what it records with what is there.

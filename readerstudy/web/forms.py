@@ -1,22 +1,90 @@
 """What a reader's browser may post."""
 
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
 from django import forms
 from django.http import QueryDict
 
-from readerstudy.models import RATINGS
+from readerstudy.models import RATINGS, RatingEvent
+from readerstudy.trial.enrolment import LONGEST_ANSWER, TOLD_APART
+from readerstudy.trial.rating import CONFIDENCES, LONGEST_COMMENT, Answer
+
+REASONS = RatingEvent.Reason
+LONGEST_SUMMARY = 2048
+LONGEST_MONITOR = 100
+
+
+def summary_of(text: str) -> dict[str, Any]:
+    """The JSON object that a script of ours sent along; empty if it is anything else.
+
+    It only says how something was looked at: a rating is not lost for its sake.
+    """
+    if len(text) > LONGEST_SUMMARY:
+        return {}
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) and _can_be_kept(found, 3) else {}
+
+
+def _can_be_kept(value: object, depth: int) -> bool:
+    if isinstance(value, Mapping | list):
+        items = value.values() if isinstance(value, Mapping) else value
+        names = value if isinstance(value, Mapping) else ()
+        return (
+            depth > 0
+            and all(map(_is_plain, names))
+            and all(_can_be_kept(item, depth - 1) for item in items)
+        )
+    if isinstance(value, str):
+        return _is_plain(value)
+    # A float in its shortest form is read alike from both databases; so is an integer
+    # that fits into a float.
+    return value is None or (math.isfinite(value) and abs(value) < 2**53)  # type: ignore[arg-type]
+
+
+def _is_plain(text: str) -> bool:
+    return text.isprintable() and text.isascii()
 
 
 class RatingForm(forms.Form):
-    """One rating, of an image and a map that were on the screen."""
+    """The answer for an image and a map that were on the screen.
 
-    rating = forms.TypedChoiceField(
-        coerce=int,
-        choices=[(rating, rating) for rating in RATINGS],
+    `rating` is a rating or the reason why there is none: one group of choices, so that
+    nobody can give both.
+    """
+
+    rating = forms.ChoiceField(
+        choices=[*((str(rating), rating) for rating in RATINGS), *REASONS.choices],
         error_messages={
             "required": "Nothing was saved: choose one of the six answers first.",
             "invalid_choice": "Nothing was saved: a rating is a number from 0 to 5.",
         },
     )
+    confidence = forms.TypedChoiceField(
+        choices=[(str(value), value) for value in CONFIDENCES],
+        coerce=int,
+        empty_value=None,
+        required=False,
+        error_messages={
+            "invalid_choice": "Nothing was saved: how sure you are is 1 to 5."
+        },
+    )
+    comment = forms.CharField(
+        max_length=LONGEST_COMMENT,
+        required=False,
+        error_messages={
+            "max_length": f"Nothing was saved: a comment has up to {LONGEST_COMMENT} "
+            "characters."
+        },
+    )
+    # The number of the answer that this one replaces.
+    change = forms.IntegerField(required=False, min_value=1)
+    viewer = forms.CharField(required=False)
     # The viewer fills this in once both are drawn.
     drawn = forms.BooleanField(
         widget=forms.HiddenInput,
@@ -25,17 +93,110 @@ class RatingForm(forms.Form):
         },
     )
 
-    def __init__(self, data: QueryDict) -> None:
+    def __init__(self, data: QueryDict, *, asks_confidence: bool) -> None:
         super().__init__(data)
         self.ratings = data.getlist("rating")
+        self.asks_confidence = asks_confidence
 
-    def clean_rating(self) -> int:
+    def clean_rating(self) -> str:
         # Django would take the last of several, and nobody knows which was meant.
         if len(self.ratings) > 1:
             raise forms.ValidationError("Nothing was saved: more than one rating came.")
-        rating: int = self.cleaned_data["rating"]
+        rating: str = self.cleaned_data["rating"]
         return rating
+
+    def clean(self) -> dict[str, Any]:
+        cleaned: dict[str, Any] = self.cleaned_data
+        rated = cleaned.get("rating", "") not in REASONS.values
+        if not (self.asks_confidence and rated):
+            cleaned["confidence"] = None
+        elif cleaned.get("confidence", 0) is None:
+            raise forms.ValidationError("Nothing was saved: say how sure you are too.")
+        return cleaned
 
     def problem(self) -> str:
         """What is wrong with the form, in one line; empty when nothing is."""
         return next((str(errors[0]) for errors in self.errors.values()), "")
+
+    def answer(self) -> Answer:
+        """What a valid form says."""
+        given = self.cleaned_data["rating"]
+        judged = given not in REASONS.values
+        return Answer(
+            rating=int(given) if judged else None,
+            cannot_judge="" if judged else given,
+            comment=self.cleaned_data["comment"],
+            confidence=self.cleaned_data["confidence"],
+            viewer=summary_of(self.cleaned_data["viewer"]),
+        )
+
+
+class ConsentForm(forms.Form):
+    agree = forms.BooleanField(
+        label="I have read this and take part.",
+        error_messages={"required": "Tick the box to take part."},
+    )
+
+
+YES_NO = [("yes", "Yes"), ("no", "No")]
+
+
+class DisplayForm(forms.Form):
+    """What a reader sees of the test pattern, and where."""
+
+    dark_patch = forms.ChoiceField(
+        label="Do you see the 5 % square within the black one?",
+        choices=YES_NO,
+        widget=forms.RadioSelect,
+    )
+    bright_patch = forms.ChoiceField(
+        label="Do you see the 95 % square within the white one?",
+        choices=YES_NO,
+        widget=forms.RadioSelect,
+    )
+    room = forms.ChoiceField(
+        label="The light in the room",
+        choices=[("dark", "Dark"), ("dim", "Dim"), ("bright", "Bright")],
+        widget=forms.RadioSelect,
+    )
+    calibrated = forms.ChoiceField(
+        label="Is the monitor calibrated to the DICOM greyscale function (GSDF)?",
+        choices=[*YES_NO, ("unknown", "I do not know")],
+        widget=forms.RadioSelect,
+    )
+    monitor = forms.CharField(
+        label="Monitor, if you know it", max_length=LONGEST_MONITOR, required=False
+    )
+    # Filled in by display.js: what the browser tells of screen and window.
+    device = forms.CharField(required=False, widget=forms.HiddenInput)
+
+    def answers(self) -> dict[str, Any]:
+        """What a valid form says, as it is recorded."""
+        answers: dict[str, Any] = dict(self.cleaned_data)
+        answers["device"] = summary_of(answers["device"])
+        return answers
+
+
+class SignOffForm(forms.Form):
+    told_apart = forms.ChoiceField(
+        label="Could you tell the kinds of map apart?",
+        choices=[(value, value.capitalize()) for value in TOLD_APART],
+        widget=forms.RadioSelect,
+        error_messages={"required": "Say whether you could tell them apart."},
+    )
+    words = forms.CharField(
+        label="If so, by what?",
+        max_length=LONGEST_ANSWER,
+        required=False,
+        widget=forms.Textarea(attrs={"rows": 3}),
+    )
+    password = forms.CharField(
+        label="Your password, to sign",
+        strip=False,
+        widget=forms.PasswordInput(attrs={"autocomplete": "current-password"}),
+        error_messages={"required": "Type your password to sign."},
+    )
+
+
+class SettingsForm(forms.Form):
+    shortcuts = forms.BooleanField(label="Single keys do things", required=False)

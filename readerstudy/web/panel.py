@@ -1,9 +1,21 @@
 """What the rating page shows of one presentation, and nothing that differs by arm."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self
+from datetime import datetime
+from itertools import pairwise
+from statistics import median
+from typing import Any, ClassVar, Self
 
-from readerstudy.models import Case, Overlay, Presentation, RatingEvent
+from django.db.models import Count, Q
+
+from readerstudy.models import Case, Overlay, Presentation, RatingEvent, Study
+from readerstudy.trial.rating import CONFIDENCES, changeable_before, following
+
+# Answers by which a reader's pace is told.
+PACE_OF = 21
+FEWEST_STEPS = 5
+PRACTICE_IS_OVER = "The practice is over. From this case on your answers count."
 
 
 @dataclass(frozen=True)
@@ -27,32 +39,61 @@ class Window:
 
 
 @dataclass(frozen=True)
+class Given:
+    """What a reader chose in a form that could not be taken, to be shown once more."""
+
+    rating: str = ""
+    confidence: str = ""
+    comment: str = ""
+
+    FIELDS: ClassVar = ("rating", "confidence", "comment")
+
+
+@dataclass(frozen=True)
 class Panel:
     """A presentation with its place in the reader's order.
 
-    `done` of `total` are rated, `saved` last; `notice` is why an answer was not taken,
-    in one line.
+    Attributes:
+        practice: how many of the `total` presentations are for practice, the first.
+        saved: the answer given last.
+        seconds_left: what the rest will take at the reader's pace; None if unknown.
+        following: the presentation after this one, if it may be read today.
+        previous: the one before, if its answer can be changed.
+        change: the answer that this form would replace.
+        notice: why an answer was not taken, or what is new, in one line.
+        rest: a word about a break when one is due.
+        given: what to put into the form again.
     """
 
     presentation: Presentation
     total: int
+    practice: int
     saved: RatingEvent | None
-    notice: str
+    seconds_left: float | None
+    following: Presentation | None
+    previous: Presentation | None
+    change: RatingEvent | None = None
+    notice: str = ""
+    rest: str = ""
+    given: Given = Given()
 
     @classmethod
-    def of(cls, presentation: Presentation, notice: str = "") -> Self:
+    def of(cls, presentation: Presentation, **more: Any) -> Self:
         enrolment = presentation.enrolment
-        ratings = RatingEvent.objects.filter(
-            presentation__enrolment=enrolment,
-            presentation__position__lt=presentation.position,
-        ).answers()
+        counts = enrolment.presentations.aggregate(
+            total=Count("pk"), practice=Count("pk", filter=Q(training=True))
+        )
+        events = enrolment.rating_events.answers().select_related("presentation")
+        answers = list(events.order_by("-number")[:PACE_OF])
+        rest = counts["total"] - presentation.position + 1
         return cls(
             presentation=presentation,
-            total=enrolment.presentations.count(),
-            saved=ratings.select_related("presentation")
-            .order_by("-presentation__position", "-number")
-            .first(),
-            notice=notice,
+            saved=answers[0] if answers else None,
+            seconds_left=seconds_left([answer.at for answer in answers], rest),
+            following=following(presentation),
+            previous=changeable_before(presentation),
+            **counts,
+            **more,
         )
 
     @property
@@ -64,18 +105,93 @@ class Panel:
         return self.presentation.overlay
 
     @property
+    def study(self) -> Study:
+        return self.presentation.enrolment.study
+
+    @property
     def window(self) -> Window:
         return Window.of_case(self.case)
+
+    @property
+    def place(self) -> str:
+        """Where in the list this is: practice and cases are counted apart."""
+        if self.presentation.training:
+            return f"Practice {self.presentation.position} of {self.practice}"
+        number = self.presentation.position - self.practice
+        return f"Case {number} of {self.total - self.practice}"
+
+    @property
+    def news(self) -> str:
+        """What is new with this case; empty when nothing is."""
+        first = self.practice + 1 == self.presentation.position
+        return PRACTICE_IS_OVER if self.practice and first else ""
 
     @property
     def done(self) -> int:
         return self.presentation.position - 1
 
     @property
-    def scale(self) -> list[tuple[int, str]]:
+    def saved_as(self) -> str:
+        """What was saved last, in words; of a practice case with the anchor's."""
+        if self.saved is None:
+            return ""
+        shown = self.saved.presentation
+        if shown.training:
+            place = f"Practice {shown.position}"
+        else:
+            place = f"Case {shown.position - self.practice}"
+        value = answer_in_words(self.saved)
+        if shown.training and self.saved.rating is not None:
+            value = f"{value}, “{self.study.anchors[self.saved.rating]}”"
+        return f"{place} saved: {value}"
+
+    @property
+    def change_in_words(self) -> str:
+        return answer_in_words(self.change) if self.change else ""
+
+    @property
+    def time_left(self) -> str:
+        if self.seconds_left is None:
+            return ""
+        minutes = max(1, round(self.seconds_left / 60))
+        if minutes < 100:
+            return f"about {minutes} min left at your pace"
+        return f"about {round(minutes / 60)} h left at your pace"
+
+    @property
+    def scale(self) -> list[tuple[str, str]]:
         """The ratings with their anchors."""
-        return list(enumerate(self.presentation.enrolment.study.anchors))
+        return [(str(rating), text) for rating, text in enumerate(self.study.anchors)]
+
+    @property
+    def reasons(self) -> list[tuple[str, str]]:
+        """Why a map may not be judged."""
+        return list(RatingEvent.Reason.choices)
+
+    @property
+    def confidences(self) -> list[str]:
+        return [str(value) for value in CONFIDENCES]
 
     @property
     def opacity_percent(self) -> int:
-        return round(100 * self.presentation.enrolment.study.opacity)
+        return round(100 * self.study.opacity)
+
+
+def answer_in_words(event: RatingEvent) -> str:
+    return "cannot be judged" if event.rating is None else str(event.rating)
+
+
+def seconds_left(moments: Sequence[datetime], presentations: int) -> float | None:
+    """How long so many presentations take, at the median pace of the last answers.
+
+    Args:
+        moments: of the last answers, the newest first. A break between two is one long
+            step among many, and the median does not mind it.
+
+    Returns:
+        None before there are five steps to go by.
+    """
+    steps = [(b - a).total_seconds() for b, a in pairwise(moments)]
+    if len(steps) < FEWEST_STEPS:
+        return None
+    return median(steps) * presentations

@@ -1,23 +1,25 @@
-"""A reader's pages. Each view fetches what the person may see first, else it is 404."""
+"""A person's pages but the rating page. What a person has no part in is a 404."""
 
 from uuid import UUID
 
 from django.contrib.auth.decorators import login_not_required
 from django.db import DatabaseError, connection
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import get_object_or_404, redirect, render
-from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
-from django.views.decorators.vary import vary_on_headers
-from django_htmx.http import HttpResponseClientRedirect, replace_url
 
-from readerstudy.models import Enrolment, Presentation, Study
+from readerstudy.models import Enrolment, Study
 from readerstudy.querysets import EnrolmentQuerySet
-from readerstudy.trial import policies, rating, stimuli
-from readerstudy.web.forms import RatingForm
+from readerstudy.trial import enrolment as acts
+from readerstudy.trial import policies, rating
+from readerstudy.trial.policies import Refusal
+from readerstudy.web.forms import ConsentForm, DisplayForm, SettingsForm, SignOffForm
 from readerstudy.web.http import HtmxHttpRequest
-from readerstudy.web.panel import Panel
+from readerstudy.web.sitting import Sitting
+
+SHORTCUTS_COOKIE = "shortcuts"
+A_YEAR = 365 * 24 * 60 * 60
 
 
 def _enrolments(request: HtmxHttpRequest) -> EnrolmentQuerySet:
@@ -25,14 +27,20 @@ def _enrolments(request: HtmxHttpRequest) -> EnrolmentQuerySet:
     enrolments = Enrolment.objects.current().filter(
         reader=request.user, study__in=studies
     )
-    return enrolments.select_related("study").with_progress()
+    return enrolments.select_related("study", "reader").with_progress()
 
 
-def _get_presentation(request: HtmxHttpRequest, token: str) -> Presentation:
-    presentation = rating.find_presentation(user=request.user, token=token)
-    if presentation is None:
+def _get_reading(request: HtmxHttpRequest, uuid: UUID) -> Enrolment:
+    """The person's part in a study that they may read in now."""
+    enrolment: Enrolment = get_object_or_404(_enrolments(request), study__uuid=uuid)
+    if not policies.can_rate(enrolment):
         raise Http404
-    return presentation
+    return enrolment
+
+
+def _posted(request: HtmxHttpRequest) -> QueryDict | None:
+    # An empty post is a post: what is missing in it has to be said.
+    return request.POST if request.method == "POST" else None
 
 
 # /
@@ -48,106 +56,105 @@ def home(request: HtmxHttpRequest) -> HttpResponse:
 # /studies/<uuid>/
 
 
-@require_http_methods(["GET"])
+@require_http_methods(["GET", "POST"])
 @never_cache
 def study(request: HtmxHttpRequest, uuid: UUID) -> HttpResponse:
+    """Instructions, consent, progress, and the way to the next case."""
     enrolment = get_object_or_404(_enrolments(request), study__uuid=uuid)
+    form = ConsentForm(_posted(request))
+    if request.method == "POST" and form.is_valid():
+        try:
+            acts.consent(enrolment=enrolment, user=request.user)
+        except Refusal as refusal:
+            raise Http404 from refusal
+        return redirect("readerstudy:display", uuid)
     following = rating.next_presentation(enrolment)
-    is_open = policies.can_rate(enrolment)
-    context = {"enrolment": enrolment, "following": following, "is_open": is_open}
-    return render(request, "readerstudy/study.html", context)
+    waits = following is not None and not policies.has_begun(following)
+    context = {
+        "enrolment": enrolment,
+        "form": form,
+        "following": following,
+        "begins": policies.session_begins(following) if following and waits else None,
+        "is_open": policies.can_consent(enrolment),
+    }
+    status = 422 if form.is_bound else 200
+    return render(request, "readerstudy/study.html", context, status=status)
 
 
-# /read/<token>/
+# /studies/<uuid>/display/
 
 
 @require_http_methods(["GET", "POST"])
 @never_cache
-@vary_on_headers("HX-Request")
-def read(request: HtmxHttpRequest, token: str) -> HttpResponse:
-    presentation = _get_presentation(request, token)
-    try:
-        if request.method == "POST":
-            return _rate(request, presentation)
-        # A reload shows a presentation again, but nothing does once it is rated.
-        if rating.next_presentation(presentation.enrolment) != presentation:
-            return _go_on(request, presentation.enrolment)
-        return _show(request, presentation)
-    except policies.Refusal as refusal:
-        # The study was closed since the look above, or the case was never shown.
-        raise Http404 from refusal
-
-
-def _rate(request: HtmxHttpRequest, presentation: Presentation) -> HttpResponse:
-    form = RatingForm(request.POST)
+def display(request: HtmxHttpRequest, uuid: UUID) -> HttpResponse:
+    """The display check, once in each browser session."""
+    enrolment = _get_reading(request, uuid)
+    form = DisplayForm(_posted(request))
     if not form.is_valid():
-        return _go_on(request, presentation.enrolment, form.problem(), status=422)
-    value = form.cleaned_data["rating"]
-    try:
-        rating.record_answer(
-            presentation=presentation,
-            user=request.user,
-            answer=rating.Answer(rating=value),
-        )
-    except rating.RatingConflict as conflict:
-        notice = (
-            f"Case {presentation.position} was rated {conflict.event.rating} before, "
-            "perhaps in another window. That rating stays."
-        )
-        return _go_on(request, presentation.enrolment, notice, status=409)
-    return _go_on(request, presentation.enrolment)
-
-
-def _go_on(
-    request: HtmxHttpRequest, enrolment: Enrolment, notice: str = "", status: int = 200
-) -> HttpResponse:
-    """To what the reader has to rate now; after the last one, to the study's page."""
+        context = {"enrolment": enrolment, "form": form}
+        status = 422 if form.is_bound else 200
+        return render(request, "readerstudy/display.html", context, status=status)
+    acts.record_display_check(
+        enrolment=enrolment, user=request.user, answers=form.answers()
+    )
     following = rating.next_presentation(enrolment)
     if following is None:
-        go_to = HttpResponseClientRedirect if request.htmx else HttpResponseRedirect
-        return go_to(reverse("readerstudy:study", args=[enrolment.study.uuid]))
-    address = reverse("readerstudy:read", args=[following.token])
-    if request.htmx:
-        return replace_url(_show(request, following, notice, status), address)
-    if notice:
-        return _show(request, following, notice, status)
-    return redirect(address)
+        return redirect("readerstudy:study", uuid)
+    Sitting(request.session, enrolment).begin(following.position)
+    return redirect("readerstudy:read", following.token)
 
 
-def _show(
-    request: HtmxHttpRequest,
-    presentation: Presentation,
-    notice: str = "",
-    status: int = 200,
-) -> HttpResponse:
-    rating.record_shown(presentation=presentation, user=request.user)
-    template = "readerstudy/read.html" + ("#panel" if request.htmx else "")
-    panel = Panel.of(presentation, notice)
-    return render(request, template, {"panel": panel}, status=status)
+# /studies/<uuid>/finish/
 
 
-# /read/<token>/image and /read/<token>/overlay
+@require_http_methods(["GET", "POST"])
+@never_cache
+def finish(request: HtmxHttpRequest, uuid: UUID) -> HttpResponse:
+    """The last question, and the signature."""
+    enrolment = _get_reading(request, uuid)
+    if rating.next_presentation(enrolment) is not None:
+        return redirect("readerstudy:study", uuid)
+    form = SignOffForm(_posted(request))
+    if form.is_valid():
+        try:
+            acts.sign_off(enrolment=enrolment, user=request.user, **form.cleaned_data)
+        except Refusal as refusal:
+            form.add_error("password", str(refusal))
+        else:
+            return redirect("readerstudy:study", uuid)
+    context = {"enrolment": enrolment, "form": form}
+    status = 422 if form.is_bound else 200
+    return render(request, "readerstudy/finish.html", context, status=status)
+
+
+# /help/ and /settings/
 
 
 @require_http_methods(["GET"])
-def image(request: HtmxHttpRequest, token: str) -> HttpResponse:
-    shown = _get_presentation(request, token).overlay.case
-    return _pixels(stimuli.image_buffer(shown))
+def help_page(request: HtmxHttpRequest) -> HttpResponse:
+    return render(request, "readerstudy/help.html")
 
 
-@require_http_methods(["GET"])
-def overlay(request: HtmxHttpRequest, token: str) -> HttpResponse:
-    shown = _get_presentation(request, token).overlay
-    return _pixels(stimuli.overlay_buffer(shown))
-
-
-def _pixels(content: bytes) -> HttpResponse:
-    # Nothing but bytes, equally many for every arm: no name, no date, no fingerprint.
-    return HttpResponse(
-        content,
-        content_type="application/octet-stream",
-        headers={"Cache-Control": "no-store"},
-    )
+@require_http_methods(["GET", "POST"])
+@never_cache
+def settings(request: HtmxHttpRequest) -> HttpResponse:
+    """Whether single keys do things, for this person's browser."""
+    if request.method == "POST":
+        form = SettingsForm(request.POST)
+        form.is_valid()
+        response = redirect("readerstudy:settings")
+        response.set_cookie(
+            SHORTCUTS_COOKIE,
+            "on" if form.cleaned_data["shortcuts"] else "off",
+            max_age=A_YEAR,
+            httponly=True,
+            samesite="Lax",
+            secure=request.is_secure(),
+        )
+        return response
+    is_on = request.COOKIES.get(SHORTCUTS_COOKIE) != "off"
+    form = SettingsForm(initial={"shortcuts": is_on})
+    return render(request, "readerstudy/settings.html", {"form": form})
 
 
 # /healthz

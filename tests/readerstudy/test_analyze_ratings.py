@@ -8,11 +8,12 @@ import pytest
 from django.core.management import call_command
 from django.core.management.base import CommandError
 
+from readerstudy.trial.enrolment import sign_off
 from readerstudy.trial.exports import ratings_csv
 from readerstudy.trial.study import lock_study, unblind_study
 from tests.conftest import GOLDEN
 from tests.readerstudy.analysis.tables import HEADER, csv_bytes, one_reader, row_of
-from tests.readerstudy.factories import coordinator, make_study, rate_all
+from tests.readerstudy.factories import answer, coordinator, make_study, rate_all
 
 STATISTICS = GOLDEN / "statistics"
 TABLE = STATISTICS / "inputs" / "reader_study.csv"
@@ -23,6 +24,7 @@ POOLINGS = {
     "image_sum_complete_18": "complete",
     "image_mean_available_triples": "available",
 }
+BLOCKS = "naive_reader_x_image_blocks"
 
 
 def expected(name):
@@ -46,7 +48,7 @@ def analyze(*args, **options):
 def golden(tmp_path_factory):
     """The analysis of the golden study, once, through the command."""
     folder = tmp_path_factory.mktemp("golden") / "out"
-    analyze("--csv", str(TABLE), "--out", str(folder))
+    analyze("--csv", str(TABLE), "--out", str(folder), "--blocks")
     return json.loads((folder / "analysis.json").read_text())
 
 
@@ -115,6 +117,86 @@ def test_pooled_readers_agree_with_r(golden, pooling, dataset):
         assert_wilcoxon(row, theirs["wilcoxon"][pair], readers)
 
 
+@pytest.mark.parametrize("dataset", ["xray", "mri", "ct", "all_datasets"])
+def test_blocks_agree_with_r_and_are_flagged(golden, dataset):
+    theirs = expected("pooled")[BLOCKS][dataset]
+    names = {"level": "blocks", "dataset": ALL_NAMES.get(dataset, dataset)}
+
+    omnibus = row_of(golden["friedman"], **names)
+    assert_friedman(omnibus, theirs["friedman"])
+    assert omnibus["p_exact"] is None
+    for pair in PAIRS:
+        row = row_of(golden["wilcoxon"], pair=pair, **names)
+        assert_wilcoxon(row, theirs["wilcoxon"][pair], readers=1)
+        assert not row["independent"]
+
+
+@pytest.mark.parametrize("pair", PAIRS)
+@pytest.mark.parametrize("dataset", ["xray", "mri", "ct", "all_datasets"])
+def test_mrmc_agrees_with_r(golden, dataset, pair):
+    theirs = expected("mrmc")[dataset][pair]
+    names = {"dataset": ALL_NAMES.get(dataset, dataset), "pair": pair}
+    both, readers, cases = (
+        row_of(golden["mrmc"], inference=inference, **names)
+        for inference in ("RRRC", "FRRC", "RRFC")
+    )
+
+    assert (both["n_cases"], both["n_readers"]) == (
+        theirs["n_cases"],
+        theirs["n_readers"],
+    )
+    for name, their_name in {
+        "mean_diff": "mean_difference",
+        "ms_reader": "ms_reader",
+        "ms_case": "ms_case",
+        "ms_reader_case": "ms_reader_case",
+        "var_unbiased": "var_unbiased_ustat",
+        "se": "se_random_readers_random_cases",
+        "df": "df_hillis",
+        "t": "t",
+        "p": "p",
+    }.items():
+        assert both[name] == close(theirs[their_name]), name
+    assert [both["ci_lo"], both["ci_hi"]] == close(theirs["ci95"])
+    assert readers["se"] == close(theirs["se_fixed_readers"])
+    assert cases["se"] == close(theirs["se_fixed_cases"])
+
+
+@pytest.mark.parametrize("variant", CODES)
+@pytest.mark.parametrize("dataset", ["xray", "mri", "ct"])
+def test_agreement_agrees_with_r(golden, dataset, variant):
+    theirs = expected("agreement")[dataset][variant]
+    names = {"dataset": dataset, "variant": variant}
+    row = row_of(golden["agreement"], **names)
+    pairs = [r for r in golden["agreement_pairs"] if names.items() <= r.items()]
+
+    assert row["n_complete"] == theirs["n_complete_images"]
+    assert row["alpha_ordinal"] == close(theirs["krippendorff_ordinal"])
+    assert row["fleiss"] == close(theirs["fleiss_kappa"])
+    assert row["qkappa_mean"] == close(theirs["mean_pairwise_quadratic_kappa"])
+    kappas = theirs["pairwise_quadratic_kappa"]
+    assert [pair["qkappa"] for pair in pairs] == close(kappas)
+    assert (row["qkappa_min"], row["qkappa_max"]) == (
+        close(min(kappas)),
+        close(max(kappas)),
+    )
+    for name in ("ICC2_1", "ICC2_k"):
+        for end, their_end in (("", "icc"), ("_lo", "lb"), ("_hi", "ub")):
+            value = theirs[name][their_end]
+            assert row[name + end] == pytest.approx(value, rel=1e-6, abs=0)
+
+
+def test_image_pooling_and_mrmc_disagree_where_readers_differ(golden):
+    """The planted null of mri that only blocks take for a difference."""
+    names = {"dataset": "mri", "pair": "SSBN-SDBN"}
+    blocks = row_of(golden["wilcoxon"], level="blocks", **names)
+    pooled = row_of(golden["wilcoxon"], pooling="complete", **names)
+
+    assert blocks["significant_001"]
+    assert not pooled["significant_001"]
+    assert pooled["primary"]
+
+
 def test_descriptives_agree_with_r(golden):
     for dataset, readers in expected("descriptives").items():
         for reader, variants in readers.items():
@@ -138,8 +220,12 @@ def test_descriptives_agree_with_r(golden):
 def test_every_unit_has_its_rows(golden):
     assert len(golden["table1_means"]) == 7 * 4
     assert len(golden["score_distribution"]) == 7 * 4 * 3 * 6
-    assert len(golden["friedman"]) == 6 * 4 + 4 * 2
+    assert len(golden["friedman"]) == 6 * 4 + 4 * 2 + 4
     assert len(golden["wilcoxon"]) == 3 * len(golden["friedman"])
+    assert len(golden["mrmc"]) == 4 * 3 * 3
+    assert len(golden["agreement"]) == 4 * 6
+    assert len(golden["agreement_pairs"]) == 4 * 6 * 15
+    assert len(golden["ordinal_model"]) == 4 * 3 * 2
     assert len(golden["run"]["missing"]) == golden["run"]["n_missing"] == 9
 
 
@@ -186,6 +272,17 @@ def test_variants_can_be_named_and_ordered(tmp_path):
     assert rows[0]["mean_diff"] == 5
 
 
+def test_options_of_the_analysis_are_kept_with_it(tmp_path):
+    (tmp_path / "mine.csv").write_bytes(csv_bytes(one_reader((0, 1, 5), (2, None, 3))))
+    args = ("--csv", str(tmp_path / "mine.csv"), "--out", str(tmp_path / "out"))
+    analyze(*args, "--missing", "complete", "--redraws", "500", "--seed", "7")
+
+    run = json.loads((tmp_path / "out" / "analysis.json").read_text())["run"]
+    assert (run["options"]["missing"], run["options"]["redraws"]) == ("complete", 500)
+    assert run["seed"] == 7
+    assert run["options"]["blocks"] is False
+
+
 @pytest.mark.parametrize(
     ("table", "said"),
     [
@@ -220,6 +317,9 @@ def test_a_bad_table_is_one_line_and_writes_nothing(tmp_path, data_folder, table
         (["--csv", str(TABLE), "pilot"], "not allowed with"),
         (["--csv", str(TABLE), "--profile", "other"], "invalid choice"),
         ([], "one of the arguments name --csv is required"),
+        (["--csv", str(TABLE), "--missing", "impute"], "invalid choice: 'impute'"),
+        (["--csv", str(TABLE), "--redraws", "5"], "5 redraws are too few"),
+        (["--csv", str(TABLE), "--seed", "-3"], "the seed -3 is below 0"),
     ],
 )
 def test_what_cannot_be_done_is_said_in_one_line(args, said):
@@ -321,6 +421,61 @@ def test_a_study_and_its_exported_table_have_the_same_results(study, tmp_path):
     from_study = analysis_of(study, out=tmp_path / "from_study")
 
     assert from_csv["run"]["input"]["sha256"] == from_study["run"]["input"]["sha256"]
+    assert from_csv | {"run": None} == from_study | {"run": None}
+
+
+@pytest.fixture
+def rich_study(tmp_path, rhea, omar):
+    """With repeats, maps that cannot be judged, sessions and a signature."""
+    study = make_study(
+        tmp_path / "bundle",
+        readers=[rhea, omar],
+        name="Chest maps",
+        cases=20,
+        protocol={"repeats": 0.25},
+    )
+    for enrolment in study.enrolments.all():
+        for presentation in enrolment.presentations.order_by("position"):
+            given = {"value": presentation.position % 6, "comment": "two\nlines"}
+            if presentation.position % 9 == 0:
+                given = {"value": None, "cannot_judge": "image_quality"}
+            answer(presentation, enrolment.reader, **given)
+    sign_off(
+        enrolment=study.enrolments.get(reader=rhea),
+        user=rhea,
+        password="rhea-pass",
+        told_apart="sometimes",
+    )
+    lock_study(study=study, by=coordinator(), reason="time is up", unfinished=True)
+    return study
+
+
+def test_whatever_a_study_records_reaches_the_analysis(rich_study, tmp_path):
+    analysis = analysis_of(rich_study, out=tmp_path / "from_study")
+
+    refused = row_of(analysis["cannot_judge"], reader="all", dataset="all", variant="X")
+    assert refused["n"] == 40
+    assert refused["n_cannot_judge"] == refused["by_reason"]["image_quality"] > 0
+    repeats = row_of(analysis["intra_reader"], reader="rhea", dataset="all")
+    assert repeats["n"] + repeats["n_missing"] == 15
+    thirds = [row for row in analysis["period_effects"] if row["by"] == "third"]
+    assert [row["period"] for row in thirds] == [1, 2, 3] * 2
+    assert analysis["run"]["end_of_study"] == {
+        "never": 0,
+        "sometimes": 1,
+        "mostly": 0,
+        "always": 0,
+    }
+
+
+def test_its_exported_table_has_the_same_results_all_the_same(rich_study, tmp_path):
+    from_study = analysis_of(rich_study, out=tmp_path / "from_study")
+    call_command("export_ratings", "Chest maps", out=tmp_path / "ratings.csv")
+    table = str(tmp_path / "ratings.csv")
+    analyze("--csv", table, "--out", str(tmp_path / "from_csv"))
+    from_csv = json.loads((tmp_path / "from_csv" / "analysis.json").read_text())
+
+    assert from_csv["run"]["end_of_study"] is None
     assert from_csv | {"run": None} == from_study | {"run": None}
 
 

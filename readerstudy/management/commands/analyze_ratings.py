@@ -1,4 +1,5 @@
 import shutil
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -6,7 +7,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
-from readerstudy.analysis.analyse import PROFILES, analyse, write_analysis
+from readerstudy.analysis.analyse import PROFILES, Options, analyse, write_analysis
 from readerstudy.analysis.ratings import (
     Ratings,
     RatingsError,
@@ -14,11 +15,16 @@ from readerstudy.analysis.ratings import (
     read_ratings,
 )
 from readerstudy.analysis.report import summary
+from readerstudy.analysis.units import MISSING
 from readerstudy.management.lookup import find_study
 from readerstudy.trial.analyses import analyses_folder, record_analysis
+from readerstudy.trial.enrolment import TOLD_APART
 from readerstudy.trial.exports import ratings_csv
 from readerstudy.trial.policies import Refusal
-from readerstudy.trial.records import recorded_at_lock
+from readerstudy.trial.records import recorded_at_lock, told_apart
+
+# Options of the command that are options of the analysis.
+CHOICES = ("profile", "missing", "blocks", "redraws", "seed")
 
 # The name of the input, its ratings, what its study's ledger recorded at the lock, and
 # the folder that its results usually go to.
@@ -50,6 +56,27 @@ class Command(BaseCommand):
             metavar=("A", "B", "C"),
             help="other variant codes, or another order of the pairs",
         )
+        parser.add_argument(
+            "--missing",
+            choices=MISSING,
+            default=Options.missing,
+            help="which images tests use: those whose three maps the reader rated, or "
+            "those that every reader rated throughout (default %(default)s)",
+        )
+        parser.add_argument(
+            "--blocks",
+            action="store_true",
+            help="also test reader x image blocks, which are not independent",
+        )
+        parser.add_argument(
+            "--redraws",
+            type=int,
+            default=Options.redraws,
+            help="of images, for the intervals (default %(default)s)",
+        )
+        parser.add_argument(
+            "--seed", type=int, default=Options.seed, help="of the redraws"
+        )
 
     def handle(self, **options: Any) -> None:
         read = _from_csv if options["csv"] else _from_study
@@ -57,7 +84,11 @@ class Command(BaseCommand):
             source, ratings, ledger, usual_out = read(options)
             out: Path = options["out"] or usual_out
             analysis = analyse(
-                ratings, source=source, profile=options["profile"], ledger=ledger
+                ratings,
+                source=source,
+                ledger=ledger,
+                end_of_study=_end_of_study(options),
+                **{name: options[name] for name in CHOICES},
             )
             write_analysis(analysis, out)
             # Results that went elsewhere cannot be watched over from here.
@@ -71,6 +102,15 @@ class Command(BaseCommand):
         self.stdout.write(
             f"\nAll results are in {out}: analysis.json, a CSV per table."
         )
+
+
+def _end_of_study(options: dict[str, Any]) -> dict[str, int] | None:
+    """How many readers who signed off gave each answer to the last question."""
+    if options["csv"]:
+        return None
+    answers = told_apart(find_study(options["name"])).values()
+    given = Counter(answer["told_apart"] for answer in answers)
+    return {answer: given[answer] for answer in TOLD_APART}
 
 
 def _from_csv(options: dict[str, Any]) -> Input:

@@ -20,7 +20,4 @@ class Command(BaseCommand):
             chains = verify(find_study(options["name"]))
         except BrokenLedger as broken:
             raise CommandError(str(broken)) from broken
-        return "\n".join(
-            f"{chain.owner}: {chain.head.length} events, head {chain.head.hash}"
-            for chain in chains
-        )
+        return "\n".join(map(str, chains))

@@ -23,9 +23,26 @@ from tests.readerstudy.analysis.tables import (
 
 SETTINGS = settings(max_examples=20, deadline=None)
 NAMES = ("level", "reader", "dataset", "pooling")
+# What names a row, in any table.
+KEYS = (
+    *NAMES,
+    "variant",
+    "score",
+    "pair",
+    "inference",
+    "kind",
+    "ratings",
+    "by",
+    "period",
+    "effect",
+    "reader_a",
+    "reader_b",
+)
+TWO_IMAGES = "an interval needs two images"
 
 
 def analysed(rows, **options):
+    options = {"redraws": 200} | options
     return analyse(ratings_of(rows), source="table.csv", **options)
 
 
@@ -38,7 +55,7 @@ def results(rows):
 def nulls(row):
     """Where `row` has None, at any depth, but for the names and the reason."""
     for key, value in row.items():
-        if key in (*NAMES, "reason"):
+        if key in (*KEYS, "reason"):
             continue
         values = value.values() if isinstance(value, dict) else [value]
         if any(v is None for v in values):
@@ -54,6 +71,7 @@ def test_every_value_is_a_number_or_null_with_a_reason(rows):
     for name in TABLES:
         for row in analysis[name]:
             assert not list(nulls(row)) or row["reason"], (name, row)
+            assert not row["reason"] or list(nulls(row)), (name, row)
 
 
 @SETTINGS
@@ -71,18 +89,20 @@ def test_the_names_of_readers_do_not_matter(rows):
     renamed = [(others[row[0]], *row[1:]) for row in rows]
     before, after = analysed(rows), analysed(renamed)
 
-    for name in ("friedman", "wilcoxon"):
+    def names_of(row):
+        names = {key: row[key] for key in KEYS if key in row}
+        if "reader" in row:
+            names["reader"] = others.get(row["reader"], ALL)
+        if "reader_a" in row:
+            pair = [others[row[key]] for key in ("reader_a", "reader_b")]
+            names["reader_a"], names["reader_b"] = sorted(pair)
+        return names
+
+    for name in TABLES:
+        assert len(before[name]) == len(after[name])
         for row in before[name]:
-            names = {key: row[key] for key in (*NAMES, "pair") if key in row}
-            reader = others.get(row["reader"], ALL)
-            twin = row_of(after[name], **names | {"reader": reader})
-            assert twin | {"reader": row["reader"]} == row
-    for row in before["table1_means"]:
-        reader = others.get(row["reader"], ALL)
-        twin = row_of(after["table1_means"], reader=reader, dataset=row["dataset"])
-        assert twin["mean"] == pytest.approx(row["mean"])
-        assert twin["sd"] == pytest.approx(row["sd"])
-        assert twin["n"] == row["n"]
+            names = names_of(row)
+            assert_alike(row | names, row_of(after[name], **names))
 
 
 @SETTINGS
@@ -91,17 +111,65 @@ def test_reversing_the_scale_turns_the_signs_and_no_p(rows):
     reversed_rows = [(*row[:4], None if row[4] is None else 5 - row[4]) for row in rows]
     before, after = analysed(rows), analysed(reversed_rows)
 
-    for row, twin in zip(before["friedman"], after["friedman"], strict=True):
-        assert (twin["n"], twin["all_tied"]) == (row["n"], row["all_tied"])
-        for name in ("chi2", "p_chi2", "p_exact", "W"):
-            assert twin[name] == pytest.approx(row[name])
-    for row, twin in zip(before["wilcoxon"], after["wilcoxon"], strict=True):
-        assert (twin["W_plus"], twin["n_pos"]) == (row["W_minus"], row["n_neg"])
-        for name in ("p", "p_exact", "p_pratt", "p_holm"):
-            assert twin[name] == pytest.approx(row[name])
-        for name in ("mean_diff", "hl_shift", "rbc", "z"):
-            turned = None if row[name] is None else -row[name]
-            assert twin[name] == pytest.approx(turned, abs=1e-9)
+    for name in ("friedman", "wilcoxon", "mrmc", "agreement", "agreement_pairs"):
+        for row, twin in zip(before[name], after[name], strict=True):
+            assert_alike(turned(name, row), twin)
+
+
+def test_reversing_the_scale_turns_odds_round():
+    rng = random.Random(3)
+    triples = [tuple(min(5, rng.randrange(4) + v) for v in range(3)) for _ in range(60)]
+    reversed_triples = [tuple(5 - x for x in triple) for triple in triples]
+    before = analysed(one_reader(*triples))["ordinal_model"]
+    after = analysed(one_reader(*reversed_triples))["ordinal_model"]
+
+    assert before[0]["p"] is not None
+    for row, twin in zip(before, after, strict=True):
+        assert (row["p"] is None) == (twin["p"] is None)
+        if row["p"] is not None:
+            assert twin["p"] == pytest.approx(row["p"], rel=1e-6)
+            assert twin["OR"] == pytest.approx(1 / row["OR"], rel=1e-6)
+            assert twin["OR_lo"] == pytest.approx(1 / row["OR_hi"], rel=1e-6)
+
+
+def turned(table, row):
+    """`row` as it is when 5 minus the rating takes the place of every rating."""
+    row = dict(row)
+    swaps = {
+        "wilcoxon": [
+            ("W_plus", "W_minus"),
+            ("n_pos", "n_neg"),
+            ("prob_better", "prob_worse"),
+        ],
+    }
+    signed = ["mean_diff", "hl_shift", "rbc", "z", "t"]
+    bounds = [("rbc_lo", "rbc_hi"), ("ci_lo", "ci_hi")]
+    for a, b in swaps.get(table, []):
+        row[a], row[b] = row[b], row[a]
+    for name in signed:
+        if row.get(name) is not None:
+            row[name] = -row[name]
+    for low, high in bounds:
+        if row.get(low) is not None:
+            row[low], row[high] = -row[high], -row[low]
+    if "mean_rank" in row:
+        row["mean_rank"] = {
+            variant: None if rank is None else 4 - rank
+            for variant, rank in row["mean_rank"].items()
+        }
+    return row
+
+
+def assert_alike(expected, row):
+    """The same but for rounding; bounds of intervals may fall on a neighbouring tie."""
+    assert expected.keys() == row.keys()
+    for key, value in expected.items():
+        if isinstance(value, dict):
+            assert_alike(value, row[key])
+        elif isinstance(value, float):
+            assert row[key] == pytest.approx(value, rel=1e-9, abs=1e-9), key
+        else:
+            assert row[key] == value, key
 
 
 def test_one_unit_has_an_omnibus_row_and_three_pairs_in_the_order_of_the_codes():
@@ -157,8 +225,11 @@ def test_the_gate_is_strict():
             [(2, 2, 2), (0, 0, 0)],
             {"n": 2, "chi2": None, "W": None, "p_chi2": 1, "reason": "all blocks tied"},
         ),
-        ([(0, 1, 2)], {"n": 1, "dropped": 0, "W": 1, "reason": None}),
-        ([(0, None, 2), (1, 1, 3)], {"n": 1, "dropped": 1, "reason": None}),
+        (
+            [(0, 1, 2)],
+            {"n": 1, "dropped": 0, "W": 1, "W_lo": None, "reason": TWO_IMAGES},
+        ),
+        ([(0, None, 2), (1, 1, 3)], {"n": 1, "dropped": 1, "reason": TWO_IMAGES}),
         (
             [(0, None, 2), (1, None, 3)],
             {"n": 0, "dropped": 2, "p_chi2": None, "reason": "no complete block"},
@@ -175,6 +246,134 @@ def test_small_and_degenerate_tables_have_defined_results(triples, expected):
     assert all(not row["tested"] for row in analysis["wilcoxon"])
 
 
+def several(readers, images, rate):
+    return rows_of(
+        {
+            (f"R{r}", dataset, f"i{i}"): rate(r, i)
+            for r in range(readers)
+            for dataset in ("ct", "xray")
+            for i in range(images)
+        }
+    )
+
+
+DEGENERATE = {
+    "one reader": several(1, 5, lambda r, i: (i, 5 - i, 2)),
+    "two readers": several(2, 5, lambda r, i: (i, 5 - i, r)),
+    "all tied": several(3, 5, lambda r, i: (2, 2, 2)),
+    "one case": several(3, 1, lambda r, i: (r, 5 - r, 2)),
+    "one case, one reader": several(1, 1, lambda r, i: (0, 1, 2)),
+    "a variant never rated": several(3, 5, lambda r, i: (i, None, 5 - i)),
+    "a variant never rated by one": several(
+        3, 5, lambda r, i: (i, None if r == 0 else i, 5 - i)
+    ),
+    "a reader who rated a part": several(
+        3, 5, lambda r, i: (None,) * 3 if r == 2 and i else (i, (i + r) % 6, 5)
+    ),
+    "nothing rated": several(2, 3, lambda r, i: (None,) * 3),
+    "all the same difference": several(3, 6, lambda r, i: (0, 1, 5)),
+}
+
+
+@pytest.mark.parametrize("rows", DEGENERATE.values(), ids=DEGENERATE.keys())
+@pytest.mark.parametrize("missing", ["triples", "complete"])
+def test_every_table_of_a_degenerate_study_is_there_and_defined(
+    rows, missing, tmp_path
+):
+    analysis = analysed(rows, missing=missing, blocks=True)
+    write_analysis(analysis, tmp_path / "out")
+
+    json.dumps(analysis, allow_nan=False)
+    for name in TABLES:
+        # Of fewer than two readers there is no pair.
+        assert analysis[name] or name == "agreement_pairs"
+        for row in analysis[name]:
+            assert bool(list(nulls(row))) == bool(row["reason"]), (name, row)
+
+
+def test_a_part_keeps_everything_that_does_not_need_the_rest():
+    analysis = analysed(DEGENERATE["a reader who rated a part"])
+    whole = {"level": "reader", "reader": "R0", "dataset": "ct"}
+
+    assert row_of(analysis["friedman"], **whole)["n"] == 5
+    pooled = {"level": "pooled", "dataset": "ct"}
+    assert row_of(analysis["friedman"], pooling="complete", **pooled)["n"] == 1
+    assert row_of(analysis["friedman"], pooling="available", **pooled)["n"] == 5
+    assert {row["n_cases"] for row in analysis["mrmc"]} == {1, 2}
+
+
+def test_the_primary_tests_are_marked_and_nothing_else_is():
+    analysis = analysed(DEGENERATE["two readers"], blocks=True)
+
+    for name, number in (("friedman", 1), ("wilcoxon", 3)):
+        marked = [row for row in analysis[name] if row["primary"]]
+        assert [row["dataset"] for row in marked] == ["ct"] * number + ["xray"] * number
+        assert {(row["level"], row["pooling"]) for row in marked} == {
+            ("pooled", "complete")
+        }
+
+
+def test_blocks_are_flagged_as_not_independent():
+    analysis = analysed(DEGENERATE["two readers"], blocks=True)
+
+    for name in ("friedman", "wilcoxon"):
+        for row in analysis[name]:
+            assert row["independent"] == (row["level"] != "blocks")
+        assert {row["level"] for row in analysed(STUDY)[name]} == {"reader", "pooled"}
+
+
+STUDY = several(
+    3, 12, lambda r, i: tuple(random.Random(f"{r} {i}").choices(range(6), k=3))
+)
+
+
+def test_intervals_enclose_what_they_are_of():
+    analysis = analysed(STUDY, redraws=2000)
+
+    for row in analysis["friedman"]:
+        assert 0 <= row["W_lo"] < row["W_hi"] <= 1 + 1e-12
+    for row in analysis["wilcoxon"]:
+        assert -1 <= row["rbc_lo"] <= row["rbc"] <= row["rbc_hi"] <= 1
+
+
+def test_a_seed_moves_intervals_and_nothing_else():
+    one, same, other = (analysed(STUDY, seed=seed) for seed in (1, 1, 2))
+
+    assert one == same
+    assert (one["run"]["seed"], other["run"]["seed"]) == (1, 2)
+    moved = set()
+    for name in TABLES:
+        for row, twin in zip(one[name], other[name], strict=True):
+            moved |= {key for key in row if row[key] != twin[key]}
+    bounds = {
+        f"{name}_{end}"
+        for name in ("W", "rbc", "alpha", "qkappa")
+        for end in ("lo", "hi")
+    }
+    assert moved - {"undefined_redraws"} == bounds
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"redraws": 99}, "99 redraws are too few for an interval"),
+        ({"seed": -1}, "the seed -1 is below 0"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(options, said):
+    with pytest.raises(RatingsError, match=said):
+        analysed(STUDY, **options)
+
+
+def test_what_a_study_adds_is_kept_in_run():
+    answers = {"never": 1, "sometimes": 2}
+    run = analysed(STUDY, end_of_study=answers)["run"]
+
+    assert run["end_of_study"] == answers
+    assert analysed(STUDY)["run"]["end_of_study"] is None
+    assert run["options"]["redraws"] == 200
+
+
 def test_run_says_what_went_in_and_how():
     rows = one_reader((0, None, 5), (1, 2, 3))
     run = analysed(rows, profile="robust", alpha=0.01)["run"]
@@ -185,7 +384,8 @@ def test_run_says_what_went_in_and_how():
     assert run["options"]["missing"] == "triples"
     assert (run["n_missing"], run["expected"]) == (1, 6)
     assert run["missing"][0]["variant"] == "SSBN"
-    assert set(run["versions"]) == {"readerstudy", "python", "numpy", "scipy"}
+    libraries = {"numpy", "scipy", "pandas", "statsmodels"}
+    assert set(run["versions"]) == {"readerstudy", "python", *libraries}
 
 
 def test_a_profile_changes_no_number():
@@ -228,7 +428,7 @@ def test_a_name_is_no_formula_in_a_spreadsheet(tmp_path, name):
     for table in TABLES:
         with (tmp_path / f"{table}.csv").open(encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
-        assert {row["reader"] for row in rows} <= {f"'{name}", "all"}
+        assert {row.get("reader", "all") for row in rows} <= {f"'{name}", "all"}
         # A number below zero stays a number.
         assert not any("'" in row.get("mean_diff", "") for row in rows)
 

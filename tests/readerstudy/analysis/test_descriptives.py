@@ -5,10 +5,15 @@ import statistics
 import pytest
 from hypothesis import given, settings
 
-from readerstudy.analysis.descriptives import score_distribution, table1_means
-from readerstudy.analysis.ratings import ALL
+from readerstudy.analysis.descriptives import (
+    cannot_judge,
+    score_distribution,
+    table1_means,
+)
+from readerstudy.analysis.ratings import ALL, NO_REASON, parse_ratings
 from tests.readerstudy.analysis.tables import (
     CODES,
+    HEADER,
     one_reader,
     ratings_of,
     row_of,
@@ -116,3 +121,41 @@ def test_what_one_or_no_rating_leaves_undefined_is_null_with_the_reason(
     assert row["sd"]["SSM"] is None
     assert row["text"]["SSM"] == text
     assert row["reason"].startswith(reason)
+
+
+REFUSED = f"""{HEADER},cannot_judge,repeat
+R1,xray,a,SSM,,image_quality,
+R1,xray,a,SSBN,3,,
+R1,xray,a,SDBN,,1,
+R1,xray,b,SSM,,image_quality,
+R1,xray,b,SSBN,,,
+R1,xray,b,SDBN,0,0,
+R1,xray,a,SSBN,,image_quality,1
+R2,ct,a,SSM,,other,
+""".encode()
+
+
+def test_refusals_are_counted_by_variant_and_reason():
+    table = cannot_judge(parse_ratings(REFUSED))
+    row = row_of(table, reader="R1", dataset="xray", variant="SSM")
+
+    assert (row["n"], row["n_cannot_judge"], row["percent"]) == (2, 2, 100)
+    assert row["by_reason"] == {"image_quality": 2, NO_REASON: 0, "other": 0}
+    row = row_of(table, reader=ALL, dataset=ALL, variant="SSM")
+    assert (row["n"], row["n_cannot_judge"]) == (3, 3)
+    row = row_of(table, reader="R1", dataset=ALL, variant="SDBN")
+    assert row["by_reason"] == {"image_quality": 0, NO_REASON: 1, "other": 0}
+
+
+def test_a_repeat_that_cannot_be_judged_is_not_among_them():
+    row = row_of(
+        cannot_judge(parse_ratings(REFUSED)), reader="R1", dataset=ALL, variant="SSBN"
+    )
+
+    assert row["n_cannot_judge"] == 0
+
+
+def test_a_table_without_the_column_does_not_say_that_all_could_be_judged():
+    for row in cannot_judge(ratings_of(one_reader((0, None, 2)))):
+        assert (row["n"], row["n_cannot_judge"], row["percent"]) == (1, None, None)
+        assert row["reason"] == "the table has no column cannot_judge"

@@ -254,3 +254,72 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path):
         read_ratings(tmp_path / "no.csv")
     with pytest.raises(RatingsError, match=r"cannot read .*: Is a directory"):
         read_ratings(tmp_path)
+
+
+WITH_OPTIONS = f"{HEADER},repeat,position,session,cannot_judge,training"
+
+
+def optional(*rows):
+    return "\n".join([WITH_OPTIONS, *rows, ""]).encode()
+
+
+ROWS = (
+    "R1,xray,a,SSM,4,,7,1,,",
+    "R1,xray,a,SSBN,,0,9,2,image_quality,0",
+    "R1,xray,a,SDBN,2,,,,no,false",
+)
+
+
+def test_optional_columns_say_when_a_map_was_shown_and_why_there_is_no_rating():
+    ratings = parse_ratings(optional(*ROWS))
+
+    np.testing.assert_array_equal(ratings.positions, [[[7, 9, np.nan]]])
+    np.testing.assert_array_equal(ratings.sessions, [[[1, 2, np.nan]]])
+    (refusal,) = ratings.refusals
+    assert (refusal.variant, refusal.cannot_judge) == ("SSBN", "image_quality")
+
+
+def test_without_the_columns_nothing_is_known_of_them():
+    ratings = parse_ratings(csv_bytes(one_reader((0, 1, 2))))
+
+    assert np.isnan(ratings.positions).all()
+    assert np.isnan(ratings.sessions).all()
+    assert ratings.refusals is None
+
+
+@pytest.mark.parametrize("flag", ["1", "true", "YES"])
+def test_training_is_counted_and_read_no_further(flag):
+    training = f"R9,ct,practice,SSM,5,,1,1,,{flag}"
+    ratings = parse_ratings(optional(*ROWS, training))
+
+    assert ratings.n_training == 1
+    assert (ratings.readers, ratings.datasets) == (("R1",), ("xray",))
+
+
+def test_the_position_of_a_repeat_is_not_that_of_the_first():
+    ratings = parse_ratings(optional(*ROWS, "R1,xray,a,SSM,5,1,30,2,,"))
+
+    assert ratings.positions[0, 0, 0] == 7
+    assert ratings.values[0, 0, 0] == 4
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ("R1,xray,b,SSM,4,,0,1,,", "position '0' is not a whole number from 1"),
+        ("R1,xray,b,SSM,4,,1.5,1,,", "position '1.5' is not a whole number from 1"),
+        ("R1,xray,b,SSM,4,,1,-1,,", "session '-1' is not a whole number from 1"),
+        ("R1,xray,b,SSM,4,,1,1,other,", "rating '4' beside cannot_judge 'other'"),
+        ("R1,xray,b,SSM,,,1,1,a\x07b,", "cannot_judge 'a.x07b' holds a line break"),
+        ("R1,xray,b,SSM,4,,1,1,,maybe", "training 'maybe' is neither 1 nor 0"),
+    ],
+)
+def test_a_bad_optional_value_is_named_with_its_line(row, said):
+    with pytest.raises(RatingsError, match=f"^line 5: {said}"):
+        parse_ratings(optional(*ROWS, row))
+
+
+@pytest.mark.parametrize("name", ["position", "session", "cannot_judge", "training"])
+def test_an_optional_column_is_there_once(name):
+    with pytest.raises(RatingsError, match=f"the column {name} is there twice"):
+        parse_ratings(f"{WITH_OPTIONS},{name}\n".encode())

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 
 from readerstudy.analysis.ratings import ALL
-from readerstudy.analysis.units import units
+from readerstudy.analysis.units import under_policy, units
 from tests.readerstudy.analysis.tables import (
     CODES,
     one_reader,
@@ -131,3 +131,72 @@ def test_sums_never_mix_numbers_of_readers():
     unit = unit_of(rows, "pooled", ALL, ALL, "complete")
     np.testing.assert_array_equal(unit.blocks, [[2, 2, 2]])
     assert (unit.divisor, unit.dropped) == (2, 1)
+
+
+GAPS = rows_of(
+    {
+        ("R1", "xray", "a"): (0, 1, 2),
+        ("R2", "xray", "a"): (1, 1, 5),
+        ("R1", "xray", "b"): (3, 4, 5),
+        ("R2", "xray", "b"): (3, None, 5),
+        ("R1", "ct", "c"): (2, 2, 1),
+    }
+)
+
+
+def test_complete_leaves_an_image_out_for_every_reader():
+    kept = under_policy(ratings_of(GAPS), "complete")
+    first = {
+        (unit.dataset): (unit.blocks.tolist(), unit.dropped)
+        for unit in units(kept)
+        if unit.reader == "R1"
+    }
+
+    assert first["xray"] == ([[0, 1, 2]], 1)
+    # Of ct, R1 is the only reader: its image is complete.
+    assert first["ct"] == ([[2, 2, 1]], 0)
+    assert first[ALL] == ([[2, 2, 1], [0, 1, 2]], 1)
+
+
+@SETTINGS
+@given(rows=tables())
+def test_complete_is_what_the_complete_pooling_takes(rows):
+    ratings = ratings_of(rows)
+    for before, after in zip(
+        units(ratings), units(under_policy(ratings, "complete")), strict=True
+    ):
+        if before.pooling == "complete" and before.dataset != ALL:
+            np.testing.assert_array_equal(before.blocks, after.blocks)
+        assert len(after.blocks) <= len(before.blocks)
+
+
+@SETTINGS
+@given(rows=tables(complete=True))
+def test_without_gaps_the_policies_are_one(rows):
+    ratings = ratings_of(rows)
+
+    np.testing.assert_array_equal(
+        under_policy(ratings, "complete").values,
+        under_policy(ratings, "triples").values,
+    )
+
+
+def test_blocks_come_on_request_and_are_known_not_to_be_independent():
+    ratings = ratings_of(GAPS)
+    assert all(unit.independent for unit in units(ratings))
+    blocks = [u for u in units(ratings, blocks=True) if u.level == "blocks"]
+
+    assert [unit.dataset for unit in blocks] == ["ct", "xray", ALL]
+    assert not any(unit.independent or unit.primary for unit in blocks)
+    assert blocks[1].blocks.tolist() == [[0, 1, 2], [3, 4, 5], [1, 1, 5]]
+    assert blocks[1].images.tolist() == [0, 1, 0]
+    assert blocks[1].dropped == 1
+
+
+def test_the_primary_test_of_a_data_set_is_its_complete_images():
+    primary = [unit for unit in units(ratings_of(GAPS), blocks=True) if unit.primary]
+
+    assert [(u.level, u.dataset) for u in primary] == [
+        ("pooled", "ct"),
+        ("pooled", "xray"),
+    ]

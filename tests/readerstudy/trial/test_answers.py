@@ -15,9 +15,9 @@ from readerstudy.trial.rating import (
     InvalidRating,
     RatingConflict,
     changeable,
+    changeable_before,
     find_presentation,
     next_presentation,
-    previous_presentation,
     record_answer,
     record_shown,
 )
@@ -205,22 +205,22 @@ def test_an_answer_is_final_where_the_study_says_so(tmp_path, rhea):
     enrolment = made(tmp_path, rhea, ratings_can_change=False)
     first = shown(next_presentation(enrolment), rhea)
     event = give(first, rhea, Answer(rating=4))
-    assert changeable(presentation=first) is None
+    assert changeable(first) is None
     with pytest.raises(Refusal, match="an answer is final"):
         give(first, rhea, Answer(rating=1), change=event.number)
     assert len(answers(first)) == 1
 
 
 def test_it_tells_what_can_be_changed(presentation, rhea):
-    assert changeable(presentation=presentation) is None
+    assert changeable(presentation) is None
     event = give(presentation, rhea, Answer(rating=4))
-    assert changeable(presentation=presentation) == event
+    assert changeable(presentation) == event
 
 
 def test_it_finds_the_one_before(enrolment):
     first, second = enrolment.presentations.all()[:2]
-    assert previous_presentation(second) == first
-    assert previous_presentation(first) is None
+    assert changeable_before(second) == first
+    assert changeable_before(first) is None
 
 
 @pytest.mark.django_db(transaction=True)

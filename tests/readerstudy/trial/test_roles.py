@@ -6,9 +6,9 @@ from django.db import IntegrityError, transaction
 
 from readerstudy.models import Membership
 from readerstudy.trial import policies
-from readerstudy.trial.enrolment import enrol
+from readerstudy.trial.enrolment import enrol, withdraw
 from readerstudy.trial.policies import ROLES, Refusal
-from readerstudy.trial.roles import end_role, give_role
+from readerstudy.trial.roles import end_role, give_role, held_in, recorded_in
 from tests.readerstudy.factories import coordinator, give, make_study
 from tests.readerstudy.trial.at_once import at_once
 
@@ -30,6 +30,29 @@ def test_giving_and_ending_a_role_is_recorded(study, eve, role):
         ("role_given", by, "needed", {"user": "eve", "role": role}),
         ("role_ended", by, "over", {"user": "eve", "role": role}),
     ]
+
+
+def test_what_is_held_is_what_the_events_lead_to(study, rhea, omar, eve, ada):
+    by = coordinator()
+    give(study, eve, "allocator")
+    give(study, eve, "statistician")
+    give(study, ada, "coordinator")
+    enrolment = enrol(study=study, reader=omar, by=by)
+    end_role(study=study, user=eve, role="allocator", by=by, reason="over")
+    end_role(study=study, user=ada, role="coordinator", by=by, reason="over")
+    there = {
+        "coordinator": {"coordinator"},
+        "rhea": {"reader"},
+        "omar": {"reader"},
+        "eve": {"statistician"},
+    }
+    assert held_in(study) == recorded_in(study) == there
+    withdraw(enrolment=enrolment, by=by)
+    del there["omar"]
+    assert held_in(study) == recorded_in(study) == there
+    Membership.objects.filter(user=eve).update(allocator=True)
+    assert held_in(study)["eve"] == {"allocator", "statistician"}
+    assert recorded_in(study) == there
 
 
 def test_a_person_may_hold_several(study, eve):

@@ -9,6 +9,7 @@ from django.urls import reverse
 
 from readerstudy.models import Enrolment, Presentation, Study
 from readerstudy.trial.rating import next_presentation
+from readerstudy.web.sitting import Sitting
 from tests.readerstudy.factories import make_study
 
 
@@ -32,12 +33,16 @@ def presentation(enrolment) -> Presentation:
 
 
 def reader_client(user: User | None) -> Client:
-    """A browser of that person's, with all that comes before reading; of nobody's for
+    """A browser of that person's, in which the display was checked; of nobody's for
     None.
     """
     client = Client()
     if user:
         client.force_login(user)
+        session = client.session
+        for enrolment in user.enrolments.current():
+            Sitting(session, enrolment).begin(position=1)
+        session.save()
     return client
 
 
@@ -47,7 +52,7 @@ def logged_in() -> Callable[[User | None], Client]:
 
 
 @pytest.fixture
-def reader(logged_in, rhea) -> Client:
+def reader(logged_in, rhea, study) -> Client:
     return logged_in(rhea)
 
 

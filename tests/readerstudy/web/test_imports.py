@@ -42,8 +42,11 @@ def log_in(name):
 
 
 reader = log_in("rhea")
-for path in ("/", f"/studies/{study.uuid}/", "/healthz", *PATHS):
+pages = ("/", "/healthz", "/help/", "/settings/", f"/studies/{study.uuid}/")
+for path in (*pages, *PATHS):
     visit(reader, path)
+form = {"dark_patch": "yes", "bright_patch": "no", "room": "dark", "calibrated": "no"}
+visit(reader, f"/studies/{study.uuid}/display/", form, 302)
 for path in ("", "image", "overlay"):
     visit(reader, f"/read/{token}/{path}")
 visit(reader, f"/read/{token}/", {"rating": "7", "drawn": "1"}, 422)

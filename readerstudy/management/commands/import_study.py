@@ -1,0 +1,38 @@
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from readerstudy.management.lookup import ready_database
+from readerstudy.models import Study
+from readerstudy.trial.policies import Refusal
+from readerstudy.trial.transfer import import_study
+
+
+class Command(BaseCommand):
+    help = "Make the study that export_study wrote into a folder, whole or not at all."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("folder", type=Path, help="that export_study wrote")
+
+    def handle(self, **options: Any) -> str:
+        with ready_database():
+            Study.objects.exists()
+        try:
+            imported = import_study(options["folder"])
+        except Refusal as refusal:
+            raise CommandError(str(refusal)) from refusal
+        except OSError as error:  # such as a full disk
+            reason = f"{error.strerror or error} ({error.filename})"
+            raise CommandError(f"The study was not imported: {reason}.") from error
+        lines = [
+            f"Study '{imported.study}' is here, {imported.study.state}, as exported.",
+            *map(str, imported.chains),
+        ]
+        if imported.known:
+            lines.append(
+                f"Taken for people who were here: {', '.join(imported.known)}."
+            )
+        if imported.new:
+            lines.append(f"New, without a password: {', '.join(imported.new)}.")
+        return "\n".join(lines)

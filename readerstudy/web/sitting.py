@@ -1,0 +1,47 @@
+"""What a browser's session remembers of a reader at work: the display, the last break.
+
+It tells nothing of arms, and nothing that a rating rests on: who loses it is asked
+about the display once more.
+"""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.contrib.sessions.backends.base import SessionBase
+from django.utils import timezone
+
+from readerstudy.models import Enrolment
+
+BREAK_AFTER = timedelta(minutes=30)
+BREAK_AFTER_CASES = 60
+
+
+class Sitting:
+    """One reader's time at one screen, from the display check on."""
+
+    def __init__(self, session: SessionBase, enrolment: Enrolment) -> None:
+        self._session = session
+        self._key = f"sitting {enrolment.uuid}"
+        self._kept: dict[str, Any] = session.get(self._key, {})
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether the display was checked in this session."""
+        return bool(self._kept)
+
+    def begin(self, position: int) -> None:
+        """Count from now on, and from this place in the reader's list."""
+        kept = {"position": position, "since": timezone.now().isoformat()}
+        self._session[self._key] = self._kept = kept
+
+    def break_due(self, position: int) -> str:
+        """A word about a break when one is due, and then not before the next one is."""
+        if not self._kept:
+            return ""
+        cases = position - self._kept["position"]
+        spent = timezone.now() - datetime.fromisoformat(self._kept["since"])
+        if cases < BREAK_AFTER_CASES and spent < BREAK_AFTER:
+            return ""
+        self.begin(position)
+        minutes = round(spent.total_seconds() / 60)
+        return f"{cases} cases in {minutes} minutes. A short break keeps the eye fresh."

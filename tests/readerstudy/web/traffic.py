@@ -1,0 +1,106 @@
+"""All that a reader's browser can be sent on the whole way, mistakes included."""
+
+import re
+from collections.abc import Iterator
+
+from django.http import HttpResponse
+from django.test import Client
+from django.urls import get_resolver
+
+from readerstudy.models import Enrolment, Study
+from readerstudy.trial.rating import next_presentation
+from tests.readerstudy.web.conftest import HTMX, address
+from tests.readerstudy.web.test_flow import DISPLAY
+
+# Drawn anew for every request, whatever it is about.
+NONCES = (
+    rb'(?<=name="csrfmiddlewaretoken" value=")\w+',
+    rb"(?<=csrftoken=)\w+",
+    rb"(?<=sessionid=)\w+",
+)
+SETTLED = {"rating": 3, "drawn": "1"}
+
+
+def traffic(client: Client, study: Study, enrolment: Enrolment) -> Iterator:
+    """Every answer from the login to the signature and beyond, of one reader."""
+    reader = enrolment.reader
+    login = {"username": reader.username, "password": f"{reader.username}-pass"}
+    own = f"/studies/{study.uuid}/"
+    yield client.get("/")
+    yield client.get("/accounts/login/")
+    yield client.post("/accounts/login/", login | {"password": "wrong"})
+    yield client.post("/accounts/login/", login)
+    for path in ("/", own, "/help/", "/settings/", "/healthz", "/nowhere/"):
+        yield client.get(path)
+    yield client.post(own, {})
+    yield client.post(own, {"agree": "on"})
+    yield client.get(own)
+    yield client.get(f"{own}display/")
+    yield client.post(f"{own}display/", {})
+    yield client.post(f"{own}display/", DISPLAY)
+    yield from _reading(client, enrolment)
+    yield client.get(own)
+    yield client.get(f"{own}finish/")
+    yield client.post(f"{own}finish/", {"told_apart": "mostly", "password": "no"})
+    signature = {"told_apart": "mostly", "password": login["password"]}
+    yield client.post(f"{own}finish/", signature)
+    yield client.get(own)
+    yield from _elsewhere(client, study)
+
+
+def _reading(client: Client, enrolment: Enrolment) -> Iterator:
+    rated = None
+    while following := next_presentation(enrolment):
+        here = address(following)
+        htmx = HTMX if following.position % 2 else {}
+        yield client.get(here)
+        for name in ("image", "overlay", "change"):
+            yield client.get(address(following, name))
+            yield client.head(address(following, name))
+        yield client.post(here, {"rating": 7, "drawn": "1"}, **htmx)
+        yield client.post(here, {"rating": 3}, **htmx)
+        yield client.get("/read/none/")
+        if rated:
+            yield client.get(address(rated))
+            yield client.get(address(rated, "change"), **htmx)
+            yield client.get(address(rated, "overlay"))
+            yield client.post(address(rated), {"rating": 1, "drawn": "1"}, **htmx)
+            change = {"rating": 2, "drawn": "1", "change": _standing(rated)}
+            yield client.post(address(rated), change, **htmx)
+        for _ in range(2):
+            yield client.post(here, SETTLED, **htmx)
+        rated = following
+
+
+def _standing(presentation) -> int:
+    return presentation.events.answers().order_by("-number").first().number
+
+
+def _elsewhere(client: Client, study: Study) -> Iterator:
+    """What is not for readers: the admin, and the API beyond their own studies."""
+    for route in _routes():
+        path = re.sub(r"<[^>]*uuid>", str(study.uuid), route)
+        path = re.sub(r"<[^>]*>", str(study.pk), path)
+        if route.startswith(("admin/", "api/")) and "(" not in path:
+            yield client.get(f"/{path}")
+            yield client.post(f"/{path}", {})
+
+
+def _routes(patterns=None, prefix="") -> Iterator[str]:
+    for pattern in patterns or get_resolver().url_patterns:
+        route = prefix + str(pattern.pattern)
+        if hasattr(pattern, "url_patterns"):
+            yield from _routes(pattern.url_patterns, route)
+        else:
+            yield route
+
+
+def bytes_of(answer: HttpResponse) -> bytes:
+    """Status, headers in their order, cookies and body, without nonces."""
+    content = b"".join(answer.streaming_content) if answer.streaming else answer.content
+    head = [f"{answer.status_code}", *(f"{k}: {v}" for k, v in answer.headers.items())]
+    head += [cookie.OutputString() for cookie in answer.cookies.values()]
+    sent = "\n".join(head).encode() + b"\n\n" + content
+    for nonce in NONCES:
+        sent = re.sub(nonce, b"NONCE", sent)
+    return sent
