@@ -4,7 +4,7 @@
 import os
 import sys
 
-# Their arithmetic is many small products, over which BLAS's threads wait for each other:
+# Their arithmetic is many small products, over which threads of BLAS wait for others:
 # measured on two busy cores, 59 s for an analysis that takes 6.5 s on one thread.
 ON_ONE_THREAD = ("analyze_ratings", "plan_study")
 
