@@ -23,7 +23,7 @@ a {{ color: {LINK}; text-underline-offset: .2em; }}
 nav a {{ text-decoration: none; }}
 a:hover {{ text-decoration: underline; }}
 :focus-visible {{ outline: 2px solid {LINK}; outline-offset: 2px; }}
-p {{ max-width: 46rem; margin: .7rem 0; }}
+p {{ max-width: 46rem; margin: .7rem 0; overflow-wrap: break-word; }}
 h1 {{ font-size: 1.7rem; line-height: 1.25; margin: 2.4rem 0 .2rem; }}
 h2 {{
   font-size: 1.3rem; margin: 3rem 0 .8rem; padding-top: .9rem;

@@ -9,7 +9,14 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from mlcore.files import atomic_file, atomic_folder, write_json
+from mlcore.files import (
+    atomic_file,
+    atomic_folder,
+    canonical_json,
+    sha256_bytes,
+    sha256_file,
+    write_json,
+)
 from readerstudy.analysis.agreement import agreement
 from readerstudy.analysis.descriptives import (
     cannot_judge,
@@ -41,6 +48,21 @@ TABLES = (
     "cannot_judge",
     "period_effects",
     "period_tests",
+)
+# What `report` writes beside them, and where the figures lie.
+FIGURES = "figures"
+_DRAWN = (
+    "scores",
+    "scores_by_reader",
+    "means",
+    "differences",
+    "pooled_differences",
+    "kappa",
+)
+FILES = (
+    "report.html",
+    "table1_means.md",
+    *(f"{FIGURES}/{name}.{ending}" for name in _DRAWN for ending in ("png", "svg")),
 )
 PROFILES = ("paper", "robust")
 LIBRARIES = ("numpy", "scipy", "pandas", "statsmodels")
@@ -127,11 +149,14 @@ def analyse(
     }
 
 
-def write_analysis(analysis: Analysis, folder: Path) -> None:
+def write_analysis(
+    analysis: Analysis, folder: Path, *, files: Mapping[str, bytes] | None = None
+) -> None:
     """Write `analysis.json` and a CSV per table into `folder`, whole or not at all.
 
-    An earlier analysis in `folder` is replaced. Raises RatingsError if `folder` is a
-    file, holds anything else or cannot be written.
+    `files` lie beside them, by name, as those of FILES may: the report with its
+    figures. An earlier analysis in `folder` is replaced. Raises RatingsError if
+    `folder` is a file, holds anything else or cannot be written.
     """
     try:
         _check_replaceable(folder)
@@ -141,6 +166,9 @@ def write_analysis(analysis: Analysis, folder: Path) -> None:
             for name in TABLES:
                 with atomic_file(new / f"{name}.csv") as file:
                     file.write(_csv(analysis[name]).encode())
+            for name, content in (files or {}).items():
+                with atomic_file(new / name) as file:
+                    file.write(content)
     except OSError as error:
         raise RatingsError(
             f"cannot write the results to {folder}: {error.strerror}"
@@ -149,12 +177,17 @@ def write_analysis(analysis: Analysis, folder: Path) -> None:
 
 def _check_replaceable(folder: Path) -> None:
     # Whatever the folder holds is deleted when the new one takes its place.
-    ours = {"analysis.json", *(f"{name}.csv" for name in TABLES)}
+    ours = {"analysis.json", *(f"{name}.csv" for name in TABLES), *FILES}
     for path in (folder, *folder.parents):
         if path.exists() and not path.is_dir():
             raise RatingsError(f"{path} is a file; name a folder for the results")
     if folder.is_dir():
-        others = sorted({path.name for path in folder.iterdir()} - ours)
+        others = sorted(
+            name
+            for path in folder.rglob("*")
+            if (name := str(path.relative_to(folder))) not in ours
+            and not (name == FIGURES and path.is_dir())
+        )
         if others:
             raise RatingsError(
                 f"{folder} holds other files ({others[0]}); name a folder that is "
@@ -174,11 +207,8 @@ def _run(ratings: Ratings, source: str, options: Options) -> Row:
             "odds ratios",
         },
         "seed": options.seed,
-        "versions": {
-            "readerstudy": _version(),
-            "python": platform.python_version(),
-            **{name: metadata.version(name) for name in LIBRARIES},
-        },
+        "versions": versions(),
+        "code_sha256": code_sha256(),
         "readers": list(ratings.readers),
         "datasets": list(ratings.datasets),
         "variants": list(ratings.variants),
@@ -191,12 +221,28 @@ def _run(ratings: Ratings, source: str, options: Options) -> Row:
     }
 
 
+def versions() -> Row:
+    """Of this application, of Python and of the libraries that numbers come from."""
+    return {
+        "readerstudy": _version(),
+        "python": platform.python_version(),
+        **{name: metadata.version(name) for name in LIBRARIES},
+    }
+
+
 def _version() -> str | None:
     """None when this runs from a folder that was never installed."""
     try:
         return metadata.version("readerstudy")
     except metadata.PackageNotFoundError:
         return None
+
+
+def code_sha256() -> str:
+    """Of the analysis' own source: SHA-256 of its files' names and contents."""
+    files = sorted(Path(__file__).parent.glob("*.py"))
+    listed = [(path.name, sha256_file(path)) for path in files]
+    return sha256_bytes(canonical_json(listed))
 
 
 def _csv(rows: list[Row]) -> str:

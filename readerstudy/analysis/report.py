@@ -1,231 +1,211 @@
-"""An analysis in a person's words: numbers as the paper prints them, and for each table
-one sentence on whom it speaks for."""
+"""An analysis as a page to read, with its figures as files."""
 
-import io
-import textwrap
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence
 
-from rich import box
-from rich.console import Console
-from rich.table import Table
+from mlcore.reporting.figures import Picture, rendered
+from mlcore.reporting.page import (
+    Block,
+    Column,
+    Facts,
+    Page,
+    Section,
+    Table,
+    page_html,
+)
+from readerstudy.analysis.analyse import FIGURES, Analysis, Row
+from readerstudy.analysis.answer import answer, limits
+from readerstudy.analysis.methods_text import StudyFacts, methods, reporting_facts
+from readerstudy.analysis.plots import draw
+from readerstudy.analysis.ratings import CODES, Ratings
+from readerstudy.analysis.report_tables import (
+    effects_table,
+    means_table,
+    omnibus_table,
+    profiles_table,
+)
+from readerstudy.analysis.report_views import (
+    AGREEMENT,
+    EACH_READER,
+    MRMC,
+    NOT_JUDGED,
+    SENSITIVITY,
+    view_blocks,
+)
 
-from readerstudy.analysis.analyse import Analysis, Row
-from readerstudy.analysis.ratings import ALL
-
-# Above this share of missing ratings the reader is warned.
-MANY_MISSING = 0.05
-
-# Characters; wider than any table.
-NATURAL = 1000
+# Of missing ratings, on the page.
+_MOST_MISSING = 40
 
 
-@dataclass(frozen=True)
-class Section:
-    """A table for people, and what may and may not be read from it."""
+def report_files(
+    analysis: Analysis, ratings: Ratings, study: StudyFacts | None = None
+) -> dict[str, bytes]:
+    """report.html, figures/ and table1_means.md, by their names in a results folder.
 
-    title: str
-    header: tuple[str, ...]
-    rows: list[tuple[str, ...]]
-    note: str
-
-
-def summary(analysis: Analysis, *, width: int, terminal: bool) -> str:
-    """The analysis as text, its prose in lines of `width`; for a terminal with rules.
-
-    Tables keep their natural width: a number cut short would be another number.
+    Args:
+        analysis: of `ratings`.
+        study: what is recorded of the study that the ratings come from, see
+            `reporting_facts`; None for a table without a study.
     """
-    out = io.StringIO()
-    # Names come from the ratings table, and markup in them stays text.
-    console = Console(
-        file=out,
-        width=NATURAL,
-        force_terminal=terminal,
-        markup=False,
-        emoji=False,
-        highlight=False,
-    )
-    for line in overview(analysis):
-        console.print(textwrap.fill(line, width))
-    for section in sections(analysis):
-        table = Table(
-            box=box.SIMPLE_HEAD if terminal else None,
-            show_edge=False,
-            pad_edge=False,
-            padding=(0, 1, 0, 0) if terminal else (0, 1),
-        )
-        for i, name in enumerate(section.header):
-            table.add_column(name, justify="left" if i == 0 else "right")
-        for row in section.rows:
-            table.add_row(*row)
-        console.print()
-        console.print(textwrap.fill(section.title, width), style="bold")
-        console.print(table)
-        console.print(textwrap.fill(section.note, width))
-    return "\n".join(line.rstrip() for line in out.getvalue().splitlines())
+    pictures = [rendered(drawing) for drawing in draw(analysis, ratings)]
+    files = {
+        f"{FIGURES}/{picture.name}.{ending}": content
+        for picture in pictures
+        for ending, content in (("png", picture.png), ("svg", picture.svg))
+    }
+    page = page_html(study_page(analysis, pictures, study))
+    return files | {
+        "report.html": page.encode(),
+        "table1_means.md": means_markdown(analysis).encode(),
+    }
 
 
-def overview(analysis: Analysis) -> list[str]:
-    """What went in, one line each; warnings among them."""
+def study_page(
+    analysis: Analysis, pictures: Sequence[Picture], study: StudyFacts | None
+) -> Page:
+    """The answer and Figure 5; tests, agreement, methods, facts, record and limits."""
+    by_name = {picture.name: picture for picture in pictures}
     run = analysis["run"]
-    share = run["n_missing"] / run["expected"]
-    lines = [
-        f"{run['input']['name']}: {_count(run['readers'], 'reader')}, "
-        f"{_number(run['images'], 'image')} in {_count(run['datasets'], 'data set')}, "
-        f"variants {', '.join(run['variants'])}.",
-        f"{run['n_missing']} of {run['expected']} ratings are missing ({share:.1%}); "
-        "analysis.json lists them. An image that lacks one of a reader's three is left "
-        "out of that reader's tests.",
+    sections = [
+        Section("The ratings", _ratings(analysis, by_name)),
+        Section("Do the variants differ?", _differences(analysis, by_name)),
+        Section("Do the readers agree?", _agreement(analysis, by_name)),
+        Section("Does it depend on the analysis?", view_blocks(analysis, SENSITIVITY)),
+        Section("What readers could not judge, and thought", _asides(analysis)),
+        Section("Methods, ready to paste", methods(analysis)),
+        Section("What reporting guidelines ask for", _facts(analysis, study)),
+        Section("The record", _record(run["ledger"])),
+        Section("What this cannot show", limits(analysis)),
+        Section("Settings", [Facts(_settings(run))]),
     ]
-    if share > MANY_MISSING:
-        lines.append(
-            "Warning: more than 5% of the ratings are missing; what is left may not "
-            "stand for all."
-        )
-    if silent := _silent(analysis):
-        lines.append(
-            f"Without a single rating, and so in no test: {', '.join(silent)}."
-        )
-    if run["repeats"]:
-        lines.append(
-            f"{_number(run['repeats'], 'repeated rating')} kept out of every table."
-        )
-    return lines + _record(run["ledger"])
+    return Page(
+        title=f"Reader study: {run['input']['name']}",
+        subtitle=_subtitle(run),
+        lead=answer(analysis),
+        sections=[section for section in sections if section.blocks],
+    )
 
 
-def sections(analysis: Analysis) -> list[Section]:
-    """Table 1, Friedman's test and the pairs, the readers pooled, per data set."""
-    return [_means(analysis), _omnibus(analysis), _pairs(analysis)]
+def _subtitle(run: Row) -> str:
+    parts = [
+        _number(len(run["readers"]), "reader"),
+        _number(run["images"], "image"),
+        _number(len(run["datasets"]), "data set"),
+    ]
+    arms = f"Variants: {', '.join(run['variants'])}"
+    if set(run["variants"]) == set(CODES[-1]):
+        arms += ", letters that conceal them until the study is unblinded"
+    return f"{', '.join(parts)}. {arms}."
 
 
-def p_text(p: float | None) -> str:
-    """P as the paper prints it, to stand after "P": "< .001", "= .034"."""
-    if p is None:
-        return "undefined"
-    return "< .001" if p < 0.001 else f"= {p:.3f}".replace(" 0.", " .")
-
-
-def _record(ledger: Row | None) -> list[str]:
-    """Where the study's hash chains ended, to compare with `verify_ledger`."""
-    if ledger is None:
-        return []
-    lock = f"Record: locked by event {ledger['number']}, hash {ledger['hash']}."
+def _ratings(analysis: Analysis, pictures: Mapping[str, Picture]) -> list[Block]:
     return [
-        lock,
+        *_pictures(pictures, "scores"),
+        means_table(analysis, by_reader=False),
+        *_pictures(pictures, "means", "scores_by_reader"),
+        means_table(analysis, by_reader=True),
+    ]
+
+
+def _differences(analysis: Analysis, pictures: Mapping[str, Picture]) -> list[Block]:
+    return [
+        "Two profiles, side by side. The paper's: asymptotic tests, pairs only behind "
+        "Friedman's test, no adjustment. The robust one: exact P, adjusted for the "
+        "three pairs, and the analysis with readers as a random sample (MRMC). Under "
+        "each P stands whom it speaks for.",
+        omnibus_table(analysis),
+        profiles_table(analysis),
+        *_pictures(pictures, "pooled_differences"),
+        effects_table(analysis),
+        *_pictures(pictures, "differences"),
+        *view_blocks(analysis, MRMC),
+        Section("Each reader", view_blocks(analysis, EACH_READER)),
+    ]
+
+
+def _agreement(analysis: Analysis, pictures: Mapping[str, Picture]) -> list[Block]:
+    return [*_pictures(pictures, "kappa"), *view_blocks(analysis, AGREEMENT)]
+
+
+def _asides(analysis: Analysis) -> list[Block]:
+    blocks = view_blocks(analysis, NOT_JUDGED)
+    if answers := analysis["run"].get("end_of_study"):
+        blocks += [
+            "At the end readers were asked whether they could tell the kinds of map "
+            "apart. Their answers, counted:",
+            Facts(answers),
+        ]
+    return blocks
+
+
+def _facts(analysis: Analysis, study: StudyFacts | None) -> list[Block]:
+    return [
+        "Items of CLAIM 2024 and of guidelines on reader studies, as far as the study "
+        "or its table tells them; the rest is for the authors to add.",
         *(
-            f"Record of {chain['reader']}: {_number(chain['length'], 'event')}, "
-            f"head {chain['head']}."
-            for chain in ledger["chains"]
+            Section(title, [Facts(facts)])
+            for title, facts in reporting_facts(analysis, study).items()
         ),
     ]
 
 
-def _means(analysis: Analysis) -> Section:
-    variants = analysis["run"]["variants"]
-    rows = [
-        (row["dataset"], *(row["text"][v] or "no rating" for v in variants))
-        for row in analysis["table1_means"]
-        if row["reader"] == ALL and _shown(analysis, row)
-    ]
-    return Section(
-        "Ratings from 0 to 5, mean ± SD over all ratings",
-        ("data set", *variants),
-        rows,
-        f"This describes the ratings that {_these_readers(analysis)} gave; "
-        "table1_means.csv has each of them.",
-    )
-
-
-def _omnibus(analysis: Analysis) -> Section:
-    robust = analysis["run"]["options"]["profile"] == "robust"
-    variants = analysis["run"]["variants"]
-    rows = []
-    for row in _primary(analysis, "friedman"):
-        cells = [row["dataset"], str(row["n"])]
-        cells += [_decimal(row["mean_rank"][v]) for v in variants]
-        cells += [_decimal(row["chi2"]), _decimal(row["W"]), _p_cell(row, "p_chi2")]
-        rows.append((*cells, p_text(row["p_exact"])) if robust else tuple(cells))
-    header = ["data set", "images", *(f"rank {v}" for v in variants), "chi2", "W", "P"]
-    if robust:
-        header.append("exact P")
-    return Section(
-        "Friedman's test by image, ratings summed over the readers: mean ranks, chi2 "
-        "(2 df), Kendall's W",
-        tuple(header),
-        rows,
-        "An image counts once, if every reader rated it under all variants. P speaks "
-        f"for such images as read by {_these_readers(analysis)}, not for readers in "
-        "general.",
-    )
-
-
-def _pairs(analysis: Analysis) -> Section:
-    robust = analysis["run"]["options"]["profile"] == "robust"
-    alpha = p_text(analysis["run"]["options"]["alpha"]).lstrip("= ")
-    rows = []
-    for row in _primary(analysis, "wilcoxon"):
-        cells = [row["dataset"], row["pair"], str(row["n_zero"])]
-        cells += [_decimal(row["mean_diff"]), _decimal(row["hl_shift"])]
-        if robust:
-            names = ("p_exact", "p_pratt", "p_holm")
-            cells += [_p_cell(row, "p"), *(p_text(row[name]) for name in names)]
-            cells.append("open" if row["tested"] else "closed")
-        else:
-            cells.append(_p_cell(row, "p") if row["tested"] else "not tested")
-        rows.append(tuple(cells))
-    header = ["data set", "pair A-B", "ties", "mean", "shift", "P"]
-    if robust:
-        header += ["exact P", "Pratt P", "Holm P", "gate"]
-    return Section(
-        "Wilcoxon's signed-rank test of the same images: ties, mean and "
-        "Hodges-Lehmann shift of A - B in rating points",
-        tuple(header),
-        rows,
-        f"A pair is tested where Friedman's P is below {alpha}. P speaks for such "
-        f"images as read by {_these_readers(analysis)}, not for readers in general.",
-    )
-
-
-def _primary(analysis: Analysis, table: str) -> list[Row]:
-    """The rows that answer the question: pooled over readers, complete images."""
+def _record(ledger: Row | None) -> list[Block]:
+    """Where the study's hash chains ended, to compare with `verify_ledger`."""
+    if ledger is None:
+        return [
+            "The ratings come from a table: it has no record of who rated what and "
+            "when, other than the table's own hash below."
+        ]
     return [
-        row
-        for row in analysis[table]
-        if row["pooling"] == "complete" and _shown(analysis, row)
+        "Every rating is an event in its reader's chain of hashes, and locking the "
+        "study fixed where each chain ends. Compare these with what verify_ledger "
+        "prints, and with what was noted elsewhere.",
+        Facts({"Lock": f"event {ledger['number']}, {ledger['hash']}"}),
+        Table(
+            "The heads of the readers' chains when the study was locked.",
+            ledger["chains"],
+            [
+                *map(Column, ("reader", "run")),
+                Column("length", "events"),
+                Column("head"),
+            ],
+        ),
     ]
 
 
-def _shown(analysis: Analysis, row: Row) -> bool:
-    """Of one data set, ALL would only say the same again."""
-    return row["dataset"] != ALL or len(analysis["run"]["datasets"]) > 1
+def _settings(run: Row) -> Row:
+    """Of `run`, what is not told elsewhere on the page."""
+    told = {"missing", "ledger", "end_of_study"}
+    settings = {key: value for key, value in run.items() if key not in told}
+    if missing := run["missing"]:
+        shown = [
+            f"{cell['reader']} {cell['dataset']}/{cell['image']} {cell['variant']}"
+            for cell in missing[:_MOST_MISSING]
+        ]
+        if len(missing) > _MOST_MISSING:
+            shown.append(f"and {len(missing) - _MOST_MISSING} more, in analysis.json")
+        settings["missing ratings"] = shown
+    return settings
 
 
-def _silent(analysis: Analysis) -> list[str]:
-    return [
-        row["reader"]
+def _pictures(pictures: Mapping[str, Picture], *names: str) -> list[Block]:
+    return [pictures[name] for name in names if name in pictures]
+
+
+def means_markdown(analysis: Analysis) -> str:
+    """Table 1 of the paper as Markdown, m.mm ± s.ss: each reader, then all."""
+    variants = analysis["run"]["variants"]
+    lines = [["reader", "data set", *variants], ["---", "---", *["---:"] * 3]]
+    lines += [
+        [row["reader"], row["dataset"], *(row["text"][v] or "-" for v in variants)]
         for row in analysis["table1_means"]
-        if row["reader"] != ALL == row["dataset"] and not any(row["n"].values())
     ]
+    return "".join(f"| {' | '.join(map(_escaped, line))} |\n" for line in lines)
 
 
-def _these_readers(analysis: Analysis) -> str:
-    number = len(analysis["run"]["readers"]) - len(_silent(analysis))
-    return "this one reader" if number == 1 else f"these {number} readers"
-
-
-def _p_cell(row: Row, name: str) -> str:
-    """P, and where it does not come from a test, why."""
-    undefined = row.get("chi2", row.get("z")) is None
-    return f"{p_text(row[name])} ({row['reason']})" if undefined else p_text(row[name])
-
-
-def _decimal(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f}"
-
-
-def _count(things: list[Any], name: str) -> str:
-    return _number(len(things), name)
+def _escaped(text: str) -> str:
+    """Names are text in Markdown too."""
+    return "".join(f"\\{char}" if char in "\\|*_`<[&" else char for char in text)
 
 
 def _number(count: int, name: str) -> str:
-    return f"{count} {name}" if count == 1 else f"{count} {name}s"
+    return f"{count:,} {name}" if count == 1 else f"{count:,} {name}s"

@@ -31,6 +31,13 @@ def summary_of(text: str) -> dict[str, Any]:
     return found if isinstance(found, dict) and _can_be_kept(found, 3) else {}
 
 
+def _viewer_summary(text: str) -> dict[str, Any]:
+    found = summary_of(text)
+    # Exports add these times up.
+    active_ms = found.get("active_ms", 0)
+    return found if type(active_ms) is int and active_ms >= 0 else {}
+
+
 def _can_be_kept(value: object, depth: int) -> bool:
     if isinstance(value, Mapping | list):
         items = value.values() if isinstance(value, Mapping) else value
@@ -127,7 +134,7 @@ class RatingForm(forms.Form):
             cannot_judge="" if judged else given,
             comment=self.cleaned_data["comment"],
             confidence=self.cleaned_data["confidence"],
-            viewer=summary_of(self.cleaned_data["viewer"]),
+            viewer=_viewer_summary(self.cleaned_data["viewer"]),
         )
 
 

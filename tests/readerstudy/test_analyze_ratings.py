@@ -248,7 +248,8 @@ def test_it_prints_the_answer_and_where_the_rest_is(tmp_path):
         printed.split()
     )
     assert printed.endswith(
-        f"All results are in {tmp_path / 'out'}: analysis.json, a CSV per table.\n"
+        f"All results are in {tmp_path / 'out'}: report.html, figures, "
+        "analysis.json, a CSV per table.\n"
     )
 
 

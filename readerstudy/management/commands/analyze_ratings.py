@@ -1,5 +1,6 @@
 import shutil
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,21 +15,33 @@ from readerstudy.analysis.ratings import (
     parse_ratings,
     read_ratings,
 )
-from readerstudy.analysis.report import summary
+from readerstudy.analysis.report import report_files
+from readerstudy.analysis.summary import summary
 from readerstudy.analysis.units import MISSING
 from readerstudy.management.lookup import find_study
+from readerstudy.models import Study
 from readerstudy.trial.analyses import analyses_folder, record_analysis
 from readerstudy.trial.enrolment import TOLD_APART
 from readerstudy.trial.exports import ratings_csv
 from readerstudy.trial.policies import Refusal
-from readerstudy.trial.records import recorded_at_lock, told_apart
+from readerstudy.trial.records import recorded_at_lock, study_facts, told_apart
 
 # Options of the command that are options of the analysis.
 CHOICES = ("profile", "missing", "blocks", "redraws", "seed")
 
-# The name of the input, its ratings, what its study's ledger recorded at the lock, and
-# the folder that its results usually go to.
-Input = tuple[str, Ratings, dict[str, Any] | None, Path]
+
+@dataclass(frozen=True)
+class Input:
+    """Ratings, what to call them, where their results usually go, and what their study
+    adds: what its ledger recorded at the lock, what its readers answered at the end,
+    and what the report says of it."""
+
+    source: str
+    ratings: Ratings
+    usual_out: Path
+    ledger: dict[str, Any] | None = None
+    end_of_study: dict[str, int] | None = None
+    facts: dict[str, Any] | None = None
 
 
 class Command(BaseCommand):
@@ -81,16 +94,17 @@ class Command(BaseCommand):
     def handle(self, **options: Any) -> None:
         read = _from_csv if options["csv"] else _from_study
         try:
-            source, ratings, ledger, usual_out = read(options)
-            out: Path = options["out"] or usual_out
+            given = read(options)
+            out: Path = options["out"] or given.usual_out
             analysis = analyse(
-                ratings,
-                source=source,
-                ledger=ledger,
-                end_of_study=_end_of_study(options),
+                given.ratings,
+                source=given.source,
+                ledger=given.ledger,
+                end_of_study=given.end_of_study,
                 **{name: options[name] for name in CHOICES},
             )
-            write_analysis(analysis, out)
+            report = report_files(analysis, given.ratings, given.facts)
+            write_analysis(analysis, out, files=report)
             # Results that went elsewhere cannot be watched over from here.
             if options["name"] and not options["out"]:
                 record_analysis(study=find_study(options["name"]), folder=out)
@@ -100,16 +114,14 @@ class Command(BaseCommand):
         width = shutil.get_terminal_size().columns if terminal else 100
         self.stdout.write(summary(analysis, width=width, terminal=terminal))
         self.stdout.write(
-            f"\nAll results are in {out}: analysis.json, a CSV per table."
+            f"\nAll results are in {out}: report.html, figures, analysis.json, "
+            "a CSV per table."
         )
 
 
-def _end_of_study(options: dict[str, Any]) -> dict[str, int] | None:
+def _end_of_study(study: Study) -> dict[str, int]:
     """How many readers who signed off gave each answer to the last question."""
-    if options["csv"]:
-        return None
-    answers = told_apart(find_study(options["name"])).values()
-    given = Counter(answer["told_apart"] for answer in answers)
+    given = Counter(answer["told_apart"] for answer in told_apart(study).values())
     return {answer: given[answer] for answer in TOLD_APART}
 
 
@@ -118,7 +130,8 @@ def _from_csv(options: dict[str, Any]) -> Input:
     if options["blinded"]:
         raise CommandError("--blinded goes with a study; a file keeps its own codes.")
     ratings = read_ratings(path, options["variants"])
-    return path.name, ratings, None, settings.READERSTUDY_DATA / "reports" / path.stem
+    out = settings.READERSTUDY_DATA / "reports" / path.stem
+    return Input(path.name, ratings, out)
 
 
 def _from_study(options: dict[str, Any]) -> Input:
@@ -126,4 +139,11 @@ def _from_study(options: dict[str, Any]) -> Input:
     table = ratings_csv(study, blinded=options["blinded"])
     ratings = parse_ratings(table.encode(), options["variants"])
     out = analyses_folder(study) / f"{timezone.now():%Y%m%dT%H%M%SZ}"
-    return study.name, ratings, recorded_at_lock(study), out
+    return Input(
+        source=study.name,
+        ratings=ratings,
+        usual_out=out,
+        ledger=recorded_at_lock(study),
+        end_of_study=_end_of_study(study),
+        facts=study_facts(study),
+    )

@@ -1,125 +1,229 @@
-"""What a person reads on the terminal."""
+"""The page: what it leads with, what it says of whom, and what it must not say."""
 
+import base64
 import re
+from html import unescape
 
+import numpy as np
 import pytest
 
-from readerstudy.analysis.analyse import analyse
-from readerstudy.analysis.report import overview, p_text, sections, summary
+from readerstudy.analysis.analyse import FILES, analyse
+from readerstudy.analysis.report import means_markdown, report_files
+from tests.mlcore.page_reader import (
+    assert_open_to_all,
+    assert_self_contained,
+    read_page,
+)
 from tests.readerstudy.analysis.tables import CODES, one_reader, ratings_of, rows_of
 
-CLEAR = [(0, 1, 5)] * 8 + [(0, 2, 4)] * 4
-STUDY = one_reader(*CLEAR)
-UNCLEAR = [(1, 1, 2), (3, 2, 1), (2, 3, 2)]
+LEDGER = {
+    "number": 5,
+    "hash": "c0ffee" * 10 + "c0ff",
+    "protocol": "fe" * 32,
+    "allocation": "0b" * 32,
+    "chains": [{"reader": "R0", "run": 1, "length": 31, "head": "ab" * 32}],
+}
+STUDY = {
+    "question": "How useful is this map?",
+    "anchors": ["none", "little", "some", "half", "most", "all"],
+    "instructions": "",
+    "opening": {
+        "number": 4,
+        "hash": "0b" * 32,
+        "at": "2026-11-01 09:00 UTC",
+        "reason": "Ethics vote 12/26",
+        "protocol": "fe" * 32,
+        "stimuli": "ed" * 32,
+        "lists": [{"reader": "R0"}, {"reader": "R1"}, {"reader": "R2"}],
+    },
+    "lock": {"number": 5, "hash": "", "at": "2026-11-20 17:00 UTC", "reason": "Done"},
+}
 
 
-def analysed(rows, profile="paper"):
-    return analyse(ratings_of(rows), source="table.csv", profile=profile)
+def study_rows(codes=CODES, readers=3, images=20):
+    rng, above = np.random.default_rng(8), np.array([0, 1, 3])
+    return rows_of(
+        {
+            (f"R{r}", dataset, f"i{i}"): tuple(
+                int(x) for x in np.clip(rng.integers(0, 3, 3) + above, 0, 5)
+            )
+            for r in range(readers)
+            for dataset in ("ct", "xray")
+            for i in range(images)
+        },
+        codes,
+    )
+
+
+def files_of(rows, study=None, **options):
+    ratings = ratings_of(rows)
+    analysis = analyse(ratings, source="Chest maps", redraws=100, **options)
+    return report_files(analysis, ratings, study)
+
+
+@pytest.fixture(scope="module")
+def html():
+    return files_of(study_rows(), STUDY, ledger=LEDGER)["report.html"].decode()
+
+
+def text_of(html):
+    return " ".join(unescape(re.sub("<[^>]*>", " ", html)).split())
+
+
+def section(html, title):
+    (found,) = re.findall(rf"<section[^>]*><h2>{title}</h2>(.*?)(?=<h2|$)", html, re.S)
+    return found
+
+
+def test_the_page_is_self_contained_and_open_to_all(html):
+    page = read_page(html)
+
+    assert_self_contained(page)
+    assert_open_to_all(page)
+
+
+def test_the_answer_comes_first_and_then_figure_5(html):
+    lead, after = html.split('<div class="lead">')[1].split("</div>", 1)
+
+    assert lead.count("<p>") == 2
+    assert "In ct and xray, maps of SDBN were rated higher than those of SSM" in lead
+    assert "these 3 readers" in lead
+    assert after.index("How often each score was given") < after.index("<table>")
+    (first,) = re.findall(r'src="data:image/svg\+xml;base64,([^"]*)', after)[:1]
+    assert b"<svg" in base64.b64decode(first)
+
+
+def test_both_profiles_stand_side_by_side_and_say_whom_they_speak_for(html):
+    head = re.search(r"<thead><tr>((?:(?!</thead>).)*MRMC P.*?)</tr>", html).group(1)
+    heads = [text_of(cell) for cell in re.findall("<th.*?</th>", head)]
+
+    assert heads == [
+        "data set",
+        "pair A \N{MINUS SIGN} B",
+        "paper: P these 3 readers",
+        "paper: higher",
+        "robust: exact P these 3 readers",
+        "Holm P these 3 readers",
+        "robust: higher",
+        "MRMC P readers in general",
+        "MRMC: higher",
+    ]
+
+
+def test_the_robust_profile_leads_where_it_is_chosen():
+    text = text_of(files_of(study_rows(), profile="robust")["report.html"].decode())
+
+    assert text.index("robust: exact P", text.index("both profiles see")) < text.index(
+        "paper: P", text.index("both profiles see")
+    )
+
+
+def test_methods_name_versions_seed_and_hashes(html):
+    text = text_of(section(html, "Methods, ready to paste"))
+
+    for said in ("scipy", "statsmodels", "100 redraws", "seed 0", "Hillis"):
+        assert said in text
+    for name in ("ratings table", "allocation", "ledger at the lock", "code"):
+        assert re.search(rf"{name}[a-z ]* [0-9a-f]{{64}}", text), name
+    assert f"allocation {LEDGER['allocation']}" in text
+    assert f"ledger at the lock {LEDGER['hash']}" in text
+
+
+def test_methods_say_only_what_was_done(html):
+    alone = files_of(study_rows(readers=1))["report.html"].decode()
+    for page in (html, alone):  # nothing was shown twice, and no order is known
+        methods = section(page, "Methods, ready to paste")
+        assert "with himself or herself" not in methods
+        assert "early and late" not in methods
+    assert "Krippendorff" in section(html, "Methods, ready to paste")
+    assert "Krippendorff" not in section(alone, "Methods, ready to paste")
+
+
+def test_what_guidelines_ask_for_is_told_or_said_to_be_missing(html):
+    text = text_of(section(html, "What reporting guidelines ask for"))
+
+    assert "0: none; 1: little; 2: some; 3: half; 4: most; 5: all" in text
+    assert "Opened 2026-11-01 09:00 UTC, reason given: Ethics vote 12/26" in text
+    assert "Allocation 3 readers' lists were fixed" in text
+    assert "Qualification and experience not recorded" in text
+    assert "Instructions not recorded" in text
+
+
+def test_a_bare_table_claims_nothing_of_how_it_came_about():
+    html = files_of(study_rows())["report.html"].decode()
+    text = text_of(section(html, "What reporting guidelines ask for"))
+
+    for name in ("Blinding", "Independence", "Tool", "Design", "Allocation", "Scale"):
+        assert f"{name} not recorded" in text
+    assert "has no record of who rated what" in text_of(section(html, "The record"))
+
+
+def test_the_record_gives_the_heads_of_the_chains(html):
+    record = text_of(section(html, "The record"))
+
+    assert f"Lock event 5, {LEDGER['hash']}" in record
+    assert "R0 1 31 " + "ab" * 32 in record
+
+
+def test_limits_are_on_the_page(html):
+    text = text_of(section(html, "What this cannot show"))
+
+    assert "whether the map explains what the network computed" in text
+    assert "recognise a style, though not its name" in text
+    assert "speak for these 3 readers" in text
+
+
+def test_letters_stay_letters_and_are_said_to_conceal():
+    files = files_of(study_rows(codes=("X", "Y", "Z")))
+    html = files["report.html"].decode()
+
+    assert "Variants: X, Y, Z, letters that conceal them until" in html
+    shown = re.sub('base64,[^"]*', "", html).lower()
+    for name in ("ssm", "sdbn", "standard", "single_bn", "dual_bn"):
+        assert name not in shown.replace("standard deviation", "").replace(
+            "standard errors", ""
+        )
+
+
+def test_every_file_may_lie_beside_the_analysis():
+    assert set(files_of(study_rows())) == set(FILES)
+
+
+def test_names_are_text_on_the_page_and_in_markdown():
+    rows = [("<b>|_x", *row[1:]) for row in one_reader((0, 1, 5), (1, 1, 2))]
+    files = files_of(rows)
+
+    assert b"<b>|_x" not in files["report.html"]
+    assert b"&lt;b&gt;|_x" in files["report.html"]
+    assert "| \\<b>\\|\\_x | xray |" in files["table1_means.md"].decode()
+
+
+def test_markdown_has_a_line_per_reader_and_data_set():
+    ratings = ratings_of(one_reader((0, 1, 5), (1, 1, None)))
+    text = means_markdown(analyse(ratings, source="t", redraws=100))
+
+    assert text.splitlines()[:3] == [
+        "| reader | data set | SSM | SSBN | SDBN |",
+        "| --- | --- | ---: | ---: | ---: |",
+        "| R1 | xray | 0.50 ± 0.71 | 1.00 ± 0.00 | 5.00 |",
+    ]
 
 
 @pytest.mark.parametrize(
-    ("p", "text"),
+    "rows",
     [
-        (0.0, "< .001"),
-        (0.000999, "< .001"),
-        (0.001, "= .001"),
-        (0.0344, "= .034"),
-        (0.5, "= .500"),
-        (1.0, "= 1.000"),
-        (None, "undefined"),
+        one_reader((2, 2, 2), (2, 2, 2)),
+        one_reader((0, 1, 5)),
+        one_reader((None, None, None)),
+        rows_of({("R1", "ct", "a"): (1, 2, 3), ("R2", "xray", "b"): (1, 2, 3)}),
+        rows_of({("R1", "ct", "a"): (1, 2, 3), ("R2", "ct", "a"): (None, 1, None)}),
+        rows_of({("R1", "ct", "a"): (1, None, 3), ("R2", "ct", "b"): (2, None, 3)}),
     ],
+    ids=["tied", "one", "none", "apart", "partly", "never"],
 )
-def test_p_is_printed_as_in_the_paper(p, text):
-    assert p_text(p) == text
-
-
-def test_means_friedman_and_pairs_are_shown_per_data_set():
-    means, omnibus, pairs = sections(analysed(STUDY))
-
-    assert means.header == ("data set", *CODES)
-    assert means.rows == [("xray", "0.00 ± 0.00", "1.33 ± 0.49", "4.67 ± 0.49")]
-    assert omnibus.rows == [
-        ("xray", "12", "1.00", "2.00", "3.00", "24.00", "1.00", "< .001")
-    ]
-    assert [row[1] for row in pairs.rows] == ["SSM-SSBN", "SSM-SDBN", "SSBN-SDBN"]
-    assert pairs.rows[1][3:] == ("-4.67", "-4.50", "= .001")
-
-
-def test_two_data_sets_have_a_third_row_for_all():
-    rows = STUDY + [("R1", "ct", *row[2:]) for row in STUDY]
-
-    for section in sections(analysed(rows)):
-        assert [row[0] for row in section.rows][:: len(section.rows) // 3] == [
-            "ct",
-            "xray",
-            "all",
-        ]
-
-
-def test_a_pair_behind_a_closed_gate_is_not_tested_and_robust_shows_it_all_the_same():
-    pairs = sections(analysed(one_reader(*UNCLEAR)))[2]
-    assert [row[-1] for row in pairs.rows] == ["not tested"] * 3
-
-    pairs = sections(analysed(one_reader(*UNCLEAR), "robust"))[2]
-    assert [row[-1] for row in pairs.rows] == ["closed"] * 3
-    assert [row[5] for row in pairs.rows] == ["= 1.000", "= .655", "= .564"]
-    assert pairs.header[-4:] == ("exact P", "Pratt P", "Holm P", "gate")
-
-
-def test_every_section_says_whom_it_speaks_for():
-    two = STUDY + [("R2", *row[1:]) for row in STUDY]
-    for section in sections(analysed(two)):
-        assert "these 2 readers" in section.note
-    for section in sections(analysed(STUDY)):
-        assert "this one reader" in section.note
-
-
-def test_what_is_missing_is_said():
-    rows = rows_of(
-        {
-            ("R1", "xray", "a"): (0, 1, 2),
-            ("R2", "xray", "a"): (None, None, None),
-        }
-    )
-    lines = overview(analysed(rows))
-
-    assert lines[1].startswith("3 of 6 ratings are missing (50.0%)")
-    assert lines[2].startswith("Warning: more than 5%")
-    assert lines[3] == "Without a single rating, and so in no test: R2."
-    assert sections(analysed(rows))[0].note.startswith(
-        "This describes the ratings that this one reader gave"
-    )
-
-
-def test_a_test_that_was_none_says_why():
-    omnibus = sections(analysed(one_reader((2, 2, 2), (1, 1, 1))))[1]
-    assert omnibus.rows[0][-3:] == ("-", "-", "= 1.000 (all blocks tied)")
-
-    omnibus = sections(analysed(one_reader((2, None, 2))))[1]
-    assert omnibus.rows[0][-1] == "undefined (no complete block)"
-
-
-def test_plain_text_has_no_escapes_and_a_terminal_has():
-    plain = summary(analysed(STUDY), width=100, terminal=False)
-    assert "\x1b" not in plain
-    assert not any(line != line.rstrip() for line in plain.splitlines())
-
-    assert "\x1b[1m" in summary(analysed(STUDY), width=100, terminal=True)
-
-
 @pytest.mark.parametrize("profile", ["paper", "robust"])
-@pytest.mark.parametrize("terminal", [False, True])
-def test_a_narrow_terminal_cuts_no_number(profile, terminal):
-    text = summary(analysed(STUDY, profile), width=30, terminal=terminal)
+def test_degenerate_tables_have_a_page(rows, profile):
+    html = files_of(rows, profile=profile, blocks=True)["report.html"].decode()
 
-    assert "…" not in text
-    for section in sections(analysed(STUDY, profile)):
-        for row in section.rows:
-            cells = r"\s+".join(map(re.escape, row))
-            assert re.search(rf"^{cells}$", text, re.MULTILINE)
-
-
-def test_names_are_never_taken_for_markup():
-    rows = [(row[0], "[bold]:x:", *row[2:]) for row in STUDY]
-
-    assert "[bold]:x:" in summary(analysed(rows), width=100, terminal=False)
+    assert_open_to_all(read_page(html))
+    assert not re.search(r"\bnan\b|\binf\b|>None<", html.split("</style>")[1])

@@ -144,7 +144,19 @@ def test_comment_and_viewer_are_kept(reader, presentation):
 
 
 @pytest.mark.parametrize(
-    "viewer", ["", "no json", '"text"', '{"a": NaN}', '{"a": "\u2028"}', "{" * 900]
+    "viewer",
+    [
+        "",
+        "no json",
+        '"text"',
+        '{"a": NaN}',
+        '{"a": "\u2028"}',
+        "{" * 900,
+        '{"active_ms": -1}',
+        '{"active_ms": "9"}',
+        '{"active_ms": 1.5}',
+        '{"active_ms": true}',
+    ],
 )
 def test_a_viewer_summary_that_is_none_costs_no_rating(reader, presentation, viewer):
     reader.get(address(presentation))
