@@ -44,7 +44,7 @@ DECODING = 3
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _KEPT_BYTES = 2**30
 
-_HANDFUL = 4
+_HANDFUL = 8
 _WORKERS_NEED = ("mlcore.datasets.decode", "pydicom.pixels.decoders.base")
 
 _Item = TypeVar("_Item")
@@ -216,7 +216,7 @@ def prepared(
 
 
 def _handfuls(records: Iterable[ImageRecord]) -> Iterator[list[ImageRecord]]:
-    """Records by fours: threads that meet less often wait less for the interpreter."""
+    """Records by eights: threads that meet less often wait less for the interpreter."""
     rest = iter(records)
     while handful := list(islice(rest, _HANDFUL)):
         yield handful
