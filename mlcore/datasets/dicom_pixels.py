@@ -287,9 +287,12 @@ def _unsigned(
     if native and below:
         values = values >> below
     kind: type[np.uint8 | np.uint16] = np.uint8 if bits <= 8 else np.uint16
-    values = (values & (2**bits - 1)).astype(kind)
-    offset = 2 ** (bits - 1) if header.get("PixelRepresentation", 0) == 1 else 0
-    pixels: Pixels = values ^ kind(offset)
+    # Each copy costs as much as reading the pixels did.
+    pixels: Pixels = (values & (2**bits - 1)).astype(kind, copy=False)
+    if header.get("PixelRepresentation", 0) != 1:
+        return pixels, 0
+    offset = 2 ** (bits - 1)
+    pixels ^= kind(offset)
     return pixels, offset
 
 

@@ -31,13 +31,13 @@ class ArrayStream:
         self.size = 0  # rows
         self._descr = descr
         self._row_shape = row_shape
-        self._path = path
+        self.path = path
         self._file = _open(path)
 
     def append(self, row: NDArray[Any]) -> None:
         if row.shape != self._row_shape or row.dtype != np.dtype(self._descr):
             raise TableError(
-                f"A row of {self._path.name} must be {self._row_shape} of "
+                f"A row of {self.path.name} must be {self._row_shape} of "
                 f"{self._descr}, not {row.shape} of {row.dtype}."
             )
         self._file.write(np.ascontiguousarray(row).data)
@@ -60,9 +60,15 @@ class ArrayStream:
         self._file.flush()
         os.fsync(self._file.fileno())
 
+    @property
+    def empty(self) -> bool:
+        """Whether there is no row."""
+        return self.size == 0
+
     def finish(self) -> None:
+        """Write what is left, so that it can be read; `sync` comes after."""
         self._write_header()
-        self.sync()
+        self._file.flush()
 
     def close(self) -> None:
         self._file.close()
@@ -88,6 +94,7 @@ class CsvStream:
     """A CSV file in UTF-8 that grows by rows below its header."""
 
     def __init__(self, path: Path, header: Sequence[str]) -> None:
+        self.path = path
         self._file = _open(path)
         self._header = _line(header)
         self.size = len(self._header)  # bytes
@@ -117,7 +124,9 @@ class CsvStream:
         self._file.flush()
         os.fsync(self._file.fileno())
 
-    finish = sync
+    def finish(self) -> None:
+        """Write what is left, so that it can be read; `sync` comes after."""
+        self._file.flush()
 
     def close(self) -> None:
         self._file.close()

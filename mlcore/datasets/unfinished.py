@@ -10,6 +10,7 @@ import csv
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from itertools import chain
@@ -208,19 +209,19 @@ class TableWriter:
             TableError: there is no image.
         """
         counts = self._counts.summary()
-        for stream in self._streams:
+        kept = [stream for stream in self._streams if not stream.empty]
+        needless = [stream.path for stream in self._streams if stream.empty]
+        for stream in kept:
             stream.finish()
+        for path in (*needless, self._unfinished / _JOURNAL, self._unfinished / _PLAN):
+            path.unlink()
+        # The disk works while the processor hashes. Leaving the block waits for both.
+        with ThreadPoolExecutor(len(kept)) as pool:
+            synced = [pool.submit(stream.sync) for stream in kept]
+            self._write_dataset_json(counts)
+        for each in synced:
+            each.result()
         self.close()
-        needless = [_JOURNAL, _PLAN]
-        for stream, names in (
-            (self._boxes, ["boxes.csv"]),
-            (self._mask_rows, ["masks.csv", "masks.npy"]),
-            (self._manifest, ["manifest.csv"]),
-        ):
-            needless += names if stream.empty else []
-        for name in needless:
-            (self._unfinished / name).unlink()
-        self._write_dataset_json(counts)
         open_table(self._unfinished)  # as any reader would, before the old one goes
         replace_folder(self._unfinished, self._folder)
         return open_table(self._folder)

@@ -1,8 +1,10 @@
+import errno
 import tracemalloc
 
 import numpy as np
 import pytest
 
+from mlcore.datasets.streams import ArrayStream
 from mlcore.datasets.table import MARKER, Box, TableError
 from mlcore.datasets.write import same_import, write_table
 from tests.mlcore.datasets.making import (
@@ -61,6 +63,20 @@ def test_a_failure_leaves_the_table_that_was_there(folder, tmp_path, error):
 
     assert contents(tmp_path) == before
     assert [path.name for path in tmp_path.iterdir()] == ["tiny"]
+
+
+def test_a_disk_that_fails_to_sync_leaves_the_table_as_it_was(folder, monkeypatch):
+    before = contents(folder.parent)
+
+    def failing_sync(_stream):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(ArrayStream, "sync", failing_sync)
+    with pytest.raises(OSError, match="Input/output error"):
+        write_table(folder, description(), map(image, range(4)))
+
+    assert contents(folder.parent) == before
+    assert [path.name for path in folder.parent.iterdir()] == ["tiny"]
 
 
 def test_a_failed_first_import_leaves_nothing(tmp_path):
