@@ -1,4 +1,5 @@
 from django.apps import AppConfig
+from django.contrib.admin.apps import AdminConfig
 from django.core.checks import Tags, register
 
 
@@ -11,3 +12,7 @@ class ReaderStudyConfig(AppConfig):
 
         register(check_triggers, Tags.database)
         register(check_triggers_deployed, Tags.security, deploy=True)
+
+
+class StudyAdminConfig(AdminConfig):
+    default_site = "readerstudy.admin_site.StudyAdminSite"

@@ -98,6 +98,9 @@ class Study(models.Model):
     primary_analysis = models.TextField(default=PRIMARY_ANALYSIS)
     created_at = models.DateTimeField(auto_now_add=True)
 
+    # Set by `with_own_roles()`.
+    own: "list[Membership]"
+
     objects = StudyQuerySet.as_manager()
 
     class Meta:
@@ -147,6 +150,12 @@ class Membership(models.Model):
 
     def __str__(self) -> str:
         return f"{self.user} in {self.study}"
+
+    @property
+    def roles(self) -> list[str]:
+        """What the person is, in words."""
+        names = ("reader", "coordinator", "allocator", "statistician")
+        return [name for name in names if getattr(self, name)]
 
 
 class Arm(models.Model):

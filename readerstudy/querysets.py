@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Self
 
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 from django.db import models
-from django.db.models import Count, Exists, OuterRef, Q
+from django.db.models import Count, Exists, OuterRef, Prefetch, Q
 
 if TYPE_CHECKING:
     from readerstudy.models import (  # noqa: F401  (named in the generic's argument)
@@ -27,6 +27,29 @@ class StudyQuerySet(models.QuerySet["Study"]):
         """The studies that `user` reads in, once they are open."""
         reading = Q(enrolments__reader=user, enrolments__voided_at__isnull=True)
         return self.filter(reading).exclude(state="draft")
+
+    def for_role_holder(self, user: Person) -> Self:
+        """The studies in which `user` is coordinator, allocator or statistician."""
+        from readerstudy.models import Membership
+
+        held = Membership.objects.filter(
+            Q(coordinator=True) | Q(allocator=True) | Q(statistician=True),
+            user=user.pk,
+        )
+        return self.filter(pk__in=held.values("study"))
+
+    def concerning(self, user: Person) -> Self:
+        """The studies that `user` reads in, once open, or holds another role in."""
+        reading = type(self)(self.model).for_reader(user).values("pk")
+        holding = type(self)(self.model).for_role_holder(user).values("pk")
+        return self.filter(Q(pk__in=reading) | Q(pk__in=holding))
+
+    def with_own_roles(self, user: Person) -> Self:
+        """Adds `own`, the membership of `user` in a list, or an empty one."""
+        from readerstudy.models import Membership
+
+        own = Membership.objects.filter(user=user.pk)
+        return self.prefetch_related(Prefetch("memberships", own, to_attr="own"))
 
 
 class EnrolmentQuerySet(models.QuerySet["Enrolment"]):

@@ -84,9 +84,9 @@ CONTENT_SECURITY_POLICY = {
 }
 
 INSTALLED_APPS = [
-    "readerstudy",
+    "readerstudy.apps.ReaderStudyConfig",
     "mlcore",
-    "django.contrib.admin",
+    "readerstudy.apps.StudyAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",

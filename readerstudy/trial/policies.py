@@ -82,6 +82,37 @@ def check_can_see_ratings(study: Study, user: User) -> None:
         )
 
 
+def check_can_run(study: Study, user: User) -> None:
+    """Enrol, withdraw, give and end roles: what a coordinator does in any state."""
+    _check_holds(study, user, "coordinator")
+
+
+def check_can_end_role(study: Study, user: User, by: User) -> None:
+    # Whoever holds a role may lay it down.
+    if user != by:
+        check_can_run(study, by)
+
+
+# Accounts
+
+
+def check_can_enter_admin(user: User) -> None:
+    if Enrolment.objects.filter(reader=user).exists():
+        raise Refusal(f"{user} reads in a study; the admin is closed to its readers.")
+
+
+def check_can_rename(user: User) -> None:
+    if _is_recorded(user):
+        raise Refusal(
+            f"{user} is in the record of a study under this name, which stays."
+        )
+
+
+def check_can_delete_account(user: User) -> None:
+    if _is_recorded(user):
+        raise Refusal(f"{user} is in the record of a study; deactivate the account.")
+
+
 # Readers
 
 
@@ -214,6 +245,22 @@ def can_see_ratings(study: Study, user: User) -> bool:
     return _allows(check_can_see_ratings, study, user)
 
 
+def can_run(study: Study, user: User) -> bool:
+    return _allows(check_can_run, study, user)
+
+
+def can_enter_admin(user: User) -> bool:
+    return _allows(check_can_enter_admin, user)
+
+
+def can_delete_account(user: User) -> bool:
+    return _allows(check_can_delete_account, user)
+
+
+def can_export_allocation(study: Study) -> bool:
+    return _allows(check_can_export_allocation, study)
+
+
 def can_withdraw(enrolment: Enrolment) -> bool:
     return _allows(check_can_withdraw, enrolment)
 
@@ -240,6 +287,12 @@ def reader_problem(user: User) -> str:
         # The admin shows everybody's progress; a reader rates independently of others.
         return f"{user} has access to the admin; a reader needs an account without."
     return ""
+
+
+def _is_recorded(user: User) -> bool:
+    """The person is or was somebody in a study, or did something to one."""
+    rows = (user.memberships, user.enrolments, user.study_events, user.rating_events)
+    return any(row.exists() for row in rows)
 
 
 def _check_reading(enrolment: Enrolment) -> None:

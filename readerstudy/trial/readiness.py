@@ -1,6 +1,7 @@
 """Why a draft cannot open yet, line by line."""
 
 from collections import Counter
+from collections.abc import Callable, Mapping
 
 from django.db import connection
 from django.db.models import Count
@@ -19,16 +20,18 @@ def readiness(study: Study) -> list[str]:
     return [*missing_rows(study), *damaged_files(study)]
 
 
+def checklist(study: Study) -> dict[str, list[str]]:
+    """What has to be right before a draft can open, with what is wrong with it.
+
+    Reads every file of the study to compare its hash.
+    """
+    rows = {what: check(study) for what, check in CHECKS.items()}
+    return {**rows, "Every file is as it was imported": damaged_files(study)}
+
+
 def missing_rows(study: Study) -> list[str]:
     """What the study or its database lacks, without looking at its files."""
-    guards = triggers.problems(connection)
-    return [
-        *_people(study),
-        *_protocol(study),
-        *_maps(study),
-        *_map_sizes(study),
-        *guards,
-    ]
+    return [problem for check in CHECKS.values() for problem in check(study)]
 
 
 def damaged_files(study: Study) -> list[str]:
@@ -86,3 +89,16 @@ def _map_sizes(study: Study) -> list[str]:
         for dataset, number in sorted(sizes_of.items())
         if number > 1
     ]
+
+
+def _guards(_study: Study) -> list[str]:
+    return triggers.problems(connection)
+
+
+CHECKS: Mapping[str, Callable[[Study], list[str]]] = {
+    "Readers are enrolled, and each can read": _people,
+    "The protocol is complete": _protocol,
+    "Every case has its three maps": _maps,
+    "All maps of a data set have one size": _map_sizes,
+    "The database guards the record": _guards,
+}

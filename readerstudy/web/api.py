@@ -1,26 +1,134 @@
-"""The API: read-only, for people who are logged in, about their own studies."""
+"""The API: read-only, for people who are logged in, about studies that concern them.
 
-from django.db.models import QuerySet
-from rest_framework.viewsets import ReadOnlyModelViewSet
+A study that the caller neither reads in nor holds a role in is 404, whether it exists
+or not; what the caller's role or the study's state does not allow is 403.
+"""
+
+import csv
+import io
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any, cast
+from uuid import UUID
+
+from django.contrib.auth.models import User
+from django.shortcuts import get_object_or_404
+from drf_spectacular.utils import extend_schema
+from rest_framework.decorators import action
+from rest_framework.exceptions import PermissionDenied
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.viewsets import GenericViewSet
 
 from readerstudy.models import Enrolment, Study
-from readerstudy.web.serializers import StudySerializer
+from readerstudy.trial import policies
+from readerstudy.trial.exports import allocation_csv, ratings_csv
+from readerstudy.trial.policies import Refusal
+from readerstudy.trial.progress import progress
+from readerstudy.web.serializers import (
+    PlaceSerializer,
+    RatingSerializer,
+    RunProgressSerializer,
+    StudySerializer,
+)
+
+Rows = list[dict[str, str]]
 
 
-class StudyViewSet(ReadOnlyModelViewSet[Enrolment]):
-    """The studies that the caller reads in, once they are open, with own progress."""
-
-    queryset = Enrolment.objects.none()
+class StudyViewSet(GenericViewSet[Study]):
+    queryset = Study.objects.none()
     serializer_class = StudySerializer
-    lookup_field = "study__uuid"
-    lookup_url_kwarg = "uuid"
+    lookup_field = "uuid"
     lookup_value_converter = "uuid"
+    pagination_class = None
 
-    def get_queryset(self) -> QuerySet[Enrolment]:
-        return (
-            Enrolment.objects.filter(reader=self.request.user.pk)
-            .exclude(study__state=Study.State.DRAFT)
-            .select_related("study")
-            .with_progress()
-            .order_by("study__name")
-        )
+    @extend_schema(responses=StudySerializer(many=True))
+    def list(self, request: Request) -> Response:
+        """The studies that the caller reads in, once open, or holds a role in."""
+        user = _person(request)
+        own = _own_runs(user)
+        studies = Study.objects.concerning(user).with_own_roles(user).order_by("name")
+        rows = [_as_seen(study, own) for study in studies]
+        return Response(StudySerializer(rows, many=True).data)
+
+    def retrieve(self, request: Request, uuid: UUID) -> Response:
+        """One of these studies."""
+        user = _person(request)
+        studies = Study.objects.concerning(user).with_own_roles(user)
+        study = get_object_or_404(studies, uuid=uuid)
+        return Response(StudySerializer(_as_seen(study, _own_runs(user))).data)
+
+    @extend_schema(responses=RunProgressSerializer(many=True))
+    @action(detail=True)
+    def progress(self, request: Request, uuid: UUID) -> Response:
+        """How far every reader is; a reader gets the own run, without times."""
+        study, user = self._find(request, uuid)
+        rows = progress(study)
+        if not policies.can_see_study(study, user):
+            rows = [
+                replace(row, median_active_ms=None, last_seen=None)
+                for row in rows
+                if row.enrolment.reader_id == user.pk and not row.enrolment.voided_at
+            ]
+        return Response(RunProgressSerializer(rows, many=True).data)
+
+    @extend_schema(responses=RatingSerializer(many=True))
+    @action(detail=True)
+    def ratings(self, request: Request, uuid: UUID) -> Response:
+        """The ratings table: letters once the study is locked, then names."""
+        study, user = self._find(request, uuid)
+        with _told():
+            policies.check_can_see_ratings(study, user)
+            text = ratings_csv(study, blinded=False)
+        return Response(RatingSerializer(_rows(text), many=True).data)
+
+    @extend_schema(responses=PlaceSerializer(many=True))
+    @action(detail=True)
+    def allocation(self, request: Request, uuid: UUID) -> Response:
+        """Which map every reader was shown where, once the study is unblinded."""
+        study, user = self._find(request, uuid)
+        with _told():
+            policies.check_can_see_allocation(study, user)
+            text = allocation_csv(study, blinded=False)
+        return Response(PlaceSerializer(_rows(text), many=True).data)
+
+    def _find(self, request: Request, uuid: UUID) -> tuple[Study, User]:
+        user = _person(request)
+        return get_object_or_404(Study.objects.concerning(user), uuid=uuid), user
+
+
+def _person(request: Request) -> User:
+    # The default permission lets nobody in who is not logged in.
+    return cast(User, request.user)
+
+
+def _own_runs(user: User) -> dict[int, Enrolment]:
+    """By study, the person's own run with its progress."""
+    runs = Enrolment.objects.current().filter(reader=user).with_progress()
+    return {run.study_id: run for run in runs}
+
+
+def _as_seen(study: Study, own: Mapping[int, Enrolment]) -> dict[str, Any]:
+    run = own.get(study.pk)
+    return {
+        "uuid": study.uuid,
+        "name": study.name,
+        "state": study.state,
+        "question": study.question,
+        "roles": [role for row in study.own for role in row.roles],
+        "progress": run and {"rated": run.rated, "total": run.total},
+    }
+
+
+def _rows(text: str) -> Rows:
+    return list(csv.DictReader(io.StringIO(text, newline="")))
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """A refusal becomes the answer 403, with its line."""
+    try:
+        yield
+    except Refusal as refusal:
+        raise PermissionDenied(str(refusal)) from refusal

@@ -1,20 +1,86 @@
 """What the API says of a study. Fields are listed one by one; none can slip in."""
 
+import re
+from collections.abc import Iterable
+from typing import Any
+
 from rest_framework import serializers
 
-from readerstudy.models import Enrolment, Study
+from readerstudy.models import Study
+from readerstudy.trial import codebook, policies
+from readerstudy.trial.codebook import Column
 
 
-class ProgressSerializer(serializers.Serializer[Enrolment]):
-    rated = serializers.IntegerField(help_text="presentations that the caller rated")
-    total = serializers.IntegerField(help_text="presentations in the caller's list")
+class OwnProgressSerializer(serializers.Serializer[Any]):
+    rated = serializers.IntegerField(help_text="maps that the caller answered")
+    total = serializers.IntegerField(help_text="maps in the caller's list")
 
 
-class StudySerializer(serializers.Serializer[Enrolment]):
+class StudySerializer(serializers.Serializer[Any]):
     """A study as the caller takes part in it."""
 
-    uuid = serializers.UUIDField(source="study.uuid")
-    name = serializers.CharField(source="study.name")
-    state = serializers.ChoiceField(source="study.state", choices=Study.State.choices)
-    question = serializers.CharField(source="study.question")
-    progress = ProgressSerializer(source="*")
+    uuid = serializers.UUIDField()
+    name = serializers.CharField()
+    state = serializers.ChoiceField(choices=Study.State.choices)
+    question = serializers.CharField()
+    roles = serializers.ListField(
+        child=serializers.ChoiceField(choices=["reader", *policies.ROLES]),
+        help_text="what the caller is in the study",
+    )
+    progress = OwnProgressSerializer(
+        allow_null=True, help_text="the caller's own; null for who does not read"
+    )
+
+
+class RunProgressSerializer(serializers.Serializer[Any]):
+    """A reader's run: how far it is, and nothing of what was answered."""
+
+    reader = serializers.CharField(source="enrolment.reader.username")
+    run = serializers.IntegerField(source="enrolment.run")
+    rated = serializers.IntegerField(help_text="answered maps")
+    total = serializers.IntegerField(help_text="maps in the list of the run")
+    median_active_ms = serializers.IntegerField(
+        allow_null=True, help_text="over the answered maps; null before the first"
+    )
+    last_seen = serializers.DateTimeField(allow_null=True)
+    consented_at = serializers.DateTimeField(
+        source="enrolment.consented_at", allow_null=True
+    )
+    signed_off_at = serializers.DateTimeField(
+        source="enrolment.signed_off_at", allow_null=True
+    )
+    voided_at = serializers.DateTimeField(source="enrolment.voided_at", allow_null=True)
+
+
+class RowSerializer(serializers.Serializer[Any]):
+    """A row of an exported table: its cells, and null for an empty number."""
+
+    def to_representation(self, instance: dict[str, Any]) -> dict[str, Any]:
+        return {
+            name: _number(instance[name])
+            if isinstance(field, serializers.IntegerField)
+            else instance[name]
+            for name, field in self.fields.items()
+        }
+
+
+def _number(cell: str) -> int | None:
+    return int(cell) if cell else None
+
+
+def _serializer_of(name: str, table: Iterable[Column]) -> type[RowSerializer]:
+    """The rows of an exported table, as the codebook describes them."""
+    fields = {column.name: _field_of(column) for column in table}
+    return type(name, (RowSerializer,), fields)
+
+
+def _field_of(column: Column) -> serializers.Field[Any, Any, Any, Any]:
+    # What differs from study to study stands in braces.
+    says = re.sub(r"\s*\{\w+\}", "", column.meaning)
+    if column.type == "integer":
+        return serializers.IntegerField(allow_null=True, help_text=says)
+    return serializers.CharField(allow_blank=True, help_text=says)
+
+
+RatingSerializer = _serializer_of("Rating", codebook.RATINGS_TABLE)
+PlaceSerializer = _serializer_of("Place", codebook.ALLOCATION_TABLE)

@@ -1,11 +1,15 @@
 """The API tells a person about their own studies and nobody about anything else."""
 
+import csv
+import io
 from uuid import uuid4
 
 import pytest
 from django.core.management import call_command
 from django.urls import reverse
 
+from readerstudy.trial.enrolment import void_run
+from readerstudy.trial.exports import allocation_csv, ratings_csv
 from readerstudy.trial.rating import (
     Answer,
     next_presentation,
@@ -13,7 +17,7 @@ from readerstudy.trial.rating import (
     record_shown,
 )
 from readerstudy.trial.study import lock_study, open_study, unblind_study
-from tests.readerstudy.factories import coordinator, make_study
+from tests.readerstudy.factories import coordinator, give, make_study, rate_all
 
 STUDIES = "/api/v1/studies/"
 SCHEMA = "/api/schema/"
@@ -41,6 +45,7 @@ def test_a_reader_gets_their_studies_with_their_own_progress(client, study, rhea
         "name": "Chest maps",
         "state": "open",
         "question": study.question,
+        "roles": ["reader"],
         "progress": {"rated": 1, "total": 6},
     }
     assert client.get(STUDIES).json() == [expected]
@@ -94,7 +99,9 @@ def test_no_answer_names_an_arm_a_run_or_a_letter_in_any_state(client, study, rh
     client.force_login(rhea)
 
     def answers():
-        pages = (STUDIES, address(study), SCHEMA, f"{STUDIES}{uuid4()}/")
+        own = address(study)
+        pages = (STUDIES, own, f"{own}progress/", f"{own}ratings/")
+        pages += (f"{own}allocation/", f"{STUDIES}{uuid4()}/")
         return [client.get(page) for page in pages]
 
     seen = answers()
@@ -108,12 +115,109 @@ def test_no_answer_names_an_arm_a_run_or_a_letter_in_any_state(client, study, rh
         assert "letter" not in text
 
 
-def test_the_list_takes_one_query_for_its_rows(
-    client, study, rhea, django_assert_num_queries
+def test_the_list_takes_few_queries_however_long_it_is(
+    client, tmp_path, study, rhea, django_assert_num_queries
 ):
+    for number in range(3):
+        make_study(tmp_path / f"m{number}", readers=[rhea], cases=1, name=f"S{number}")
     client.force_login(rhea)
-    with django_assert_num_queries(3):  # session, person, rows
-        client.get(STUDIES)
+    # Session, person, own runs, studies, roles.
+    with django_assert_num_queries(5):
+        assert len(client.get(STUDIES).json()) == 4
+
+
+# With a role
+
+
+def test_who_holds_a_role_gets_the_study_in_any_state(client, tmp_path, rhea, eve):
+    draft = make_study(tmp_path / "d", readers=[rhea], cases=1, opened=False)
+    give(draft, eve, "statistician")
+    give(draft, eve, "coordinator")
+    client.force_login(eve)
+    (study,) = client.get(STUDIES).json()
+    assert (study["state"], study["progress"]) == ("draft", None)
+    assert study["roles"] == ["coordinator", "statistician"]
+    assert client.get(address(draft)).json() == study
+
+
+def test_progress_says_how_far_everybody_is(client, study, rhea, omar):
+    run = study.enrolments.get(reader=rhea)
+    for presentation in run.presentations.all()[:2]:
+        record_shown(presentation=presentation, user=rhea)
+        answer = Answer(rating=4, viewer={"active_ms": 1000 * presentation.position})
+        record_answer(presentation=presentation, user=rhea, answer=answer)
+    client.force_login(coordinator())
+    first, second = client.get(f"{address(study)}progress/").json()
+    assert (first["reader"], first["run"]) == ("rhea", 1)
+    assert (first["rated"], first["total"], first["median_active_ms"]) == (2, 6, 1500)
+    assert first["last_seen"]
+    assert (second["reader"], second["rated"], second["last_seen"]) == ("omar", 0, None)
+    assert set(first) == {
+        "reader",
+        "run",
+        "rated",
+        "total",
+        "median_active_ms",
+        "last_seen",
+        "consented_at",
+        "signed_off_at",
+        "voided_at",
+    }
+
+
+def test_a_reader_gets_the_own_progress_alone(client, study, rhea, omar):
+    rate_all(study.enrolments.get(reader=omar))
+    void_run(
+        enrolment=study.enrolments.get(reader=rhea), by=coordinator(), reason="monitor"
+    )
+    client.force_login(rhea)
+    (own,) = client.get(f"{address(study)}progress/").json()
+    assert (own["reader"], own["run"], own["rated"]) == ("rhea", 2, 0)
+    assert own["last_seen"] is own["median_active_ms"] is None
+
+
+def cells(rows):
+    """As the table has them."""
+    return [
+        {name: "" if value is None else str(value) for name, value in row.items()}
+        for row in rows
+    ]
+
+
+def test_ratings_are_those_of_the_table_by_letter_and_then_by_name(
+    client, study, rhea, eve
+):
+    rate_all(study.enrolments.get(reader=rhea))
+    give(study, eve, "statistician")
+    client.force_login(eve)
+    page = f"{address(study)}ratings/"
+    refused = client.get(page)
+    assert refused.status_code == 403
+    assert "leave it once it is locked" in refused.json()["detail"]
+
+    lock_study(study=study, by=coordinator(), reason="over", unfinished=True)
+    rows = client.get(page).json()
+    table = list(csv.DictReader(io.StringIO(ratings_csv(study, blinded=True))))
+    assert cells(rows) == table
+    assert {row["variant"] for row in rows} == {"X", "Y", "Z"}
+    assert {type(row["rating"]) for row in rows} == {int, type(None)}
+
+    unblind_study(study=study, by=coordinator(), reason="analysis")
+    rows = client.get(page).json()
+    assert {row["variant"] for row in rows} == set(CANARIES)
+
+
+def test_the_allocation_is_told_once_the_study_is_unblinded(client, study, eve):
+    give(study, eve, "allocator")
+    client.force_login(eve)
+    page = f"{address(study)}allocation/"
+    assert client.get(page).status_code == 403
+    lock_study(study=study, by=coordinator(), reason="over", unfinished=True)
+    assert client.get(page).status_code == 403
+    unblind_study(study=study, by=coordinator(), reason="analysis")
+    rows = client.get(page).json()
+    table = csv.DictReader(io.StringIO(allocation_csv(study, blinded=False)))
+    assert cells(rows) == list(table)
 
 
 def test_the_schema_describes_it(client, rhea):

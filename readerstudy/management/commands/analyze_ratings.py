@@ -20,6 +20,7 @@ from readerstudy.analysis.summary import summary
 from readerstudy.analysis.units import MISSING
 from readerstudy.management.lookup import find_study
 from readerstudy.models import Study
+from readerstudy.trial.analyses import analyses_folder, record_analysis
 from readerstudy.trial.enrolment import TOLD_APART
 from readerstudy.trial.exports import ratings_csv
 from readerstudy.trial.policies import Refusal
@@ -104,6 +105,9 @@ class Command(BaseCommand):
             )
             report = report_files(analysis, given.ratings, given.facts)
             write_analysis(analysis, out, files=report)
+            # Results that went elsewhere cannot be watched over from here.
+            if options["name"] and not options["out"]:
+                record_analysis(study=find_study(options["name"]), folder=out)
         except (RatingsError, Refusal) as error:
             raise CommandError(str(error)) from error
         terminal = self.stdout.isatty()
@@ -134,8 +138,7 @@ def _from_study(options: dict[str, Any]) -> Input:
     study = find_study(options["name"])
     table = ratings_csv(study, blinded=options["blinded"])
     ratings = parse_ratings(table.encode(), options["variants"])
-    folder = settings.READERSTUDY_DATA / "studies" / str(study.uuid) / "analyses"
-    out = folder / f"{timezone.now():%Y%m%dT%H%M%SZ}"
+    out = analyses_folder(study) / f"{timezone.now():%Y%m%dT%H%M%SZ}"
     return Input(
         source=study.name,
         ratings=ratings,

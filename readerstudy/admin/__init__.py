@@ -1,0 +1,9 @@
+"""From where a study is run: people, studies, and every act on them as a page.
+
+Who holds no role in a study learns its name and state here and nothing else; what each
+role may see and do is asked of `trial.policies`, and every act is a function of
+`trial`. What a rating rests on (arms, cases, maps, presentations, rating events) has no
+page on which it could be changed, listed, filtered or searched.
+"""
+
+from readerstudy.admin import people, studies  # noqa: F401  (they register themselves)
