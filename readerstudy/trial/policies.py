@@ -22,6 +22,7 @@ from readerstudy.models import (
     Presentation,
     RatingEvent,
     Study,
+    StudyEvent,
 )
 
 State = Study.State
@@ -74,11 +75,11 @@ def check_can_see_allocation(study: Study, user: User) -> None:
 
 def check_can_see_ratings(study: Study, user: User) -> None:
     check_can_export(study)
-    held = _check_holds(study, user, "statistician")
-    if study.state == State.LOCKED and "allocator" in held:
+    _check_holds(study, user, "statistician")
+    if study.state == State.LOCKED and _was_ever_allocator(study, user):
         raise Refusal(
-            f"{user} may see the allocation of study '{study}' and therefore not its "
-            "ratings before it is unblinded."
+            f"{user} may have seen the allocation of study '{study}' and therefore "
+            "does not see its ratings before it is unblinded."
         )
 
 
@@ -287,6 +288,16 @@ def reader_problem(user: User) -> str:
         # The admin shows everybody's progress; a reader rates independently of others.
         return f"{user} has access to the admin; a reader needs an account without."
     return ""
+
+
+def _was_ever_allocator(study: Study, user: User) -> bool:
+    # Whoever laid the role down knows what they saw.
+    given = study.events.filter(
+        kind=StudyEvent.Kind.ROLE_GIVEN,
+        details__role="allocator",
+        details__user=user.get_username(),
+    )
+    return given.exists()
 
 
 def _is_recorded(user: User) -> bool:

@@ -8,6 +8,7 @@ from readerstudy.analysis import ratings
 from readerstudy.models import Study
 from readerstudy.trial import policies
 from readerstudy.trial.policies import Refusal
+from readerstudy.trial.roles import end_role
 from tests.readerstudy.factories import give, make_study
 
 ALLOWED = {
@@ -83,7 +84,11 @@ def test_whoever_may_see_the_allocation_sees_no_ratings_before_unblinding(
     give(study, eve, "statistician")
     give(study, eve, "allocator")
     study.state = "locked"
-    with pytest.raises(Refusal, match="may see the allocation"):
+    with pytest.raises(Refusal, match="may have seen the allocation"):
+        policies.check_can_see_ratings(study, eve)
+    end_role(study=study, user=eve, role="allocator", by=eve, reason="enough")
+    study.state = "locked"
+    with pytest.raises(Refusal, match="may have seen the allocation"):
         policies.check_can_see_ratings(study, eve)
     study.state = "unblinded"
     policies.check_can_see_ratings(study, eve)
