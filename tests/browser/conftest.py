@@ -16,8 +16,8 @@ from tests.browser.install import chromium_path
 from tests.conftest import missing
 from tests.readerstudy.factories import make_study
 
-# No sandbox inside containers, no traffic of its own, and a renderer in software, so
-# that pixels are the same with and without a graphics card.
+# No sandbox inside containers, no traffic of its own, and a renderer in software and
+# colours as they are, so that pixels are the same whatever card and screen are there.
 ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -28,6 +28,7 @@ ARGUMENTS = [
     "--use-gl=angle",
     "--use-angle=swiftshader",
     "--enable-unsafe-swiftshader",
+    "--force-color-profile=srgb",
 ]
 REPORT_CSP = """
 document.addEventListener("securitypolicyviolation", (event) => {
