@@ -1,22 +1,11 @@
 // Draws on a 2-D canvas what webgl.js draws with a graphics card, to within rounding.
 
-import { axisOf, greyLine, greys, paint, placeOf, sample } from "./maths.js";
+import { axisOf, greyLine, greys, paint, placeOf, sample, visiblePart } from "./maths.js";
 
-function sampled({ pixels, width, height, padding = null }, place, pane) {
-  const columns = axisOf(width, place.x, place.width, pane.x, pane.width);
-  const rows = axisOf(height, place.y, place.height, pane.y, pane.height);
-  return { ...sample(pixels, width, rows, columns, padding), rows, columns };
-}
-
-// Off the image all is black, whatever the window makes of a stored 0.
-function blackOutside(grey, { rows, columns }) {
-  const across = columns.taps.length;
-  grey.fill(0, 0, rows.from * across);
-  grey.fill(0, rows.to * across);
-  for (let y = rows.from; y < rows.to; y += 1) {
-    grey.fill(0, y * across, y * across + columns.from);
-    grey.fill(0, y * across + columns.to, (y + 1) * across);
-  }
+function sampled({ pixels, width, height, padding = null }, place, part) {
+  const columns = axisOf(width, place.x, place.width, part.x, part.width);
+  const rows = axisOf(height, place.y, place.height, part.y, part.height);
+  return sample(pixels, width, rows, columns, padding);
 }
 
 /**
@@ -35,27 +24,26 @@ export function createCanvasRenderer(canvas) {
     const { image, overlay } = stimulus;
     const place = placeOf(image, view, pane);
     const key = JSON.stringify([place, pane]);
-    if (layers[index]?.key !== key) {
-      layers[index] = {
-        key,
-        image: pane.image && sampled(image, place, pane),
-        map: pane.map && sampled(overlay, place, pane),
-        grey: new Float32Array(pane.width * pane.height),
-        data: new ImageData(pane.width, pane.height),
-      };
-    }
+    if (layers[index]?.key === key) return layers[index];
+    const part = visiblePart(place, pane);
+    layers[index] = {
+      key,
+      part,
+      image: pane.image && sampled(image, place, part),
+      map: pane.map && sampled(overlay, place, part),
+      grey: new Float32Array(part.width * part.height),
+      data: part.width && part.height && new ImageData(part.width, part.height),
+    };
     return layers[index];
   }
 
   function drawPane(pane, index, state) {
-    const { image, map, grey, data } = layerOf(pane, index, state.view);
-    if (image) {
-      greys(image, greyLine(state.window, { ...stimulus.image, ...state }), grey);
-      blackOutside(grey, image);
-    }
+    const { part, image, map, grey, data } = layerOf(pane, index, state.view);
+    if (!data) return; // out of sight
+    if (image) greys(image, greyLine(state.window, { ...stimulus.image, ...state }), grey);
     const values = map && state.opacity > 0 ? map.values : null;
     paint(grey, values, state.opacity, state.threshold, data.data);
-    context.putImageData(data, pane.x, pane.y);
+    context.putImageData(data, part.x, part.y);
   }
 
   return {

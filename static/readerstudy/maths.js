@@ -164,6 +164,16 @@ export function scaleBar(pixelsPerMm, most) {
 
 // --- Sampling ---------------------------------------------------------------------
 
+/** The whole pixels of a pane whose middles lie on the image, perhaps none. */
+export function visiblePart(place, pane) {
+  const from = (side, at) => Math.max(pane[side], Math.ceil(at - 0.5));
+  const x = from("x", place.x);
+  const y = from("y", place.y);
+  const right = Math.min(pane.x + pane.width, Math.ceil(place.x + place.width - 0.5));
+  const bottom = Math.min(pane.y + pane.height, Math.ceil(place.y + place.height - 0.5));
+  return { x, y, width: Math.max(0, right - x), height: Math.max(0, bottom - y) };
+}
+
 /**
  * How much each of `count` source pixels counts for each of `length` screen pixels from
  * `first` on, along one axis, when the whole axis lies at `start` and is `extent` long.
@@ -173,19 +183,17 @@ export function scaleBar(pixelsPerMm, most) {
  * and the outermost pixels continue to the edge; reduced, it is the exact average of
  * all that the screen pixel covers, so that no thin line is lost.
  *
- * Returns {from, to, taps, weights}: screen pixels `from` up to `to` (exclusive, counted
- * from `first`) lie on the image; for them `taps` holds the first source pixel, and
- * `weights` its and the next ones' weights, `stride` apiece, which add up to 1.
+ * Returns {taps, weights, stride}: for each screen pixel, `taps` holds the first source
+ * pixel and `weights` its and the following ones' weights, `stride` apiece, which add up
+ * to 1.
  */
 export function axisOf(count, start, extent, first, length) {
   const ratio = count / extent;
   const box = Math.max(1, ratio);
   const stride = Math.min(count, Math.ceil(box) + 1);
-  const from = clamp(Math.ceil(start - 0.5 - first), 0, length);
-  const to = clamp(Math.ceil(start + extent - 0.5 - first), from, length);
   const taps = new Int32Array(length);
   const weights = new Float32Array(length * stride);
-  for (let i = from; i < to; i += 1) {
+  for (let i = 0; i < length; i += 1) {
     const at = (first + i + 0.5 - start) * ratio;
     const low = Math.max(0, at - box / 2);
     const high = Math.min(count, at + box / 2);
@@ -197,38 +205,56 @@ export function axisOf(count, start, extent, first, length) {
       weights[i * stride + k] = Math.max(0, overlap) / (high - low);
     }
   }
-  return { from, to, taps, weights, stride };
+  return { taps, weights, stride };
 }
 
-// One row of the result before it is squeezed to the screen's columns.
-function addRow(sums, values, offset, weight, low, high) {
-  for (let x = low; x < high; x += 1) sums[x] += weight * values[offset + x];
-}
-
-function addInside(sums, shares, values, offset, weight, low, high, padding) {
-  for (let x = low; x < high; x += 1) {
-    const value = values[offset + x];
-    if (value === padding) continue;
-    sums[x] += weight * value;
-    shares[x] += weight;
+// The weighted sum of rows. Two at a time: half as many visits to `sums`.
+function addRows(sums, values, offset, width, weights, low, high) {
+  for (let k = 0; k < weights.length; k += 2) {
+    const one = offset + k * width;
+    const first = weights[k];
+    if (k + 1 < weights.length) {
+      const other = one + width;
+      const second = weights[k + 1];
+      for (let x = low; x < high; x += 1) {
+        sums[x] += first * values[one + x] + second * values[other + x];
+      }
+    } else {
+      for (let x = low; x < high; x += 1) sums[x] += first * values[one + x];
+    }
   }
 }
 
-function squeeze(row, columns, result, offset) {
-  const { from, to, taps, weights, stride } = columns;
-  for (let x = from; x < to; x += 1) {
+// The same of what is no padding, and how much that is.
+function addInside(sums, shares, values, offset, width, weights, low, high, padding) {
+  for (let k = 0; k < weights.length; k += 1) {
+    const one = offset + k * width;
+    const weight = weights[k];
+    for (let x = low; x < high; x += 1) {
+      const value = values[one + x];
+      if (value === padding) continue;
+      sums[x] += weight * value;
+      shares[x] += weight;
+    }
+  }
+}
+
+function squeeze(row, { taps, weights, stride }, result, offset) {
+  for (let x = 0; x < taps.length; x += 1) {
+    const tap = taps[x];
+    const at = x * stride;
     let sum = 0;
-    for (let k = 0; k < stride; k += 1) sum += weights[x * stride + k] * row[taps[x] + k];
+    for (let k = 0; k < stride; k += 1) sum += weights[at + k] * row[tap + k];
     result[offset + x] = sum;
   }
 }
 
 /**
- * Stored values at the places of the screen's pixels.
+ * Stored values at the places of screen pixels.
  *
  * `rows` and `columns` are of `axisOf`. Returns {values, shares}: values, Float32Array of
- * rows x columns, averages over the pixels that are not `padding`; shares, how much of
- * each was not padding (0..1), or null without padding. Off the image both are 0.
+ * rows x columns, averages over the pixels that are not `padding`, 0 if all are; shares,
+ * how much of each was not padding (0..1), or null without padding.
  *
  * Of a map the values are interpolated, not the colours: between a negative and a
  * positive neighbour it passes through zero, that is, through full transparency.
@@ -237,23 +263,23 @@ export function sample(pixels, width, rows, columns, padding = null) {
   const across = columns.taps.length;
   const values = new Float32Array(rows.taps.length * across);
   const shares = padding === null ? null : new Float32Array(values.length);
-  if (columns.from === columns.to) return { values, shares };
-  const low = columns.taps[columns.from];
-  const high = Math.min(width, columns.taps[columns.to - 1] + columns.stride);
+  if (values.length === 0) return { values, shares };
+  const low = columns.taps[0];
+  const high = columns.taps[across - 1] + columns.stride;
   const row = new Float32Array(width);
   const inside = new Float32Array(width);
-  for (let y = rows.from; y < rows.to; y += 1) {
+  for (let y = 0; y < rows.taps.length; y += 1) {
+    const offset = rows.taps[y] * width;
+    const weights = rows.weights.subarray(y * rows.stride, (y + 1) * rows.stride);
     row.fill(0);
-    inside.fill(0);
-    for (let k = 0; k < rows.stride; k += 1) {
-      const weight = rows.weights[y * rows.stride + k];
-      const offset = (rows.taps[y] + k) * width;
-      if (weight === 0) continue;
-      if (shares) addInside(row, inside, pixels, offset, weight, low, high, padding);
-      else addRow(row, pixels, offset, weight, low, high);
+    if (shares) {
+      inside.fill(0);
+      addInside(row, inside, pixels, offset, width, weights, low, high, padding);
+      squeeze(inside, columns, shares, y * across);
+    } else {
+      addRows(row, pixels, offset, width, weights, low, high);
     }
     squeeze(row, columns, values, y * across);
-    if (shares) squeeze(inside, columns, shares, y * across);
   }
   if (shares) {
     for (let i = 0; i < values.length; i += 1) if (shares[i] > 0) values[i] /= shares[i];

@@ -30,6 +30,13 @@ ARGUMENTS = [
     "--enable-unsafe-swiftshader",
     "--force-color-profile=srgb",
 ]
+# The page draws without WebGL where there is no graphics card. This hides that from it.
+AS_WITH_A_CARD = """
+const extension = WebGL2RenderingContext.prototype.getExtension;
+WebGL2RenderingContext.prototype.getExtension = function (name) {
+  return name === "WEBGL_debug_renderer_info" ? null : extension.call(this, name);
+};
+"""
 REPORT_CSP = """
 document.addEventListener("securitypolicyviolation", (event) => {
   console.error(`CSP: ${event.violatedDirective} ${event.blockedURI}`);

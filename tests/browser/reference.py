@@ -26,8 +26,8 @@ def grey_level(value, center, width, inverted=False):
 def axis_weights(count, at, extent):
     """How much each of `count` pixels counts where a screen pixel's box lies.
 
-    `at` is the share of the axis where the screen pixel's centre is, `extent` the number
-    of screen pixels along the axis.
+    `at` is the share of the axis where the screen pixel's centre is, `extent` the
+    number of screen pixels along the axis.
     """
     box = max(1.0, count / extent)
     low, high = max(0.0, at * count - box / 2), min(count, at * count + box / 2)
@@ -76,9 +76,7 @@ class Picture:
 
     def fit(self, width, height) -> float:
         rows, columns = self.pixels.shape
-        return min(
-            width / columns, height / (rows * self.spacing[0] / self.spacing[1])
-        )
+        return min(width / columns, height / (rows * self.spacing[0] / self.spacing[1]))
 
     def colour(self, size: tuple[int, int], x: int, y: int) -> Any:
         """The colour of one canvas pixel."""
