@@ -42,6 +42,7 @@ const frame = document.getElementById("viewer");
 const stimuli = createStimuli();
 const record = createRecord();
 
+let presented = null; // the section that was last begun with
 let drawn = null; // the image address of what is on the screen
 let drawnAt = 0;
 let loading = new AbortController();
@@ -85,6 +86,7 @@ const nextFrame = () => new Promise((resolve) => requestAnimationFrame(resolve))
 async function present() {
   const section = reading();
   if (!section) return;
+  presented = section;
   retry.stop();
   if (isDrawn()) return reveal(section);
   loading.abort();
@@ -118,7 +120,11 @@ function reveal(section) {
   section.querySelector("[name=drawn]").value = "1";
   section.querySelector("[type=submit]").disabled = false;
   forget(form());
-  if (restore(form())) warn(`Not saved yet. ${whatIsKept()}`, "Save it", submit);
+  const isRestored = restore(form());
+  // Unless the server says why in a notice of its own.
+  if (isRestored && document.getElementById("notice").hidden) {
+    warn(`Not saved yet. ${whatIsKept()}`, "Save it", submit);
+  }
   // What a reader sees at a glance, for one who listens.
   live.textContent = [...section.querySelectorAll("[data-say]")]
     .map((element) => element.textContent.trim())
@@ -248,6 +254,8 @@ document.addEventListener("htmx:after:request", ({ detail }) => {
   if (response.status < 300 && !isLogin(response)) forget();
 });
 document.addEventListener("htmx:after:swap", () => {
+  // Told even of an answer that is not swapped in.
+  if (reading() === presented) return;
   onNotice = null;
   present();
 });

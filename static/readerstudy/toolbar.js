@@ -3,7 +3,8 @@
 import { scaleBar } from "./maths.js";
 
 const OPACITY_STEP = 10;
-const SCALE_BAR_PIXELS = 96;
+// In widths of the page's letter, as reading.css leaves room for it.
+const SCALE_BAR_REM = 6;
 
 const element = (id) => document.getElementById(id);
 const slider = () => element("opacity");
@@ -39,7 +40,8 @@ function showScaleBar(pixelsPerMm) {
   const bar = element("scale-bar");
   bar.classList.toggle("absent", pixelsPerMm === null);
   if (pixelsPerMm === null) return;
-  const { mm, pixels } = scaleBar(pixelsPerMm, SCALE_BAR_PIXELS);
+  const rem = Number.parseFloat(getComputedStyle(document.documentElement).fontSize);
+  const { mm, pixels } = scaleBar(pixelsPerMm, SCALE_BAR_REM * rem);
   bar.querySelector(".length").style.width = `${pixels}px`;
   bar.querySelector(".mm").textContent = mm >= 10 ? `${mm / 10} cm` : `${mm} mm`;
 }

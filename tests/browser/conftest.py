@@ -1,6 +1,7 @@
 """A real Chromium against a live server, watched for everything it complains about."""
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
@@ -13,7 +14,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from readerstudy.models import Study
 from tests.browser.install import chromium_path
-from tests.conftest import missing
+from tests.conftest import ROOT, missing
 from tests.readerstudy.factories import make_study
 
 # No sandbox inside containers, no traffic of its own, and a renderer in software and
@@ -145,6 +146,34 @@ def reading(page, log_in, rhea, study) -> Page:
     page.get_by_role("link", name="Start").click()
     wait_until_ready(page)
     return page
+
+
+AXE = ROOT / "tests" / "browser" / "vendor" / "axe-core-4.14.1.min.js"
+# Everything that WCAG 2.2 asks for at levels A and AA, and what axe itself advises.
+AXE_TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+
+
+def assert_accessible(page: Page, *, besides: str = "") -> None:
+    """Nothing on the page, as it is now, for axe-core to find.
+
+    Args:
+        page: any page of the application.
+        besides: a pattern of rules that are somebody else's affair, such as those that
+            Django's admin breaks.
+    """
+    # Not as a script element: the page's own policy would refuse it.
+    page.evaluate(AXE.read_text())
+    found = page.evaluate(
+        "(tags) => axe.run({ runOnly: { type: 'tag', values: tags } })", AXE_TAGS
+    )
+    assert found["passes"], "axe looked at nothing"
+    told = [
+        f"{violation['id']}: {node['html']} {node['failureSummary']}"
+        for violation in found["violations"]
+        if not (besides and re.fullmatch(besides, violation["id"]))
+        for node in violation["nodes"]
+    ]
+    assert told == []
 
 
 def wait_until_ready(page: Page) -> None:

@@ -238,7 +238,7 @@ def test_zoomed_moved_inverted_and_thinned_it_is_what_the_reference_says(
 
 
 @pytest.mark.parametrize("renderer", RENDERERS)
-@pytest.mark.parametrize("shape", [(30, 20), (20, 60)], ids=["beside", "above"])
+@pytest.mark.parametrize("shape", [(60, 40), (40, 120)], ids=["beside", "above"])
 def test_side_by_side_shows_the_image_and_its_map_apart(
     open_case, known, renderer, shape
 ):
