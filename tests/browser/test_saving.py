@@ -10,7 +10,7 @@ from playwright.sync_api import expect
 
 from readerstudy.models import RatingEvent
 from readerstudy.trial import rating
-from tests.browser.conftest import rate_by_key, wait_until_ready
+from tests.browser.conftest import announce_next, rate_by_key, wait_until_ready
 from tests.readerstudy.factories import make_study
 
 pytestmark = pytest.mark.browser
@@ -273,32 +273,12 @@ def test_time_out_of_sight_or_idle_is_not_active(page, log_in, rhea, study):
 
 # --- The next presentation, before it is asked for ---------------------------------
 
-# As the server may say it in the panel: see reading.js.
-ANNOUNCE = """
-(tokens) => document.addEventListener("htmx:after:swap", () => {
-  const { dataset } = document.getElementById("reading");
-  const [now] = /read\\/[^/]+/.exec(dataset.image);
-  const next = tokens[tokens.findIndex((token) => now === `read/${token}`) + 1];
-  if (!next) return;
-  for (const part of ["image", "overlay"]) {
-    const name = part[0].toUpperCase() + part.slice(1);
-    dataset[`next${name}`] = `/read/${next}/${part}`;
-    for (const detail of ["Width", "Height", "Dtype"]) {
-      const value = dataset[part + detail];
-      if (value) dataset[`next${name}${detail}`] = value;
-    }
-  }
-}, { capture: true })
-"""
-
 
 @pytest.fixture
 def announced(reading, study):
     """The reading page, told what comes next; and every buffer it asks for."""
     page = reading
-    presentations = study.enrolments.get().presentations.order_by("position")
-    tokens = list(presentations.values_list("token", flat=True))
-    page.evaluate(ANNOUNCE, tokens)
+    tokens = announce_next(page, study)
     asked = []
 
     def note(request):

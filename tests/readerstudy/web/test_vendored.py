@@ -5,7 +5,9 @@ import pytest
 
 from tests.conftest import ROOT
 
-pytestmark = pytest.mark.parametrize("folder", ["static/vendor", "tests/browser/vendor"])
+pytestmark = pytest.mark.parametrize(
+    "folder", ["static/vendor", "tests/browser/vendor"]
+)
 
 ROW = re.compile(
     r"^\| (?P<file>\S+) \| (?P<name>\S+) \| (?P<version>\S+) "
