@@ -5,13 +5,15 @@
 // is closed.
 
 const PREFIX = "unsaved:";
-// Of the page, not of the reader.
-const NOT_KEPT = new Set(["csrfmiddlewaretoken", "drawn", "viewer"]);
-
 const keyOf = (form) => PREFIX + new URL(form.action).pathname;
 
+// Hidden fields are the page's, not the reader's.
+function isReaders(form, name) {
+  return [...form.elements].some((field) => field.name === name && field.type !== "hidden");
+}
+
 export function keep(form) {
-  const fields = [...new FormData(form)].filter(([name]) => !NOT_KEPT.has(name));
+  const fields = [...new FormData(form)].filter(([name]) => isReaders(form, name));
   try {
     sessionStorage.setItem(keyOf(form), JSON.stringify(fields));
   } catch {

@@ -19,8 +19,8 @@
 //   data-next-image, data-next-image-width, -height, -dtype
 //   data-next-overlay, data-next-overlay-width, -height
 // [data-say] is what is read out, [data-back] leads to the answer before. Of the body,
-// data-shortcuts="off" turns single keys off. A hidden field `viewer` with the summary
-// of record.js is added to the form when it is sent.
+// data-shortcuts="off" turns single keys off. The form's hidden field `viewer` is given
+// the summary of record.js when it is sent.
 
 import { listenToPointers } from "./gestures.js";
 import { listenToKeys } from "./keys.js";
@@ -205,19 +205,14 @@ function choose(rating) {
 
 function whatIsKept() {
   const rating = form().querySelector("[name=rating]:checked")?.value;
-  return rating === undefined
-    ? "What you entered is kept."
-    : `Your choice, ${rating}, is kept.`;
+  // Or one of the reasons why there is no rating.
+  return /^[0-5]$/.test(rating)
+    ? `Your choice, ${rating}, is kept.`
+    : "What you entered is kept.";
 }
 
 function addSummary() {
-  let field = form().elements.namedItem("viewer");
-  if (!field) {
-    field = document.createElement("input");
-    field.type = "hidden";
-    field.name = "viewer";
-    form().append(field);
-  }
+  const { viewer: field } = form().elements;
   field.value = JSON.stringify(record.summary(viewer));
 }
 

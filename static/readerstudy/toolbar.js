@@ -9,7 +9,9 @@ const SCALE_BAR_REM = 6;
 const element = (id) => document.getElementById(id);
 const slider = () => element("opacity");
 
-const short = (value) => (Math.abs(value) < 20 ? value.toFixed(1) : value.toFixed(0));
+// With a minus sign, not a hyphen.
+const short = (value) =>
+  value.toFixed(Math.abs(value) < 20 ? 1 : 0).replace("-", "\u2212");
 
 /** What each control and its key does. */
 export function actionsOf(viewer) {

@@ -154,7 +154,7 @@ def line(label: str, milliseconds: list[float]) -> str:
 def measure(
     browser: Browser, address: str, folder: Path, options: argparse.Namespace, name: str
 ) -> None:
-    from tests.browser.conftest import AS_WITH_A_CARD, announce_next
+    from tests.browser.conftest import AS_WITH_A_CARD
 
     study, cookie = make_reader(folder, name, options.cases, options.side)
     context = browser.new_context(
@@ -169,7 +169,6 @@ def measure(
     page.goto(f"{address}/studies/{study.uuid}/")
     page.get_by_role("link", name="Start").click()
     page.locator("fieldset").wait_for(state="visible")
-    announce_next(page, study)
     page.wait_for_timeout(1000)
     say = sys.stdout.write
     say(line(f"{name}: drag, window", drag(page, "left")))

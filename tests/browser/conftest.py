@@ -38,23 +38,6 @@ WebGL2RenderingContext.prototype.getExtension = function (name) {
   return name === "WEBGL_debug_renderer_info" ? null : extension.call(this, name);
 };
 """
-# What the panel may say of the next presentation: see reading.js.
-ANNOUNCE = """
-(tokens) => document.addEventListener("htmx:after:swap", () => {
-  const { dataset } = document.getElementById("reading");
-  const [now] = /read\\/[^/]+/.exec(dataset.image);
-  const next = tokens[tokens.findIndex((token) => now === `read/${token}`) + 1];
-  if (!next) return;
-  for (const part of ["image", "overlay"]) {
-    const name = part[0].toUpperCase() + part.slice(1);
-    dataset[`next${name}`] = `/read/${next}/${part}`;
-    for (const detail of ["Width", "Height", "Dtype"]) {
-      const value = dataset[part + detail];
-      if (value) dataset[`next${name}${detail}`] = value;
-    }
-  }
-}, { capture: true })
-"""
 REPORT_CSP = """
 document.addEventListener("securitypolicyviolation", (event) => {
   console.error(`CSP: ${event.violatedDirective} ${event.blockedURI}`);
@@ -207,14 +190,3 @@ def rate_by_key(page: Page, rating: int) -> None:
     page.locator(f'[data-image="{token}"]').wait_for(state="detached")
     if "/read/" in page.url:
         wait_until_ready(page)
-
-
-def announce_next(page: Page, study: Study) -> list[str]:
-    """Lets the page's panels, from the next one on, say what comes after them.
-
-    Returns the tokens of the study's one reader, in order.
-    """
-    presentations = study.enrolments.get().presentations.order_by("position")
-    tokens = list(presentations.values_list("token", flat=True))
-    page.evaluate(ANNOUNCE, tokens)
-    return tokens

@@ -57,7 +57,9 @@ def study(tmp_path, live_server, rhea):
 def readout(page):
     """Window width and level, and the zoom in percent."""
     page.wait_for_timeout(50)
-    _, width, _, level, _, zoom, _ = page.locator("#readout").inner_text().split()
+    _, width, _, level, _, zoom, _ = (
+        page.locator("#readout").inner_text().replace("\N{MINUS SIGN}", "-").split()
+    )
     return float(width), float(level), float(zoom)
 
 

@@ -10,7 +10,8 @@ from playwright.sync_api import expect
 
 from readerstudy.models import RatingEvent
 from readerstudy.trial import rating
-from tests.browser.conftest import announce_next, rate_by_key, wait_until_ready
+from tests.browser.conftest import rate_by_key, wait_until_ready
+from tests.browser.test_viewer import picture_of
 from tests.readerstudy.factories import make_study
 
 pytestmark = pytest.mark.browser
@@ -120,7 +121,7 @@ def test_a_new_login_returns_to_the_case_with_the_choice(reading):
     page.keyboard.press("Digit2")
     page.keyboard.press("Enter")
     page.get_by_label("User name").fill("rhea")
-    assert list(stored(page).values()) == ['[["rating","2"]]']
+    assert list(stored(page).values()) == ['[["rating","2"],["comment",""]]']
     page.get_by_label("Password").fill("rhea-pass")
     page.keyboard.press("Enter")
     wait_until_ready(page)
@@ -160,15 +161,15 @@ def test_every_kind_of_field_is_kept(reading, failing):
     page = reading
     page.locator("#reading form").first.evaluate(
         """(form) => form.insertAdjacentHTML("beforeend", `
-          <details><summary>More</summary>
-            <textarea name="comment"></textarea>
+          <details id="extra"><summary>More</summary>
+            <textarea name="remark"></textarea>
             <input type="checkbox" name="unsure" value="yes">
             <select name="reason"><option value=""></option><option>blurred</option>
             </select>
           </details>`)"""
     )
     page.get_by_text("More", exact=True).click()
-    page.locator("textarea").fill('not "sure" <b>\nat all')
+    page.locator("[name=remark]").fill('not "sure" <b>\nat all')
     page.locator("[name=unsure]").check()
     page.locator("[name=reason]").select_option("blurred")
     page.locator("[name=rating][value='1']").check(force=True)
@@ -176,26 +177,28 @@ def test_every_kind_of_field_is_kept(reading, failing):
     expect(page.locator("#notice")).to_contain_text("Next try")
 
     (kept,) = stored(page).values()
+    names = ["rating", "remark", "unsure", "reason"]
+    mine = [[name, value] for name, value in json.loads(kept) if name in names]
 
-    assert json.loads(kept) == [
+    assert mine == [
         ["rating", "1"],
-        ["comment", 'not "sure" <b>\nat all'],
+        ["remark", 'not "sure" <b>\nat all'],
         ["unsure", "yes"],
         ["reason", "blurred"],
     ]
     found = page.evaluate(
-        """async () => {
+        """async (names) => {
           const form = document.querySelector("#reading form");
           form.reset();
-          form.querySelector("details").open = false;
+          form.querySelector("#extra").open = false;
           const { restore } = await import("/static/readerstudy/kept.js");
           const isRestored = restore(form);
-          return [isRestored, form.querySelector("details").open,
-            [...new FormData(form)].filter(([name]) =>
-              ["rating", "comment", "unsure", "reason"].includes(name))];
-        }"""
+          return [isRestored, form.querySelector("#extra").open,
+            [...new FormData(form)].filter(([name]) => names.includes(name))];
+        }""",
+        names,
     )
-    assert found == [True, True, json.loads(kept)]
+    assert found == [True, True, mine]
 
 
 def test_what_was_done_with_the_viewer_goes_with_the_answer(reading):
@@ -275,10 +278,10 @@ def test_time_out_of_sight_or_idle_is_not_active(page, log_in, rhea, study):
 
 
 @pytest.fixture
-def announced(reading, study):
-    """The reading page, told what comes next; and every buffer it asks for."""
-    page = reading
-    tokens = announce_next(page, study)
+def asked(page, study):
+    """Position and part of every buffer that the page asks for."""
+    presentations = study.enrolments.get().presentations.order_by("position")
+    tokens = list(presentations.values_list("token", flat=True))
     asked = []
 
     def note(request):
@@ -287,41 +290,66 @@ def announced(reading, study):
             asked.append((tokens.index(found[1]) + 1, found[2]))
 
     page.on("request", note)
-    return page, asked
+    return asked
 
 
-def test_the_next_stimulus_is_fetched_once_and_before_it_is_needed(announced):
-    page, asked = announced
+def test_the_next_stimulus_is_fetched_once_and_before_it_is_needed(asked, reading):
+    page = reading
+    page.wait_for_load_state("networkidle")
+    assert sorted(asked) == [(n, part) for n in (1, 2) for part in ("image", "overlay")]
+    asked.clear()
+
     rate_by_key(page, 1)
     page.wait_for_load_state("networkidle")
-    assert sorted(asked) == [(n, part) for n in (2, 3) for part in ("image", "overlay")]
-
+    assert sorted(asked) == [(3, "image"), (3, "overlay")]
     asked.clear()
     rate_by_key(page, 2)
-
-    assert page.locator("#progress").inner_text().strip() == "Case 3 of 3"
-    assert asked == []
     rate_by_key(page, 3)
+
+    assert asked == []
     assert ratings() == [1, 2, 3]
 
 
-def test_a_failed_prefetch_is_fetched_again_when_it_is_needed(announced, complaints):
-    page, asked = announced
+def test_a_failed_prefetch_is_fetched_again_when_it_is_needed(
+    page, asked, log_in, rhea, study, complaints
+):
     complaints.expected += ["ERR_FAILED"]
     failed = []
 
-    def fail_once(route):
-        if "overlay" in route.request.url and len(asked) > 2 and not failed:
+    def fail_the_second(route):
+        if (2, "overlay") in asked and not failed:
             failed.append(1)
             return route.abort()
         return route.continue_()
 
-    page.route("**/overlay", fail_once)
-    rate_by_key(page, 1)
+    page.route("**/overlay", fail_the_second)
+    log_in(page, rhea)
+    page.goto(f"/studies/{study.uuid}/")
+    page.get_by_role("link", name="Start").click()
+    wait_until_ready(page)
     page.wait_for_load_state("networkidle")
     assert failed
-    rate_by_key(page, 2)
+    rate_by_key(page, 1)
 
-    assert page.locator("#progress").inner_text().strip() == "Case 3 of 3"
+    expect(page.locator("#progress")).to_contain_text("Case 2 of 3")
     expect(page.locator("#notice")).to_be_hidden()
-    assert asked.count((3, "overlay")) == 2
+    assert asked.count((2, "overlay")) == 2
+
+
+def test_going_back_and_forth_shows_each_case_its_own_picture(reading, asked):
+    page = reading
+    first = picture_of(page)
+    rate_by_key(page, 1)
+    second = picture_of(page)
+    assert (first != second).any()
+
+    page.keyboard.press("Backspace")
+    expect(page.get_by_text("Answered so far: 1")).to_be_visible()
+    wait_until_ready(page)
+    assert (picture_of(page) == first).all()
+    page.keyboard.press("Digit4")
+    page.keyboard.press("Enter")
+    expect(page.locator("#progress")).to_contain_text("Case 2 of 3")
+    wait_until_ready(page)
+
+    assert (picture_of(page) == second).all()
