@@ -233,6 +233,15 @@ document.addEventListener(
   true,
 );
 
+// A browser that wants a choice cannot point at one that is folded away.
+document.addEventListener(
+  "invalid",
+  (event) => {
+    if (event.target.closest("details:not([open])")) event.preventDefault();
+  },
+  true,
+);
+
 function notSaved(reason) {
   retry.later(submit, `Not saved: ${reason}. ${whatIsKept()}`);
 }

@@ -92,9 +92,9 @@ def make_reader(folder: Path, name: str, cases: int, side: int) -> tuple[Any, An
     """A study with one reader, who is logged in, and the session's cookie."""
     from django.conf import settings
     from django.contrib.auth.models import User
-    from django.test import Client
 
     from tests.readerstudy.factories import make_study
+    from tests.readerstudy.web.conftest import reader_client
 
     reader = User.objects.create_user(name)
     study = make_study(
@@ -107,8 +107,7 @@ def make_reader(folder: Path, name: str, cases: int, side: int) -> tuple[Any, An
         dtype="uint16",
         overlay=(256, 256),
     )
-    client = Client()
-    client.force_login(reader)
+    client = reader_client(reader)
     return study, client.cookies[settings.SESSION_COOKIE_NAME]
 
 
@@ -168,7 +167,7 @@ def measure(
     page = context.new_page()
     page.goto(f"{address}/studies/{study.uuid}/")
     page.get_by_role("link", name="Start").click()
-    page.locator("fieldset").wait_for(state="visible")
+    page.locator("#reading fieldset").wait_for(state="visible")
     page.wait_for_timeout(1000)
     say = sys.stdout.write
     say(line(f"{name}: drag, window", drag(page, "left")))

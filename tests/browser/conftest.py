@@ -9,13 +9,13 @@ from urllib.parse import urlsplit
 import pytest
 from django.conf import settings
 from django.contrib.auth.models import User
-from django.test import Client
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from readerstudy.models import Study
 from tests.browser.install import chromium_path
 from tests.conftest import ROOT, missing
 from tests.readerstudy.factories import make_study
+from tests.readerstudy.web.conftest import reader_client
 
 # No sandbox inside containers, no traffic of its own, and a renderer in software and
 # colours as they are, so that pixels are the same whatever card and screen are there.
@@ -119,11 +119,10 @@ def page(context) -> Page:
 
 @pytest.fixture
 def log_in(live_server) -> Callable[[Page, User], None]:
-    """Logs a person in without a visit to the login page."""
+    """Logs a person in without a visit to the login page, the display checked."""
 
     def log_in(page: Page, user: User) -> None:
-        client = Client()
-        client.force_login(user)
+        client = reader_client(user)
         session = client.cookies[settings.SESSION_COOKIE_NAME]
         page.context.add_cookies(
             [{"name": session.key, "value": session.value, "url": live_server.url}]
@@ -178,8 +177,16 @@ def assert_accessible(page: Page, *, besides: str = "") -> None:
 
 def wait_until_ready(page: Page) -> None:
     """Until the scale is there, and a key counts."""
-    page.locator("fieldset").wait_for(state="visible")
+    page.locator("#reading fieldset").wait_for(state="visible")
     page.wait_for_timeout(300)
+
+
+def check_display(page: Page) -> None:
+    """Answer what the page asks of the display in each new session."""
+    page.get_by_role("heading", name="Your display").wait_for()
+    for question in page.locator("fieldset.choices").all():
+        question.get_by_role("radio").first.check()
+    page.get_by_role("button", name="Continue").click()
 
 
 def rate_by_key(page: Page, rating: int) -> None:

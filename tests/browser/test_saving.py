@@ -10,7 +10,7 @@ from playwright.sync_api import expect
 
 from readerstudy.models import RatingEvent
 from readerstudy.trial import rating
-from tests.browser.conftest import rate_by_key, wait_until_ready
+from tests.browser.conftest import check_display, rate_by_key, wait_until_ready
 from tests.browser.test_viewer import picture_of
 from tests.readerstudy.factories import make_study
 
@@ -42,7 +42,7 @@ def failing(complaints):
         raise DatabaseError("disk full")
 
     broken = pytest.MonkeyPatch()
-    broken.setattr(rating, "record_answer", fail)
+    broken.setattr(rating, "record_answer_and_show_next", fail)
     yield asked, broken.undo
     broken.undo()
 
@@ -124,6 +124,7 @@ def test_a_new_login_returns_to_the_case_with_the_choice(reading):
     assert list(stored(page).values()) == ['[["rating","2"],["comment",""]]']
     page.get_by_label("Password").fill("rhea-pass")
     page.keyboard.press("Enter")
+    check_display(page)
     wait_until_ready(page)
 
     assert page.url == address
@@ -245,7 +246,7 @@ def test_time_out_of_sight_or_idle_is_not_active(page, log_in, rhea, study):
     log_in(page, rhea)
     page.goto(f"/studies/{study.uuid}/")
     page.get_by_role("link", name="Start").click()
-    page.locator("fieldset").wait_for(state="visible")
+    page.locator("#reading fieldset").wait_for(state="visible")
 
     def hide(is_hidden):
         page.evaluate(
