@@ -278,8 +278,7 @@ def test_a_whole_study_is_rated_by_touch(
 def test_keys_rest_while_one_types(reading):
     page = reading
     page.locator("#reading form").first.evaluate(
-        "(form) => form.insertAdjacentHTML('beforeend',"
-        " '<input name=other>')"
+        "(form) => form.insertAdjacentHTML('beforeend', '<input name=other>')"
     )
     page.get_by_text("Add a comment").click()
     for field in ("[name=comment]", "[name=other]"):
