@@ -1,5 +1,6 @@
 """What the rating page shows of one presentation, and nothing that differs by arm."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,26 +17,6 @@ from readerstudy.trial.rating import CONFIDENCES, changeable_before, following
 PACE_OF = 21
 FEWEST_STEPS = 5
 PRACTICE_IS_OVER = "The practice is over. From this case on your answers count."
-
-
-@dataclass(frozen=True)
-class Window:
-    """A linear window (DICOM PS3.3 C.11.2.1.2.1) on stored values."""
-
-    center: float
-    width: float
-
-    @classmethod
-    def of_case(cls, case: Case) -> Self:
-        """The case's first preset, brought from rescaled to stored values.
-
-        With y = (m x + b - (c - 0.5)) / (w - 1) + 0.5 the same y comes of the stored
-        value x, a width of (w - 1) / m + 1 and a center that follows.
-        """
-        preset = case.windows[0]
-        slope = case.rescale_slope
-        below = preset["center"] - 0.5 - case.rescale_intercept
-        return cls(center=below / slope + 0.5, width=(preset["width"] - 1) / slope + 1)
 
 
 @dataclass(frozen=True)
@@ -109,8 +90,14 @@ class Panel:
         return self.presentation.enrolment.study
 
     @property
-    def window(self) -> Window:
-        return Window.of_case(self.case)
+    def windows(self) -> str:
+        """The case's presets in rescaled values, as JSON; the first is the default."""
+        return json.dumps(self.case.windows)
+
+    @property
+    def pixel_spacing(self) -> str:
+        """`row,column` in millimetres as in DICOM, or empty where nobody knows."""
+        return ",".join(map(str, self.case.pixel_spacing_mm or []))
 
     @property
     def place(self) -> str:

@@ -1,62 +1,83 @@
-// The rating page: fetch, draw, let rate, and never lose a choice.
+// The rating page: fetch, draw, let rate, and never lose an answer.
 //
 // The server sends one panel per presentation, as a whole page or swapped in by htmx.
 // Its scale is hidden, its button disabled and its `drawn` field empty until the image
 // and the map are on the screen, and the server takes no rating without that field.
+//
+// The panel's section #reading says what to show:
+//   data-image, data-image-width, -height, -dtype    address of the pixels, and what
+//                                                    they are (uint8 or uint16)
+//   data-overlay, data-overlay-width, -height        the same of the map (int8)
+//   data-rescale-slope, data-rescale-intercept       from stored to rescaled values
+//   data-windows        JSON: presets {label, center, width} in rescaled values
+//   data-inverted       "true" if low values are bright
+//   data-padding        a stored value that is no part of the image, or empty
+//   data-pixel-spacing  "row,column" in mm as in DICOM, or empty
+//   data-opacity        of the map at first, in percent
+//   data-display        "overlay" or "side_by_side"
+// and may say what comes next, so that it is here before it is asked for:
+//   data-next-image, data-next-image-width, -height, -dtype
+//   data-next-overlay, data-next-overlay-width, -height
+// [data-say] is what is read out, [data-back] leads to the answer before. Of the body,
+// data-shortcuts="off" turns single keys off. The form's hidden field `viewer` is given
+// the summary of record.js when it is sent.
 
-import { pixelsOf } from "./maths.js";
+import { listenToPointers } from "./gestures.js";
+import { listenToKeys } from "./keys.js";
+import { forget, keep, restore } from "./kept.js";
+import { createRecord } from "./record.js";
+import { SessionEnded, createStimuli } from "./stimuli.js";
+import { actionsOf, listenToControls, showState } from "./toolbar.js";
 import { createViewer } from "./viewer.js";
 
 // A key that was meant for the last image must not rate the next one.
 const GUARD_MS = 250;
-const OPACITY_STEP = 10;
+// Between a failure and the next try by itself: twice as long each time.
+const FIRST_RETRY_S = 1;
+const LAST_RETRY_S = 30;
 
 const panel = document.getElementById("panel");
 const live = document.getElementById("live");
-const mapButton = document.getElementById("map-toggle");
-const slider = document.getElementById("opacity");
-const viewer = createViewer(document.getElementById("viewer"));
+const frame = document.getElementById("viewer");
+const stimuli = createStimuli();
+const record = createRecord();
 
+let presented = null; // the section that was last begun with
 let drawn = null; // the image address of what is on the screen
 let drawnAt = 0;
 let loading = new AbortController();
 
 const reading = () => document.getElementById("reading");
+const form = () => reading().querySelector("form");
+const windows = () => JSON.parse(reading().dataset.windows);
 const isDrawn = () => drawn !== null && reading()?.dataset.image === drawn;
 const isReady = () => isDrawn() && performance.now() - drawnAt >= GUARD_MS;
 
+const viewer = createViewer(frame, (state) => {
+  showState(state, windows());
+  record.changed(state);
+});
+
 // --- Image and map --------------------------------------------------------------
 
-async function fetchPixels(address, dtype, width, height, signal) {
-  const response = await fetch(address, { signal, cache: "no-store" }).catch((error) => {
-    throw signal.aborted ? error : new Error("the server cannot be reached");
-  });
-  if (response.redirected) {
-    // To the login page, which the whole window has to see.
-    window.location.reload();
-    throw new Error("the session has ended");
-  }
-  if (!response.ok) throw new Error(`the server answered ${response.status}`);
-  return pixelsOf(await response.arrayBuffer(), dtype, width, height);
-}
-
 async function fetchStimulus(data, signal) {
-  const [width, height] = [Number(data.imageWidth), Number(data.imageHeight)];
-  const [columns, rows] = [Number(data.overlayWidth), Number(data.overlayHeight)];
-  const [pixels, values] = await Promise.all([
-    fetchPixels(data.image, data.imageDtype, width, height, signal),
-    fetchPixels(data.overlay, "int8", columns, rows, signal),
-  ]);
+  const { image, overlay } = await stimuli.take(data, signal);
+  const [rowMm, columnMm] = data.pixelSpacing.split(",").map(Number);
+  const isSpaced = data.pixelSpacing !== "";
   return {
     image: {
-      pixels,
-      width,
-      height,
-      window: { center: Number(data.windowCenter), width: Number(data.windowWidth) },
+      ...image,
+      rowsPerColumn: isSpaced ? rowMm / columnMm : 1,
+      columnMm: isSpaced ? columnMm : null,
+      slope: Number(data.rescaleSlope),
+      intercept: Number(data.rescaleIntercept),
       inverted: data.inverted === "true",
       padding: data.padding === "" ? null : Number(data.padding),
     },
-    overlay: { values, width: columns, height: rows },
+    windows: JSON.parse(data.windows),
+    overlay,
+    opacity: Number(data.opacity) / 100,
+    display: data.display,
   };
 }
 
@@ -65,32 +86,45 @@ const nextFrame = () => new Promise((resolve) => requestAnimationFrame(resolve))
 async function present() {
   const section = reading();
   if (!section) return;
+  presented = section;
+  retry.stop();
   if (isDrawn()) return reveal(section);
   loading.abort();
   loading = new AbortController();
   const { signal } = loading;
   drawn = null;
+  record.arrived();
   viewer.clear();
-  section.querySelector("form").reset(); // browsers refill forms on reload
-  showMap(true);
-  showOpacity(Number(section.dataset.opacity));
+  form().reset(); // browsers refill forms on reload
   try {
     viewer.show(await fetchStimulus(section.dataset, signal));
     await nextFrame();
   } catch (error) {
-    if (!signal.aborted) warn(`The image could not be shown: ${error.message}.`, "load");
+    if (signal.aborted) return;
+    // To the login page, which the whole window has to see.
+    if (error instanceof SessionEnded) window.location.reload();
+    else retry.later(present, `The image could not be shown: ${error.message}.`);
     return;
   }
   if (signal.aborted) return;
   drawn = section.dataset.image;
   drawnAt = performance.now();
+  record.drawn();
+  retry.succeeded();
   reveal(section);
+  stimuli.prefetch(section.dataset);
 }
 
 function reveal(section) {
   section.querySelector("fieldset").hidden = false;
   section.querySelector("[name=drawn]").value = "1";
   section.querySelector("[type=submit]").disabled = false;
+  forget(form());
+  const isRestored = restore(form());
+  // Unless the server says why in a notice of its own.
+  if (isRestored && document.getElementById("notice").hidden) {
+    warn(`Not saved yet. ${whatIsKept()}`, "Save it", submit);
+  }
   // What a reader sees at a glance, for one who listens.
   live.textContent = [...section.querySelectorAll("[data-say]")]
     .map((element) => element.textContent.trim())
@@ -100,65 +134,135 @@ function reveal(section) {
 
 // --- Messages -------------------------------------------------------------------
 
-const RETRIES = {
-  load: present,
-  submit: () => reading().querySelector("form").requestSubmit(),
-  reload: () => window.location.reload(),
-};
-const LABELS = { load: "Try again", submit: "Try again", reload: "Reload" };
+let onNotice = null;
 
-function warn(text, retry) {
+function warn(text, label, act) {
   const notice = document.getElementById("notice");
   const button = notice.querySelector("button");
   notice.querySelector("p").textContent = text;
-  button.textContent = LABELS[retry];
-  button.dataset.retry = retry;
+  button.textContent = label;
   button.hidden = false;
   notice.hidden = false;
+  onNotice = act;
 }
 
 function clearWarning() {
   const notice = document.getElementById("notice");
   if (notice) notice.hidden = true;
+  onNotice = null;
 }
 
 panel.addEventListener("click", (event) => {
-  const retry = event.target.closest("[data-retry]")?.dataset.retry;
-  if (!retry) return;
+  if (!event.target.closest("#notice button") || !onNotice) return;
+  const act = onNotice;
   clearWarning();
-  RETRIES[retry]();
+  act();
 });
+
+/** Tries again what failed: by itself, ever less often, and at once when asked. */
+const retry = {
+  wait: FIRST_RETRY_S,
+  timer: null,
+  act: null,
+  later(act, text) {
+    this.stop();
+    this.act = act;
+    this.timer = setTimeout(() => this.now(), 1000 * this.wait);
+    const seconds = this.wait === 1 ? "second" : "seconds";
+    warn(`${text} Next try in ${this.wait} ${seconds}.`, "Try again", () => this.now());
+    this.wait = Math.min(LAST_RETRY_S, 2 * this.wait);
+  },
+  now() {
+    const { act } = this;
+    this.stop();
+    act?.();
+  },
+  stop() {
+    clearTimeout(this.timer);
+    this.act = null;
+  },
+  succeeded() {
+    this.wait = FIRST_RETRY_S;
+    // What the server has to say in a new panel stays.
+    if (onNotice) clearWarning();
+  },
+};
+
+window.addEventListener("online", () => retry.now());
 
 // --- Rating ---------------------------------------------------------------------
 
-function chosen() {
-  return reading()?.querySelector("[name=rating]:checked") ?? null;
-}
+const submit = () => form().requestSubmit();
 
 function choose(rating) {
-  const radio = reading().querySelector(`[name=rating][value="${rating}"]`);
+  const radio = form().querySelector(`[name=rating][value="${rating}"]`);
+  if (!radio) return;
   radio.checked = true;
+  // By hand a change is told, and by key as well.
+  radio.dispatchEvent(new Event("change", { bubbles: true }));
   radio.focus({ preventScroll: true });
+}
+
+function whatIsKept() {
+  const rating = form().querySelector("[name=rating]:checked")?.value;
+  // Or one of the reasons why there is no rating.
+  return /^[0-5]$/.test(rating)
+    ? `Your choice, ${rating}, is kept.`
+    : "What you entered is kept.";
+}
+
+function addSummary() {
+  const { viewer: field } = form().elements;
+  field.value = JSON.stringify(record.summary(viewer));
 }
 
 // Before htmx and before the browser's own post, whatever caused the submission.
 document.addEventListener(
   "submit",
   (event) => {
-    if (!panel.contains(event.target) || isDrawn()) return;
-    event.preventDefault();
-    event.stopImmediatePropagation();
+    if (event.target !== reading()?.querySelector("form")) return;
+    if (isDrawn()) {
+      retry.stop();
+      addSummary();
+      keep(event.target);
+    } else {
+      event.preventDefault();
+      event.stopImmediatePropagation();
+    }
+  },
+  true,
+);
+
+// A browser that wants a choice cannot point at one that is folded away.
+document.addEventListener(
+  "invalid",
+  (event) => {
+    if (event.target.closest("details:not([open])")) event.preventDefault();
   },
   true,
 );
 
 function notSaved(reason) {
-  const kept = chosen() ? ` Your choice, ${chosen().value}, is kept.` : "";
-  warn(`Not saved: ${reason}.${kept}`, "submit");
+  retry.later(submit, `Not saved: ${reason}. ${whatIsKept()}`);
 }
 
-document.addEventListener("htmx:before:request", clearWarning);
-document.addEventListener("htmx:after:swap", present);
+// A redirect that leads back here is to the login: the answer has to wait for it.
+function isLogin(response) {
+  const redirect = response.headers.get("HX-Redirect");
+  return redirect !== null && new URL(redirect, window.location).searchParams.has("next");
+}
+
+document.addEventListener("htmx:after:request", ({ detail }) => {
+  const { response, sourceElement } = detail.ctx;
+  if (sourceElement !== form()) return;
+  if (response.status < 300 && !isLogin(response)) forget();
+});
+document.addEventListener("htmx:after:swap", () => {
+  // Told even of an answer that is not swapped in.
+  if (reading() === presented) return;
+  onNotice = null;
+  present();
+});
 document.addEventListener("htmx:error", () => notSaved("the server cannot be reached"));
 document.addEventListener("htmx:response:error", (event) => {
   const { status } = event.detail.ctx.response;
@@ -167,7 +271,8 @@ document.addEventListener("htmx:response:error", (event) => {
   else if (status === 404) window.location.reload();
   // 409 and 422 bring a panel with a message of its own.
   else if (status !== 409 && status !== 422) {
-    warn("Not saved: this page is out of date. Reload it and choose again.", "reload");
+    const text = `Not saved: this page is out of date. ${whatIsKept()}`;
+    warn(text, "Reload", () => window.location.reload());
   }
 });
 
@@ -176,53 +281,17 @@ window.addEventListener("pageshow", (event) => {
   if (event.persisted) window.location.reload();
 });
 
-// --- Map controls ---------------------------------------------------------------
+// --- Controls -------------------------------------------------------------------
 
-function showMap(visible) {
-  mapButton.setAttribute("aria-pressed", String(visible));
-  viewer.setOverlayVisible(visible);
-}
-
-function showOpacity(percent) {
-  slider.value = percent;
-  slider.nextElementSibling.textContent = `${slider.value} %`;
-  viewer.setOpacity(slider.valueAsNumber / 100);
-}
-
-const toggleMap = () => showMap(mapButton.getAttribute("aria-pressed") !== "true");
-const changeOpacity = (step) => showOpacity(slider.valueAsNumber + step);
-
-mapButton.addEventListener("click", toggleMap);
-slider.addEventListener("input", () => changeOpacity(0));
-
-// --- Keys -----------------------------------------------------------------------
-
-// By position on the keyboard: digits need Shift on some layouts.
-const KEYS = {
-  KeyO: toggleMap,
-  Comma: () => changeOpacity(-OPACITY_STEP),
-  Period: () => changeOpacity(OPACITY_STEP),
-};
-for (let rating = 0; rating <= 5; rating += 1) {
-  KEYS[`Digit${rating}`] = KEYS[`Numpad${rating}`] = () => choose(rating);
-}
-
-function submitByKey(event) {
-  // On a link or another button, Enter does what it does everywhere.
-  if (event.target.closest("a, button")) return;
-  event.preventDefault();
-  if (isReady()) reading().querySelector("form").requestSubmit();
-}
-
-document.addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.altKey || event.metaKey || event.shiftKey) return;
-  if (event.target.closest("textarea, select, [type=text], [contenteditable]")) return;
-  if (event.code === "Enter" || event.code === "NumpadEnter") {
-    if (event.repeat) event.preventDefault();
-    else submitByKey(event);
-  } else if (!event.repeat && isReady()) {
-    KEYS[event.code]?.();
-  }
+const actions = actionsOf(viewer);
+listenToControls(viewer, actions);
+listenToPointers(frame, viewer);
+listenToKeys({
+  actions,
+  isReady,
+  choose,
+  submit,
+  back: () => reading().querySelector("[data-back]")?.click(),
 });
 
 present();

@@ -1,98 +1,25 @@
-// One image with its map on a 2-D canvas that fills its frame.
+// One image with its map on a canvas that fills its frame: what is shown, and how.
 
-import { fit, greyLevels, greyPixels, mapPixels, resample, windowLut } from "./maths.js";
+import { createCanvasRenderer } from "./canvas.js";
+import { FIT, dragWindow, fitScale, panBy, panesOf, zoomAt } from "./maths.js";
+import { createWebglRenderer } from "./webgl.js";
 
-const LEVELS = { 1: 256, 2: 65536 };
+// Between image and map side by side, in CSS pixels.
+const GAP = 8;
 
-function sized(width, height) {
-  const canvas = document.createElement("canvas");
-  canvas.width = width;
-  canvas.height = height;
+function freshCanvas(old) {
+  // A canvas that has met one kind of context cannot have another.
+  const canvas = old.cloneNode();
+  old.replaceWith(canvas);
   return canvas;
 }
 
-function painted(rgba, width, height) {
-  const canvas = sized(width, height);
-  canvas.getContext("2d").putImageData(new ImageData(rgba, width, height), 0, 0);
-  return canvas;
-}
-
-function windowed({ pixels, window, inverted, padding }) {
-  const levels = LEVELS[pixels.BYTES_PER_ELEMENT];
-  return greyLevels(pixels, windowLut({ levels, ...window, inverted, padding }));
-}
-
-// The image as grey levels, at the size of `place`.
-function scaledImage(levels, width, height, place) {
-  if (place.width >= width) {
-    // Browsers enlarge with weights of a few bits only, which draws steps.
-    const enlarged = resample(levels, width, height, place.width, place.height);
-    return painted(greyPixels(enlarged), place.width, place.height);
-  }
-  // Reducing they do well, and average, so that no thin line is lost.
-  const canvas = sized(place.width, place.height);
-  const context = canvas.getContext("2d");
-  context.imageSmoothingQuality = "high";
-  const original = painted(greyPixels(levels), width, height);
-  context.drawImage(original, 0, 0, place.width, place.height);
-  return canvas;
-}
-
-function scaledMap({ values, width, height }, place) {
-  const scaled = resample(values, width, height, place.width, place.height);
-  return painted(mapPixels(scaled), place.width, place.height);
-}
-
-/**
- * A viewer inside `frame`, an element with a size of its own that holds a canvas.
- *
- * show({image, overlay}) draws before it returns:
- *   image: pixels (Uint8Array or Uint16Array), width, height, window {center, width} in
- *   stored values, inverted, padding (a stored value, or null)
- *   overlay: values (Int8Array), width, height; it covers the image's full extent
- * setOpacity(0..1), setOverlayVisible(boolean), clear()
- */
-export function createViewer(frame) {
-  const canvas = frame.querySelector("canvas");
-  const context = canvas.getContext("2d", { alpha: false });
-  let shown = null; // levels, width, height, overlay
-  let scaled = null; // both layers at the size they were last drawn: place, image, map
-  let opacity = 1;
-  let overlayVisible = true;
-
-  function scale() {
-    const { levels, width, height, overlay } = shown;
-    const place = fit(width, height, canvas.width, canvas.height);
-    const image = scaledImage(levels, width, height, place);
-    return { place, image, map: scaledMap(overlay, place) };
-  }
-
-  function draw() {
-    context.fillStyle = "#000";
-    context.fillRect(0, 0, canvas.width, canvas.height);
-    if (!shown || !canvas.width || !canvas.height) return;
-    scaled ??= scale();
-    const { place, image, map } = scaled;
-    context.drawImage(image, place.x, place.y);
-    if (!overlayVisible) return;
-    context.globalAlpha = opacity;
-    context.drawImage(map, place.x, place.y);
-    context.globalAlpha = 1;
-  }
-
-  function resize(width, height) {
-    if (canvas.width === width && canvas.height === height) return;
-    canvas.width = width;
-    canvas.height = height;
-    scaled = null;
-    draw();
-  }
-
+/** Calls `resize(width, height)` in device pixels, at once and whenever they change. */
+function watchSize(frame, resize) {
   function measure() {
     const ratio = window.devicePixelRatio;
     resize(Math.round(frame.clientWidth * ratio), Math.round(frame.clientHeight * ratio));
   }
-
   const observer = new ResizeObserver(([entry]) => {
     // The exact number of device pixels, where the browser tells it.
     const size = entry.devicePixelContentBoxSize?.[0];
@@ -105,28 +32,214 @@ export function createViewer(frame) {
     observer.observe(frame);
   }
   measure();
+}
 
-  function replace(stimulus) {
-    shown = stimulus;
-    scaled = null;
+/**
+ * A viewer inside `frame`, an element with a size of its own that holds a canvas.
+ *
+ * show(stimulus) draws before it returns, as the study has it: nothing of what was done
+ * with the stimulus before is left.
+ *   image: pixels (Uint8Array or Uint16Array), width, height, rowsPerColumn (height of a
+ *   pixel by its width), columnMm (its width, or null), slope and intercept of the
+ *   rescaling, inverted, padding (a stored value, or null)
+ *   windows: at least one {label, center, width}, in rescaled values
+ *   overlay: pixels (Int8Array), width, height; it covers the image's full extent
+ *   opacity (0..1), display ("overlay" or "side_by_side")
+ * clear() shows nothing. `state` is {window, preset (an index, or null after a drag),
+ * inverted, opacity, threshold, mapVisible, peeking, view, scale (device pixels per
+ * column of the image), pixelsPerMm (or null)}, or null while nothing is shown;
+ * `onChange(state)` is called with it after every change. `renderer` is "webgl2" or
+ * "canvas", `size` the canvas's in device pixels.
+ */
+export function createViewer(frame, onChange) {
+  let canvas = frame.querySelector("canvas");
+  let renderer = null;
+  let stimulus = null;
+  let state = null;
+  let frameRequest = null;
+
+  // --- Drawing ---
+
+  function panes() {
+    const { image, display } = stimulus;
+    const aspect = image.width / (image.height * image.rowsPerColumn);
+    const gap = Math.round(GAP * window.devicePixelRatio);
+    const [first, second] = panesOf(display, aspect, canvas.width, canvas.height, gap);
+    if (!second) return [{ ...first, image: true, map: true }];
+    return [
+      { ...first, image: true, map: false },
+      { ...second, image: false, map: true },
+    ];
+  }
+
+  function draw() {
+    cancelAnimationFrame(frameRequest);
+    frameRequest = null;
+    if (!canvas.width || !canvas.height) return;
+    // The event that tells of the loss comes later than this picture.
+    if (renderer.isLost?.()) fallBack();
+    if (!stimulus) return renderer.draw(null);
+    const isMapShown = state.mapVisible && !state.peeking;
+    renderer.draw({
+      panes: panes(),
+      view: state.view,
+      window: state.window,
+      inverted: stimulus.image.inverted !== state.inverted,
+      opacity: isMapShown ? state.opacity : 0,
+      threshold: state.threshold,
+    });
+  }
+
+  function change(changes) {
+    if (!stimulus) return;
+    Object.assign(state, changes);
+    frameRequest ??= requestAnimationFrame(draw);
+    onChange(snapshot());
+  }
+
+  function snapshot() {
+    if (!stimulus) return null;
+    const scale = fitScale(stimulus.image, panes()[0]) * state.view.zoom;
+    const { columnMm } = stimulus.image;
+    const pixelsPerMm = columnMm === null ? null : scale / columnMm;
+    return { ...state, window: { ...state.window }, scale, pixelsPerMm };
+  }
+
+  function resize(width, height) {
+    if (canvas.width === width && canvas.height === height) return;
+    canvas.width = width;
+    canvas.height = height;
+    if (!renderer) return;
+    // What has been sized anew is empty until it is drawn.
+    draw();
+    if (stimulus) onChange(snapshot());
+  }
+
+  // --- Renderers: with a graphics card, or without ---
+
+  function use(next) {
+    renderer = next;
+    renderer.show(stimulus);
     draw();
   }
 
+  function fallBack() {
+    canvas = freshCanvas(canvas);
+    use(createCanvasRenderer(canvas));
+  }
+
+  function startWebgl() {
+    const own = canvas;
+    renderer = createWebglRenderer(own);
+    if (!renderer) return false;
+    own.addEventListener("webglcontextlost", (event) => {
+      event.preventDefault(); // or it is never restored
+      if (canvas === own) fallBack();
+    });
+    own.addEventListener("webglcontextrestored", () => {
+      const again = createWebglRenderer(own);
+      if (!again) return;
+      [own.width, own.height] = [canvas.width, canvas.height];
+      canvas.replaceWith(own);
+      canvas = own;
+      use(again);
+    });
+    return true;
+  }
+
+  if (!startWebgl()) fallBack();
+  watchSize(frame, resize);
+
+  // --- What is shown ---
+
+  function initial() {
+    return {
+      window: { ...stimulus.windows[0] },
+      preset: 0,
+      inverted: false,
+      opacity: stimulus.opacity,
+      threshold: 0,
+      mapVisible: true,
+      peeking: false,
+      view: { ...FIT },
+    };
+  }
+
+  function moved(move) {
+    change({ view: move(state.view, stimulus.image, panes()) });
+  }
+
+  // Device pixels from the canvas's corner, and the pane that they lie in.
+  function locate(clientX, clientY, all) {
+    const box = canvas.getBoundingClientRect();
+    const x = ((clientX - box.left) * canvas.width) / box.width;
+    const y = ((clientY - box.top) * canvas.height) / box.height;
+    const within = (pane) => x >= pane.x && y >= pane.y;
+    return { x, y, pane: all.findLast(within) ?? all[0] };
+  }
+
   return {
-    show({ image, overlay }) {
-      const { width, height } = image;
-      replace({ levels: windowed(image), width, height, overlay });
+    get state() {
+      return snapshot();
     },
-    setOpacity(value) {
-      opacity = value;
-      draw();
+    get renderer() {
+      return renderer.name;
     },
-    setOverlayVisible(visible) {
-      overlayVisible = visible;
+    get size() {
+      return [canvas.width, canvas.height];
+    },
+    show(next) {
+      stimulus = next;
+      state = initial();
+      renderer.show(stimulus);
       draw();
+      onChange(snapshot());
     },
     clear() {
-      replace(null);
+      stimulus = null;
+      state = null;
+      renderer.show(null);
+      draw();
+    },
+
+    set(changes) {
+      change(changes);
+    },
+    fit() {
+      change({ view: { ...FIT } });
+    },
+    reset() {
+      if (stimulus) change({ ...initial(), peeking: state.peeking });
+    },
+    nextPreset() {
+      if (!stimulus) return;
+      // After a drag, to where a reset would lead.
+      const preset = state.preset === null ? 0 : state.preset + 1;
+      const index = preset % stimulus.windows.length;
+      change({ preset: index, window: { ...stimulus.windows[index] } });
+    },
+    /** Movements are in CSS pixels, places in the window's. */
+    windowBy(dx, dy) {
+      if (!stimulus) return;
+      const { center, width } = dragWindow(
+        state.window,
+        dx,
+        dy,
+        stimulus.windows[0].width,
+      );
+      change({ window: { center, width }, preset: null });
+    },
+    panBy(dx, dy) {
+      if (!stimulus) return;
+      const ratio = window.devicePixelRatio;
+      moved((view, image, [pane]) => panBy(view, image, pane, dx * ratio, dy * ratio));
+    },
+    zoomAt(factor, clientX, clientY) {
+      if (!stimulus) return;
+      moved((view, image, all) => {
+        const { x, y, pane } = locate(clientX, clientY, all);
+        return zoomAt(view, image, pane, factor, x, y);
+      });
     },
   };
 }

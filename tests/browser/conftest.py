@@ -1,6 +1,7 @@
 """A real Chromium against a live server, watched for everything it complains about."""
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
@@ -8,16 +9,16 @@ from urllib.parse import urlsplit
 import pytest
 from django.conf import settings
 from django.contrib.auth.models import User
-from django.test import Client
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from readerstudy.models import Study
 from tests.browser.install import chromium_path
-from tests.conftest import missing
+from tests.conftest import ROOT, missing
 from tests.readerstudy.factories import make_study
+from tests.readerstudy.web.conftest import reader_client
 
-# No sandbox inside containers, no traffic of its own, and a renderer in software, so
-# that pixels are the same with and without a graphics card.
+# No sandbox inside containers, no traffic of its own, and a renderer in software and
+# colours as they are, so that pixels are the same whatever card and screen are there.
 ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -28,7 +29,15 @@ ARGUMENTS = [
     "--use-gl=angle",
     "--use-angle=swiftshader",
     "--enable-unsafe-swiftshader",
+    "--force-color-profile=srgb",
 ]
+# The page draws without WebGL where there is no graphics card. This hides that from it.
+AS_WITH_A_CARD = """
+const extension = WebGL2RenderingContext.prototype.getExtension;
+WebGL2RenderingContext.prototype.getExtension = function (name) {
+  return name === "WEBGL_debug_renderer_info" ? null : extension.call(this, name);
+};
+"""
 REPORT_CSP = """
 document.addEventListener("securitypolicyviolation", (event) => {
   console.error(`CSP: ${event.violatedDirective} ${event.blockedURI}`);
@@ -110,11 +119,10 @@ def page(context) -> Page:
 
 @pytest.fixture
 def log_in(live_server) -> Callable[[Page, User], None]:
-    """Logs a person in without a visit to the login page."""
+    """Logs a person in without a visit to the login page, the display checked."""
 
     def log_in(page: Page, user: User) -> None:
-        client = Client()
-        client.force_login(user)
+        client = reader_client(user)
         session = client.cookies[settings.SESSION_COOKIE_NAME]
         page.context.add_cookies(
             [{"name": session.key, "value": session.value, "url": live_server.url}]
@@ -139,10 +147,46 @@ def reading(page, log_in, rhea, study) -> Page:
     return page
 
 
+AXE = ROOT / "tests" / "browser" / "vendor" / "axe-core-4.14.1.min.js"
+# Everything that WCAG 2.2 asks for at levels A and AA, and what axe itself advises.
+AXE_TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+
+
+def assert_accessible(page: Page, *, besides: str = "") -> None:
+    """Nothing on the page, as it is now, for axe-core to find.
+
+    Args:
+        page: any page of the application.
+        besides: a pattern of rules that are somebody else's affair, such as those that
+            Django's admin breaks.
+    """
+    # Not as a script element: the page's own policy would refuse it.
+    page.evaluate(AXE.read_text())
+    found = page.evaluate(
+        "(tags) => axe.run({ runOnly: { type: 'tag', values: tags } })", AXE_TAGS
+    )
+    assert found["passes"], "axe looked at nothing"
+    told = [
+        f"{violation['id']}: {node['html']} {node['failureSummary']}"
+        for violation in found["violations"]
+        if not (besides and re.fullmatch(besides, violation["id"]))
+        for node in violation["nodes"]
+    ]
+    assert told == []
+
+
 def wait_until_ready(page: Page) -> None:
     """Until the scale is there, and a key counts."""
-    page.locator("fieldset").wait_for(state="visible")
+    page.locator("#reading fieldset").wait_for(state="visible")
     page.wait_for_timeout(300)
+
+
+def check_display(page: Page) -> None:
+    """Answer what the page asks of the display in each new session."""
+    page.get_by_role("heading", name="Your display").wait_for()
+    for question in page.locator("fieldset.choices").all():
+        question.get_by_role("radio").first.check()
+    page.get_by_role("button", name="Continue").click()
 
 
 def rate_by_key(page: Page, rating: int) -> None:

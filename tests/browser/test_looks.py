@@ -47,7 +47,7 @@ def test_everything_is_in_sight_on_every_screen(reading, tmp_path):
             *page.locator(".answer").all(),
         ):
             expect(part).to_be_in_viewport(ratio=1)
-        for element in ("html", "#panel"):
+        for element in ("html", "#panel", ".viewer", ".toolbar"):
             scrolls = page.locator(element).evaluate(
                 "({ scrollWidth, scrollHeight, clientWidth, clientHeight }) =>"
                 " scrollWidth > clientWidth || scrollHeight > clientHeight"

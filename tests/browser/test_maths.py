@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.browser.reference import NEGATIVE, POSITIVE, bilinear, grey_level
+from tests.browser.reference import NEGATIVE, POSITIVE, axis_weights, grey_level
 
 pytestmark = pytest.mark.browser
 
@@ -25,84 +25,293 @@ def maths(page):
     return evaluate
 
 
-def test_the_window_table_is_dicoms(maths):
-    for center, width in [(128, 256), (40.5, 1), (100, 2), (30.25, 77.5), (-20, 90)]:
-        for inverted in (False, True):
-            options = {"center": center, "width": width, "inverted": inverted}
-
-            table = maths(
-                "Array.from(maths.windowLut(values))", levels=256, padding=7, **options
-            )
-
-            reference = [grey_level(x, padding=7, **options) for x in range(256)]
-            assert table == reference, options
+GREYS = """(() => {
+  const line = maths.greyLine(values.window, values.image);
+  const shares = values.shares ?? null;
+  const result = new Float64Array(values.stored.length);
+  return Array.from(maths.greys({ values: values.stored, shares }, line, result));
+})()"""
 
 
-def test_a_16_bit_window_covers_all_levels(maths):
-    table = maths(
-        "Array.from(maths.windowLut(values))", levels=65536, center=2**15, width=2**16
-    )
-
-    assert len(table) == 65536
-    assert table == [grey_level(x, 2**15, 2**16) for x in range(65536)]
-
-
-def test_resampling_is_bilinear_between_pixel_centres(maths):
-    rng = np.random.default_rng(3)
-    for (rows, columns), (height, width) in [
-        ((5, 7), (23, 31)),
-        ((6, 6), (4, 3)),
-        ((1, 1), (3, 2)),
-        ((4, 9), (4, 9)),
-    ]:
-        grid = rng.integers(-127, 128, (rows, columns))
-
-        result = maths(
-            "Array.from(maths.resample(values.grid, values.columns, values.rows,"
-            " values.width, values.height))",
-            grid=grid.ravel().tolist(),
-            rows=rows,
-            columns=columns,
-            width=width,
-            height=height,
+@pytest.mark.parametrize("inverted", [False, True])
+@pytest.mark.parametrize(
+    ("slope", "intercept"), [(1, 0), (1, -1024), (0.5, 3), (2.7, -10.25), (-1, 255)]
+)
+def test_a_window_is_dicoms_on_rescaled_values(maths, slope, intercept, inverted):
+    stored = [*range(256), 0.25, 63.5, 1023.75, 4095, 65535]
+    for center, width in [(128, 256), (40.5, 1), (100, 2), (30.25, 77.5), (-600, 1500)]:
+        found = maths(
+            GREYS,
+            window={"center": center, "width": width},
+            image={"slope": slope, "intercept": intercept, "inverted": inverted},
+            stored=stored,
         )
 
-        reference = [
-            bilinear(grid, (y + 0.5) * rows / height, (x + 0.5) * columns / width)
-            for y in range(height)
-            for x in range(width)
+        expected = [
+            grey_level(slope * x + intercept, center, width, inverted) for x in stored
         ]
-        np.testing.assert_allclose(result, reference, atol=1e-4)
+        np.testing.assert_allclose(found, expected, atol=1e-6, err_msg=str(center))
+
+
+def test_a_value_on_a_threshold_is_dark(maths):
+    image = {"slope": 2, "intercept": -3, "inverted": False}
+    # 2 x - 3 = 9.5 at x = 6.25.
+    found = maths(
+        GREYS,
+        window={"center": 10, "width": 1},
+        image=image,
+        stored=[6.2, 6.25, 6.3],
+    )
+
+    assert found == [0, 0, 255]
+
+
+def test_what_is_partly_padding_is_as_much_darker(maths):
+    found = maths(
+        GREYS,
+        window={"center": 1, "width": 2},
+        image={"slope": 1, "intercept": 0, "inverted": True},
+        stored=[0, 0, 0],
+        shares=[1, 0.25, 0],
+    )
+
+    assert found == [255, 63.75, 0]
+
+
+AXIS = """(() => {
+  const { taps, weights, stride } = maths.axisOf(...values.axis);
+  return { taps: Array.from(taps), weights: Array.from(weights), stride };
+})()"""
+
+
+def test_a_box_weighs_what_it_covers(maths):
+    rng = np.random.default_rng(3)
+    axes = [(1, 0, 3.0), (7, 2, 7.0), (5, -3, 31.0), (2048, 10, 300.7), (64, 0, 65.3)]
+    axes += [
+        (int(rng.integers(1, 60)), int(rng.integers(-40, 40)), float(extent))
+        for extent in rng.uniform(0.9, 150, 40)
+    ]
+    for count, start, extent in axes:
+        length = max(1, int(np.ceil(extent - 0.5)))
+
+        found = maths(AXIS, axis=[count, start, extent, start, length])
+
+        weights = np.zeros((length, count))
+        for i, tap in enumerate(found["taps"]):
+            stride = found["stride"]
+            weights[i, tap : tap + stride] = found["weights"][i * stride :][:stride]
+        expected = [
+            axis_weights(count, (i + 0.5) / extent, extent) for i in range(length)
+        ]
+        np.testing.assert_allclose(weights, expected, atol=1e-6)
+        np.testing.assert_allclose(weights.sum(axis=1), 1, atol=1e-6)
+
+
+SAMPLE = """(() => {
+  const rows = maths.axisOf(...values.rows);
+  const columns = maths.axisOf(...values.columns);
+  const pixels = Uint16Array.from(values.grid);
+  const found = maths.sample(pixels, values.columns[0], rows, columns, values.padding);
+  return [Array.from(found.values), found.shares && Array.from(found.shares)];
+})()"""
+
+
+@pytest.mark.parametrize("padding", [None, 9])
+@pytest.mark.parametrize("size", [(3.0, 4.0), (23.0, 31.0), (5.0, 7.0), (9.5, 2.2)])
+def test_sampling_averages_what_is_no_padding(maths, size, padding):
+    rng = np.random.default_rng(4)
+    grid = rng.integers(0, 60_000, (5, 7))
+    grid[rng.random((5, 7)) < 0.4] = 9
+    height, width = size
+    rows = [axis_weights(5, (y + 0.5) / height, height) for y in range(round(height))]
+    columns = [axis_weights(7, (x + 0.5) / width, width) for x in range(round(width))]
+    inside = np.ones(grid.shape) if padding is None else grid != padding
+
+    values, shares = maths(
+        SAMPLE,
+        grid=grid.ravel().tolist(),
+        rows=[5, 0, height, 0, len(rows)],
+        columns=[7, 0, width, 0, len(columns)],
+        padding=padding,
+    )
+
+    share = np.array(rows) @ inside @ np.array(columns).T
+    total = np.array(rows) @ (grid * inside) @ np.array(columns).T
+    expected = np.divide(total, share, out=np.zeros_like(total), where=share > 1e-9)
+    seen = share.ravel() > 1e-6
+    np.testing.assert_allclose(
+        np.array(values)[seen], expected.ravel()[seen], rtol=1e-4
+    )
+    if padding is None:
+        assert shares is None
+    else:
+        np.testing.assert_allclose(shares, share.ravel(), atol=1e-6)
+
+
+PAINT = """Array.from(maths.paint(
+  values.grey, values.map, values.opacity, values.threshold,
+  new Uint8ClampedArray(4 * values.grey.length)))"""
 
 
 def test_map_colours_are_as_opaque_as_the_value_is_far_from_zero(maths):
     values = [-127, -64, -1, 0, 1, 64, 127]
+    grey = [0, 10, 20.4, 100, 200, 254.6, 255]
 
     rgba = np.reshape(
-        maths("Array.from(maths.mapPixels(values.values))", values=values), (-1, 4)
+        maths(PAINT, grey=grey, map=values, opacity=0.6, threshold=0), (-1, 4)
     )
 
-    np.testing.assert_allclose(rgba[:, 3], np.abs(values) * 255 / 127, atol=0.5)
-    assert (rgba[:3, :3] == NEGATIVE).all()
-    assert (rgba[4:, :3] == POSITIVE).all()
+    alpha = 0.6 * np.abs(values)[:, None] / 127
+    colour = np.where(np.array(values)[:, None] < 0, NEGATIVE, POSITIVE)
+    expected = (1 - alpha) * np.array(grey)[:, None] + alpha * colour
+    np.testing.assert_allclose(rgba[:, :3], expected, atol=0.51)
+    assert (rgba[:, 3] == 255).all()
 
 
-def test_the_image_fits_into_its_frame_and_fills_one_side(maths):
+def test_a_threshold_hides_what_is_weaker_and_nothing_else(maths):
+    values = [-127, -64, -63, 0, 63, 64, 127]
+
+    rgba = np.reshape(
+        maths(PAINT, grey=[50] * 7, map=values, opacity=1, threshold=64 / 127), (-1, 4)
+    )
+
+    assert (rgba[2:5, :3] == 50).all()
+    assert (rgba[[0, 1, 5, 6], :3] != 50).any(axis=1).all()
+
+
+def test_a_view_that_fits_fills_one_side_of_its_pane(maths):
     rng = np.random.default_rng(5)
     for _ in range(50):
-        width, height, to_width, to_height = map(int, rng.integers(1, 3000, 4))
+        width, height, x, y, across, down = map(int, rng.integers(1, 3000, 6))
+        image = {"width": width, "height": height, "rowsPerColumn": rng.uniform(0.5, 2)}
+        pane = {"x": x, "y": y, "width": across, "height": down}
 
         place = maths(
-            "maths.fit(...values.sizes)", sizes=[width, height, to_width, to_height]
+            "maths.placeOf(values.image, maths.FIT, values.pane)",
+            image=image,
+            pane=pane,
         )
 
-        assert place["width"] == to_width or place["height"] == to_height
-        assert 0 <= place["x"] <= to_width - place["width"]
-        assert 0 <= place["y"] <= to_height - place["height"]
-        # As far as whole pixels allow; never less than one.
-        scale = min(to_width / width, to_height / height)
-        assert abs(place["width"] - max(1, width * scale)) <= 0.5
-        assert abs(place["height"] - max(1, height * scale)) <= 0.5
+        assert max(place["width"] / across, place["height"] / down) == pytest.approx(
+            1, abs=max(1 / across, 1 / down)
+        )
+        assert place["x"] + place["width"] / 2 == pytest.approx(
+            x + across / 2, abs=0.51
+        )
+        assert place["y"] + place["height"] / 2 == pytest.approx(y + down / 2, abs=0.51)
+        assert place["x"] == round(place["x"])
+        assert place["y"] == round(place["y"])
+        if min(place["width"], place["height"]) > 1:
+            assert place["height"] / place["width"] == pytest.approx(
+                height * image["rowsPerColumn"] / width
+            )
+
+
+IMAGE = {"width": 600, "height": 400, "rowsPerColumn": 1.25}
+PANE = {"x": 40, "y": 10, "width": 800, "height": 700}
+UNDER = """(() => {
+  const [before, after] = values.views.map((view) => {
+    const scale = maths.fitScale(values.image, values.pane) * view.zoom;
+    const across = values.image.width * scale;
+    const down = values.image.height * values.image.rowsPerColumn * scale;
+    const { x, y, width, height } = values.pane;
+    return [view.x + (values.at[0] - x - width / 2) / across,
+      view.y + (values.at[1] - y - height / 2) / down];
+  });
+  return [before, after];
+})()"""
+
+
+def test_zooming_keeps_the_point_under_the_pointer(maths):
+    rng = np.random.default_rng(6)
+    for _ in range(50):
+        view = {"zoom": rng.uniform(1, 8), "x": rng.uniform(), "y": rng.uniform()}
+        at = [rng.uniform(340, 540), rng.uniform(260, 460)]
+        factor = rng.uniform(0.5, 3)
+        known = {"image": IMAGE, "pane": PANE}
+
+        after = maths(
+            "maths.zoomAt(values.view, values.image, values.pane, values.factor,"
+            " ...values.at)",
+            view=view,
+            factor=factor,
+            at=at,
+            **known,
+        )
+
+        before, later = maths(UNDER, views=[view, after], at=at, **known)
+        if 0 < after["x"] < 1 and 0 < after["y"] < 1:  # else it was stopped at the edge
+            np.testing.assert_allclose(before, later, atol=1e-9)
+        assert after["zoom"] == pytest.approx(max(0.5, view["zoom"] * factor))
+
+
+def test_moving_follows_the_pointer_and_never_loses_the_image(maths):
+    expression = "maths.panBy(values.view, values.image, values.pane, ...values.by)"
+    known = {"view": {"zoom": 2, "x": 0.5, "y": 0.5}, "image": IMAGE, "pane": PANE}
+    scale = maths("maths.fitScale(values.image, values.pane)", **known) * 2
+
+    moved = maths(expression, by=[30, -12], **known)
+    assert moved["x"] == pytest.approx(0.5 - 30 / (600 * scale))
+    assert moved["y"] == pytest.approx(0.5 + 12 / (400 * 1.25 * scale))
+
+    far = maths(expression, by=[1e6, -1e6], **known)
+    assert far == {"zoom": 2, "x": 0, "y": 1}
+
+
+def test_zoom_has_bounds(maths):
+    for factor, zoom in [(1e-9, 0.5), (1e9, 40 / (800 / 600))]:
+        view = maths(
+            "maths.zoomAt(maths.FIT, values.image, values.pane, values.factor,"
+            " 440, 360)",
+            image=IMAGE,
+            pane=PANE,
+            factor=factor,
+        )
+        assert view["zoom"] == pytest.approx(zoom)
+
+
+def test_a_drag_widens_to_the_right_and_brightens_upwards(maths):
+    def dragged(dx, dy, **window):
+        return maths(
+            "maths.dragWindow(values.window, ...values.by, values.reference)",
+            window=window,
+            by=[dx, dy],
+            reference=800,
+        )
+
+    assert dragged(10, 0, center=50, width=400) == {"center": 50, "width": 420}
+    assert dragged(0, -10, center=50, width=400) == {"center": 30, "width": 400}
+    assert dragged(-1000, 0, center=50, width=400) == {"center": 50, "width": 1}
+
+
+@pytest.mark.parametrize(
+    ("aspect", "size", "panes"),
+    [
+        (1, (1008, 500), [(0, 0, 500, 500), (508, 0, 500, 500)]),
+        (1, (500, 1009), [(0, 0, 500, 500), (0, 509, 500, 500)]),
+        (4, (800, 600), [(0, 0, 800, 296), (0, 304, 800, 296)]),
+    ],
+)
+def test_two_panes_lie_where_the_image_is_larger(maths, aspect, size, panes):
+    found = maths(
+        'maths.panesOf("side_by_side", values.aspect, ...values.size, 8)',
+        aspect=aspect,
+        size=size,
+    )
+    (whole,) = maths('maths.panesOf("overlay", 1, 800, 600, 8)')
+
+    assert [(p["x"], p["y"], p["width"], p["height"]) for p in found] == panes
+    assert whole == {"x": 0, "y": 0, "width": 800, "height": 600}
+
+
+def test_a_scale_bar_is_the_longest_round_length_that_fits(maths):
+    for per_mm in (0.013, 0.2, 1.0, 3.7, 9.99, 95.9, 700.0):
+        bar = maths("maths.scaleBar(values.perMm, 96)", perMm=per_mm)
+
+        lengths = [times * 10.0**power for power in range(-4, 6) for times in (1, 2, 5)]
+        expected = max(mm for mm in lengths if mm * per_mm <= 96)
+        assert bar["mm"] == pytest.approx(expected)
+        assert bar["pixels"] == pytest.approx(expected * per_mm)
 
 
 def test_the_legends_colours_are_the_maps(maths, page):

@@ -1,9 +1,14 @@
 import hashlib
 import re
 
+import pytest
+
 from tests.conftest import ROOT
 
-VENDOR = ROOT / "static" / "vendor"
+pytestmark = pytest.mark.parametrize(
+    "folder", ["static/vendor", "tests/browser/vendor"]
+)
+
 ROW = re.compile(
     r"^\| (?P<file>\S+) \| (?P<name>\S+) \| (?P<version>\S+) "
     r"\| (?P<licence>[^|]+) \| `(?P<sha256>[0-9a-f]{64})` \|$",
@@ -11,21 +16,22 @@ ROW = re.compile(
 )
 
 
-def rows():
-    text = (VENDOR / "VENDORED.md").read_text()
+def rows(folder):
+    text = (ROOT / folder / "VENDORED.md").read_text()
     return {row["file"]: row for row in ROW.finditer(text)}
 
 
-def test_every_vendored_file_is_the_one_that_was_looked_at():
-    for name, row in rows().items():
-        digest = hashlib.sha256((VENDOR / name).read_bytes()).hexdigest()
+def test_every_vendored_file_is_the_one_that_was_looked_at(folder):
+    for name, row in rows(folder).items():
+        digest = hashlib.sha256((ROOT / folder / name).read_bytes()).hexdigest()
         assert digest == row["sha256"], name
 
 
-def test_every_vendored_file_is_listed_with_its_version_and_licence():
-    scripts = {path.name for path in VENDOR.iterdir() if path.suffix != ".md"}
+def test_every_vendored_file_is_listed_with_its_version_and_licence(folder):
+    scripts = {path.name for path in (ROOT / folder).iterdir() if path.suffix != ".md"}
 
-    assert scripts == set(rows())
-    for name, row in rows().items():
+    assert scripts == set(rows(folder))
+    for name, row in rows(folder).items():
         assert f"{row['name']}-{row['version']}" in name
-        assert (VENDOR / f"{row['name']}-{row['version']}.LICENSE").is_file()
+        licence = f"{row['name']}-{row['version']}.LICENSE"
+        assert (ROOT / folder / licence).is_file()
