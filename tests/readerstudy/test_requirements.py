@@ -87,7 +87,7 @@ MET_BY: dict[str, str | tuple[str, ...]] = {
         "trial/test_exports.py::test_practice_and_voided_runs_are_not_in_it",
     ),
     "M18": PROCEDURE,
-    "M19": "browser::test_the_viewer_begins_anew_with_each_presentation",
+    "M19": "browser::test_the_next_case_begins_with_the_studys_own_settings",
     "M20": (
         f"{FLOW}::test_a_break_is_offered_after_half_an_hour_or_sixty_cases",
         "trial/test_exports.py::test_every_presentation_is_a_row_with_what_was_recorded",
@@ -192,7 +192,7 @@ MET_BY: dict[str, str | tuple[str, ...]] = {
         ONE_PAGE,
         f"{ANSWERS}::test_practice_comes_first_and_repeats_last_with_tokens_of_their_own",
     ),
-    "L29": "browser::test_the_viewer_begins_anew_with_each_presentation",
+    "L29": "browser::test_the_next_case_begins_with_the_studys_own_settings",
     "L30": ONE_PAGE,
     "L31": ONE_PAGE,
     "L32": (CANARIES, "web/test_static.py::test_the_application_sends_no_mail"),
