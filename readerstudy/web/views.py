@@ -2,6 +2,7 @@
 
 from uuid import UUID
 
+from django.contrib import messages
 from django.contrib.auth.decorators import login_not_required
 from django.db import DatabaseError, connection
 from django.http import Http404, HttpRequest, HttpResponse, QueryDict
@@ -147,6 +148,7 @@ def settings(request: HtmxHttpRequest) -> HttpResponse:
     if request.method == "POST":
         form = SettingsForm(request.POST)
         form.is_valid()
+        messages.success(request, "Saved.")
         response = redirect("readerstudy:settings")
         response.set_cookie(
             SHORTCUTS_COOKIE,

@@ -522,12 +522,15 @@ def test_single_keys_can_be_switched_off(reader, presentation):
     assert "data-shortcuts" not in text_of(reader.get(address(presentation)))
     reader.post("/settings/", {})
     assert 'data-shortcuts="off"' in text_of(reader.get(address(presentation)))
-    assert "checked" not in text_of(reader.get("/settings/"))
+    settings = text_of(reader.get("/settings/"))
+    assert "Saved." in settings
+    assert "checked" not in settings
+    assert "Saved." not in text_of(reader.get("/settings/"))
     reader.post("/settings/", {"shortcuts": "on"})
     assert "data-shortcuts" not in text_of(reader.get(address(presentation)))
 
 
 def test_help_names_every_key_of_the_rating_page(reader):
     page = text_of(reader.get("/help/"))
-    for key in ("0", "5", "Enter", "⌫", "O", "P", ",", ".", "W", "I", "F", "R", "?"):
+    for key in ("0", "5", "Enter", "Backspace", "O", "P", ",", ".", "W", "I", "F", "R", "?"):
         assert f"<kbd>{key}</kbd>" in page
