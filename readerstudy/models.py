@@ -304,6 +304,9 @@ class Presentation(models.Model):
     training = models.BooleanField(default=False)
     token = models.CharField(max_length=43, unique=True)
 
+    # Set by `with_shown()`.
+    is_shown: bool
+
     objects = PresentationQuerySet.as_manager()
 
     class Meta:

@@ -58,14 +58,12 @@ class EnrolmentQuerySet(models.QuerySet["Enrolment"]):
         return self.filter(voided_at__isnull=True)
 
     def with_progress(self) -> Self:
-        """Adds `total` and `rated`, the counts of presentations."""
+        """Adds `total` and `rated`: counts of presentations, practice left out."""
+        rated = Q(presentations__events__kind__in=FIRST_ANSWERS)
+        counts = Q(presentations__training=False)
         return self.annotate(
-            total=Count("presentations", distinct=True),
-            rated=Count(
-                "presentations",
-                filter=Q(presentations__events__kind__in=FIRST_ANSWERS),
-                distinct=True,
-            ),
+            total=Count("presentations", filter=counts, distinct=True),
+            rated=Count("presentations", filter=counts & rated, distinct=True),
         )
 
 
@@ -78,6 +76,13 @@ class PresentationQuerySet(models.QuerySet["Presentation"]):
             presentation=OuterRef("pk"), kind__in=FIRST_ANSWERS
         )
         return self.annotate(is_rated=Exists(answers))
+
+    def with_shown(self) -> Self:
+        """Adds `is_shown`: whether its reader has seen it."""
+        from readerstudy.models import RatingEvent
+
+        shown = RatingEvent.objects.filter(presentation=OuterRef("pk"), kind="shown")
+        return self.annotate(is_shown=Exists(shown))
 
     def unrated(self) -> Self:
         """Those still to be rated, in the reader's order."""

@@ -125,10 +125,11 @@ def find_presentation(*, user: User, token: str) -> Presentation | None:
 def next_presentation(enrolment: Enrolment) -> Presentation | None:
     """The first in the reader's order that is not rated; None when all are.
 
-    With overlay and case, and without the arm, as `find_presentation`.
+    With overlay and case, and without the arm, as `find_presentation`; with `is_shown`.
     """
     following = (
         enrolment.presentations.unrated()
+        .with_shown()
         .select_related("overlay__case")
         .defer("overlay__arm")
         .first()
@@ -152,7 +153,8 @@ def record_shown(*, presentation: Presentation, user: User) -> None:
         return
     with transaction.atomic():
         _hold(presentation, user)
-        _show(presentation, user)
+        if not _shown(_events(presentation)):
+            _add_shown(presentation, user)
 
 
 def record_answer(
@@ -196,7 +198,9 @@ def record_answer_and_show_next(
         following = next_presentation(presentation.enrolment)
         if following is None or not policies.has_begun(following):
             return None
-        _show(following, user)
+        # It was read under the lock: what it says of itself holds.
+        if not following.is_shown:
+            _add_shown(following, user)
         return following
 
 
@@ -233,6 +237,13 @@ def changeable_before(presentation: Presentation) -> Presentation | None:
     ).first()
 
 
+def changeable_last(enrolment: Enrolment) -> Presentation | None:
+    """The last in the reader's order, once all are rated, if it can be changed."""
+    if not policies.can_change(enrolment) or next_presentation(enrolment):
+        return None
+    return enrolment.presentations.order_by("position").last()
+
+
 def _answer(
     presentation: Presentation, user: User, answer: Answer, change: int | None
 ) -> RatingEvent:
@@ -263,15 +274,13 @@ def _answer(
     )
 
 
-def _show(presentation: Presentation, user: User) -> None:
-    """Record that this was shown, for whoever holds the lock, unless it was."""
-    if not _shown(_events(presentation)):
-        records.add_rating_event(
-            enrolment=presentation.enrolment,
-            presentation=presentation,
-            kind=Kind.SHOWN,
-            user=user,
-        )
+def _add_shown(presentation: Presentation, user: User) -> None:
+    records.add_rating_event(
+        enrolment=presentation.enrolment,
+        presentation=presentation,
+        kind=Kind.SHOWN,
+        user=user,
+    )
 
 
 def _hold(presentation: Presentation, user: User) -> None:

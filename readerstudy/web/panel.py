@@ -2,16 +2,18 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from itertools import pairwise
 from statistics import median
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 from django.db.models import Count, Q
 
 from readerstudy.models import Case, Overlay, Presentation, RatingEvent, Study
+from readerstudy.trial import policies
 from readerstudy.trial.rating import CONFIDENCES, changeable_before, following
+from readerstudy.web.forms import RatingForm
 
 # Answers by which a reader's pace is told.
 PACE_OF = 21
@@ -27,7 +29,11 @@ class Given:
     confidence: str = ""
     comment: str = ""
 
-    FIELDS: ClassVar = ("rating", "confidence", "comment")
+    @classmethod
+    def of(cls, form: RatingForm) -> Self:
+        return cls(
+            **{field.name: form.data.get(field.name, "") for field in fields(cls)}
+        )
 
 
 @dataclass(frozen=True)
@@ -39,7 +45,8 @@ class Panel:
         saved: the answer given last.
         seconds_left: what the rest will take at the reader's pace; None if unknown.
         following: the presentation after this one, if it may be read today.
-        previous: the one before, if its answer can be changed.
+        previous: what can be gone back to: the presentation that was answered last;
+            from an answer that may be changed, the one before it.
         change: the answer that this form would replace.
         notice: why an answer was not taken, or what is new, in one line.
         rest: a word about a break when one is due.
@@ -66,13 +73,18 @@ class Panel:
         )
         events = enrolment.rating_events.answers().select_related("presentation")
         answers = list(events.order_by("-number")[:PACE_OF])
+        saved = answers[0] if answers else None
         rest = counts["total"] - presentation.position + 1
+        if more.get("change"):
+            previous = changeable_before(presentation)
+        else:
+            previous = _changeable(saved, presentation)
         return cls(
             presentation=presentation,
-            saved=answers[0] if answers else None,
+            saved=saved,
             seconds_left=seconds_left([answer.at for answer in answers], rest),
             following=following(presentation),
-            previous=changeable_before(presentation),
+            previous=previous,
             **counts,
             **more,
         )
@@ -134,7 +146,12 @@ class Panel:
 
     @property
     def change_in_words(self) -> str:
-        return answer_in_words(self.change) if self.change else ""
+        """What stands so far, of an answer that may be changed."""
+        if self.change is None:
+            return ""
+        if self.change.rating is None:
+            return "You said that it cannot be judged."
+        return f"You rated it {self.change.rating}."
 
     @property
     def time_left(self) -> str:
@@ -162,6 +179,16 @@ class Panel:
     @property
     def opacity_percent(self) -> int:
         return round(100 * self.study.opacity)
+
+
+def _changeable(
+    saved: RatingEvent | None, current: Presentation
+) -> Presentation | None:
+    """Where the last answer was given, if it is of this session and can be changed."""
+    if saved is None or not policies.can_change(current.enrolment):
+        return None
+    answered = saved.presentation
+    return answered if answered.session == current.session else None
 
 
 def answer_in_words(event: RatingEvent) -> str:

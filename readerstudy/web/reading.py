@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django.contrib import messages
 from django.http import Http404, HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -10,7 +11,7 @@ from django.views.decorators.http import require_http_methods
 from django.views.decorators.vary import vary_on_headers
 from django_htmx.http import HttpResponseClientRedirect, replace_url
 
-from readerstudy.models import Enrolment, Presentation
+from readerstudy.models import Enrolment, Presentation, RatingEvent
 from readerstudy.trial import policies, rating, stimuli
 from readerstudy.web.forms import RatingForm
 from readerstudy.web.http import HtmxHttpRequest
@@ -43,7 +44,7 @@ def read(request: HtmxHttpRequest, token: str) -> HttpResponse:
         if rating.next_presentation(enrolment) != presentation:
             return _go_on(request, enrolment)
         rating.record_shown(presentation=presentation, user=request.user)
-        return _show(request, presentation)
+        return _show_current(request, presentation)
     except policies.Refusal as refusal:
         # The study was closed since the look above, or the case was never shown.
         raise Http404 from refusal
@@ -64,12 +65,24 @@ def _rate(request: HtmxHttpRequest, presentation: Presentation) -> HttpResponse:
     except rating.InvalidRating as problem:
         return _ask_again(request, presentation, form, f"Nothing was saved: {problem}")
     except rating.RatingConflict as conflict:
-        notice = (
-            f"That case was answered before, perhaps in another window: "
-            f"{answer_in_words(conflict.event)}. That answer stays."
-        )
-        return _go_on(request, presentation.enrolment, notice, status=409)
+        return _refuse_second(request, presentation, form, conflict.event)
     return _move_to(request, presentation.enrolment, following)
+
+
+def _refuse_second(
+    request: HtmxHttpRequest,
+    presentation: Presentation,
+    form: RatingForm,
+    standing: RatingEvent,
+) -> HttpResponse:
+    """The presentation holds another answer than the one that came."""
+    said = f"perhaps in another window: {answer_in_words(standing)}."
+    if form.cleaned_data["change"] and policies.can_change(presentation.enrolment):
+        notice = f"Nothing was saved: it was changed meanwhile, {said}"
+        more = {"notice": notice, "given": Given.of(form), "change": standing}
+        return _show(request, presentation, status=409, **more)
+    notice = f"That case was answered before, {said} That answer stays."
+    return _go_on(request, presentation.enrolment, notice, status=409)
 
 
 def _ask_again(
@@ -84,10 +97,9 @@ def _ask_again(
     current = rating.next_presentation(presentation.enrolment) == presentation
     if not current and not change:
         return _go_on(request, presentation.enrolment, notice, status=422)
-    given = Given(**{name: form.data.get(name, "") for name in Given.FIELDS})
     if current:
         rating.record_shown(presentation=presentation, user=request.user)
-    more = {"notice": notice, "given": given, "change": change}
+    more = {"notice": notice, "given": Given.of(form), "change": change}
     return _show(request, presentation, status=422, **more)
 
 
@@ -111,14 +123,23 @@ def _move_to(
     notice: str = "",
     status: int = 200,
 ) -> HttpResponse:
-    """Show what comes next; without it, the study's page."""
+    """Show what comes next; without it, the study's page, which says the notice too."""
     if following is None:
+        if notice:
+            messages.warning(request, notice)
         return _leave(request, "study", enrolment)
     if not request.htmx and not notice:
         return redirect("readerstudy:read", following.token)
-    rest = Sitting(request.session, enrolment).break_due(following.position)
-    response = _show(request, following, status=status, notice=notice, rest=rest)
+    response = _show_current(request, following, status=status, notice=notice)
     return replace_url(response, reverse("readerstudy:read", args=[following.token]))
+
+
+def _show_current(
+    request: HtmxHttpRequest, presentation: Presentation, **more: Any
+) -> HttpResponse:
+    sitting = Sitting(request.session, presentation.enrolment)
+    rest = sitting.break_due(presentation.position)
+    return _show(request, presentation, rest=rest, **more)
 
 
 def _leave(

@@ -43,5 +43,5 @@ class Sitting:
         if cases < BREAK_AFTER_CASES and spent < BREAK_AFTER:
             return ""
         self.begin(position)
-        minutes = round(spent.total_seconds() / 60)
-        return f"{cases} cases in {minutes} minutes. A short break keeps the eye fresh."
+        done = f"{cases} cases" if cases >= BREAK_AFTER_CASES else "Half an hour"
+        return f"{done} since the last break. A short one keeps the eye fresh."

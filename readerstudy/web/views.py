@@ -2,6 +2,7 @@
 
 from uuid import UUID
 
+from django.contrib import messages
 from django.contrib.auth.decorators import login_not_required
 from django.db import DatabaseError, connection
 from django.http import Http404, HttpRequest, HttpResponse, QueryDict
@@ -94,9 +95,13 @@ def display(request: HtmxHttpRequest, uuid: UUID) -> HttpResponse:
         context = {"enrolment": enrolment, "form": form}
         status = 422 if form.is_bound else 200
         return render(request, "readerstudy/display.html", context, status=status)
-    acts.record_display_check(
-        enrolment=enrolment, user=request.user, answers=form.answers()
-    )
+    try:
+        acts.record_display_check(
+            enrolment=enrolment, user=request.user, answers=form.answers()
+        )
+    except Refusal as refusal:
+        # The study was closed since the look above.
+        raise Http404 from refusal
     following = rating.next_presentation(enrolment)
     if following is None:
         return redirect("readerstudy:study", uuid)
@@ -122,7 +127,8 @@ def finish(request: HtmxHttpRequest, uuid: UUID) -> HttpResponse:
             form.add_error("password", str(refusal))
         else:
             return redirect("readerstudy:study", uuid)
-    context = {"enrolment": enrolment, "form": form}
+    last = rating.changeable_last(enrolment)
+    context = {"enrolment": enrolment, "form": form, "last": last}
     status = 422 if form.is_bound else 200
     return render(request, "readerstudy/finish.html", context, status=status)
 
@@ -142,6 +148,7 @@ def settings(request: HtmxHttpRequest) -> HttpResponse:
     if request.method == "POST":
         form = SettingsForm(request.POST)
         form.is_valid()
+        messages.success(request, "Saved.")
         response = redirect("readerstudy:settings")
         response.set_cookie(
             SHORTCUTS_COOKIE,

@@ -24,7 +24,7 @@ from playwright.sync_api import Page, expect
 from scipy import stats
 
 from mlcore.datasets import chestxray14
-from tests.browser.conftest import rate_by_key, wait_until_ready
+from tests.browser.conftest import check_display, rate_by_key, wait_until_ready
 from tests.readerstudy.commands import refusal, run
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -91,9 +91,12 @@ def log_in(page: Page, user: User) -> None:
 
 def start(page: Page) -> None:
     page.get_by_role("link", name=STUDY).press("Enter")
-    expect(page.get_by_role("link", name="Start")).to_be_focused()
     photograph(page, "study")
+    page.get_by_role("checkbox").press("Space")
     page.keyboard.press("Enter")
+    page.get_by_role("heading", name="Your display").wait_for()
+    photograph(page, "display")
+    check_display(page)
     wait_until_ready(page)
 
 
@@ -109,6 +112,15 @@ def rate_everything(page: Page, user: User) -> list[int]:
         rate_by_key(page, keys[-1])
     expect(page.get_by_text(f"All {MAPS} cases are rated")).to_be_visible()
     return keys
+
+
+def sign_off(page: Page, user: User) -> None:
+    page.get_by_role("link", name="Finish").press("Enter")
+    page.get_by_role("radio", name="Sometimes").press("Space")
+    page.get_by_label("Your password").fill(f"{user.username}-pass")
+    photograph(page, "finish")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("Signed off. Thank you.")).to_be_visible()
 
 
 def shown_map(page: Page) -> bytes:
@@ -191,7 +203,8 @@ def test_real_radiographs_become_a_tested_table_of_ratings(
 ):
     readers = [rhea, omar]
     bundle = make_bundle(shared_data / DATASET, tmp_path / "bundle")
-    run("create_study", STUDY, "--bundle", bundle, "--readers", "rhea", "omar")
+    create = ("create_study", STUDY, "--bundle", bundle, "--repeats", 0)
+    run(*create, "--readers", "rhea", "omar")
     run("open_study", STUDY, *WITH_REASON)
 
     pressed = {}
@@ -200,6 +213,7 @@ def test_real_radiographs_become_a_tested_table_of_ratings(
         log_in(page, reader)
         start(page)
         pressed[reader.username] = rate_everything(page, reader)
+        sign_off(page, reader)
 
     assert "once it is locked" in refusal("analyze_ratings", STUDY)
     run("lock_study", STUDY, *WITH_REASON)

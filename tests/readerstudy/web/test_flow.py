@@ -8,6 +8,8 @@ from django.test import Client
 from django.utils import timezone
 
 from readerstudy.models import RatingEvent
+from readerstudy.trial import enrolment as enrolment_acts
+from readerstudy.trial.policies import Refusal
 from readerstudy.trial.rating import next_presentation
 from tests.readerstudy.factories import answer, make_study, rate_all
 from tests.readerstudy.web.conftest import HTMX, address, rate, reader_client
@@ -107,6 +109,16 @@ def test_each_question_about_the_display_is_answered(newcomer, study, missing):
     assert "Please answer each question." in text_of(answered)
     assert 'value="EIZO"' in text_of(answered)
     assert not study.events.filter(kind="display_checked").exists()
+
+
+def test_a_study_that_closes_during_the_display_check_is_not_there(
+    newcomer, study, monkeypatch
+):
+    def refuse(**_arguments):
+        raise Refusal("closed")
+
+    monkeypatch.setattr(enrolment_acts, "record_display_check", refuse)
+    assert newcomer.post(f"/studies/{study.uuid}/display/", DISPLAY).status_code == 404
 
 
 @pytest.mark.parametrize("device", ["", "nonsense", "[1]", "x" * 5000, '{"a": 1e999}'])
@@ -209,7 +221,7 @@ def test_an_answer_is_changed_from_its_own_page(
 
     page = reader.get(address(presentation, "change"), **options)
     standing = presentation.events.get(kind="rate").number
-    assert "Answered so far: 4" in text_of(page)
+    assert "You rated it 4." in text_of(page)
     assert " checked" not in text_of(page)
     assert f'name="change" value="{standing}"' in text_of(page)
 
@@ -231,8 +243,78 @@ def test_a_change_is_given_once_more_after_a_mistake(reader, presentation):
         address(presentation), {"change": standing, "rating": 7, "comment": "hm"}
     )
     assert page.status_code == 422
-    assert "Answered so far: 4" in text_of(page)
+    assert "You rated it 4." in text_of(page)
     assert "hm</textarea>" in text_of(page)
+
+
+@pytest.mark.parametrize("options", [{}, HTMX], ids=["plain", "htmx"])
+@pytest.mark.parametrize("others", [False, True], ids=["last", "others to come"])
+def test_a_change_of_what_was_changed_meanwhile_is_asked_for_again(
+    reader, enrolment, options, others
+):
+    """In another window, while this one still showed the answer before."""
+    to_rate = list(enrolment.presentations.all())[: 5 if others else 6]
+    for presentation in to_rate:
+        answer(presentation, enrolment.reader, 4)
+    presentation = to_rate[2]
+    stale = RatingEvent.objects.standing(presentation).number
+    answer(presentation, enrolment.reader, 2, change=stale)
+    events = RatingEvent.objects.count()
+
+    form = {"rating": 1, "drawn": "1", "change": stale, "comment": "hm"}
+    response = reader.post(address(presentation), form, **options)
+
+    page = text_of(response)
+    assert response.status_code == 409
+    assert RatingEvent.objects.count() == events
+    assert "Nothing was saved: it was changed meanwhile" in page
+    assert "You rated it 2." in page
+    assert 'value="1" required checked' in page
+    assert "hm</textarea>" in page
+    standing = RatingEvent.objects.standing(presentation)
+    assert f'name="change" value="{standing.number}"' in page
+
+    form["change"] = standing.number
+    assert reader.post(address(presentation), form, **options).status_code < 400
+    assert RatingEvent.objects.standing(presentation).rating == 1
+
+
+@pytest.mark.parametrize("options", [{}, HTMX], ids=["plain", "htmx"])
+def test_a_second_answer_to_the_last_case_is_said_not_to_be_taken(
+    reader, study, enrolment, options
+):
+    rate_all(enrolment)
+    last = enrolment.presentations.last()
+    standing = RatingEvent.objects.standing(last)
+    form = {"rating": 5 - standing.rating, "drawn": "1"}
+    response = reader.post(address(last), form, **options)
+    target = response["HX-Redirect"] if options else response["Location"]
+    said = f"another window: {standing.rating}. That answer stays."
+    assert said in text_of(reader.get(target))
+    assert said not in text_of(reader.get(target))
+    assert RatingEvent.objects.standing(last) == standing
+
+
+def test_what_was_changed_is_what_is_told_and_gone_back_to(reader, enrolment):
+    """Not the one before in the list, which nobody has touched."""
+    first, second, *_ = enrolment.presentations.all()
+    for presentation in (first, second):
+        answer(presentation, enrolment.reader, 4)
+    answer(
+        first, enrolment.reader, 2, change=RatingEvent.objects.standing(first).number
+    )
+    page = text_of(reader.get(address(next_presentation(enrolment))))
+    assert "Case 1 saved: 2" in page
+    assert f'data-back href="{address(first, "change")}"' in page
+
+
+def test_from_an_answer_one_goes_back_further(reader, enrolment):
+    first, second, *_ = enrolment.presentations.all()
+    for presentation in (first, second):
+        answer(presentation, enrolment.reader, 4)
+    page = text_of(reader.get(address(second, "change")))
+    assert f'data-back href="{address(first, "change")}"' in page
+    assert "data-back" not in text_of(reader.get(address(first, "change")))
 
 
 def test_an_answer_that_is_final_cannot_be_gone_back_to(tmp_path, rhea):
@@ -264,6 +346,7 @@ def test_practice_is_counted_apart_and_told_what_it_chose(tmp_path, rhea):
     reader, enrolment = reader_client(rhea), study.enrolments.get()
     first = next_presentation(enrolment)
     assert "Practice 1 of 2" in text_of(reader.get(address(first)))
+    assert "0 of 6 rated" in text_of(reader.get("/"))
     page = text_of(rate(reader, first, 5, **HTMX))
     assert f"Practice 1 saved: 5, “{study.anchors[5]}”" in page
     page = text_of(rate(reader, next_presentation(enrolment), 0, **HTMX))
@@ -273,6 +356,7 @@ def test_practice_is_counted_apart_and_told_what_it_chose(tmp_path, rhea):
     assert "Case 2 of 6" in page
     assert "Case 1 saved: 3" in page
     assert "practice" not in page.lower()
+    assert "1 of 6 rated" in text_of(reader.get("/"))
 
 
 # What comes next
@@ -316,8 +400,9 @@ def test_the_time_left_is_told_from_the_sixth_answer_on(tmp_path, rhea):
 @pytest.mark.parametrize(
     ("minutes", "cases", "due"), [(29, 1, False), (31, 1, True), (1, 60, True)]
 )
+@pytest.mark.parametrize("options", [{}, HTMX], ids=["plain", "htmx"])
 def test_a_break_is_offered_after_half_an_hour_or_sixty_cases(
-    tmp_path, rhea, minutes, cases, due
+    tmp_path, rhea, minutes, cases, due, options
 ):
     study = made(tmp_path, rhea, cases=21)
     enrolment = study.enrolments.get()
@@ -325,8 +410,11 @@ def test_a_break_is_offered_after_half_an_hour_or_sixty_cases(
         reader = reader_client(rhea)
         for presentation in enrolment.presentations.all()[: cases - 1]:
             answer(presentation, rhea)
+        current = next_presentation(enrolment)
+        reader.get(address(current))  # half an hour in front of one case
         clock.shift(timedelta(minutes=minutes))
-        page = text_of(rate(reader, next_presentation(enrolment), 3, **HTMX))
+        form = {"rating": 3, "drawn": "1"}
+        page = text_of(reader.post(address(current), form, follow=True, **options))
         assert ("Take a break" in page) == due
         # Said once, and then not before the next one is due.
         page = text_of(rate(reader, next_presentation(enrolment), 3, **HTMX))
@@ -397,6 +485,19 @@ def test_what_is_wrong_with_a_signature_is_said_and_nothing_lost(
     assert not study.events.filter(kind="signed_off").exists()
 
 
+def test_before_the_signature_the_last_answer_can_be_changed(reader, enrolment, done):
+    last = enrolment.presentations.last()
+    assert address(last, "change") in text_of(reader.get(done))
+    assert "Save the change" in text_of(reader.get(address(last, "change")))
+
+
+def test_a_final_answer_is_not_offered_for_a_change_at_the_end(tmp_path, rhea):
+    study = made(tmp_path, rhea, cases=2, protocol={"ratings_can_change": False})
+    rate_all(study.enrolments.get())
+    page = text_of(reader_client(rhea).get(f"/studies/{study.uuid}/finish/"))
+    assert "/change" not in page
+
+
 def test_nobody_signs_before_the_last_case(reader, study, presentation):
     finish = f"/studies/{study.uuid}/finish/"
     assert reader.get(finish)["Location"] == f"/studies/{study.uuid}/"
@@ -421,12 +522,15 @@ def test_single_keys_can_be_switched_off(reader, presentation):
     assert "data-shortcuts" not in text_of(reader.get(address(presentation)))
     reader.post("/settings/", {})
     assert 'data-shortcuts="off"' in text_of(reader.get(address(presentation)))
-    assert "checked" not in text_of(reader.get("/settings/"))
+    settings = text_of(reader.get("/settings/"))
+    assert "Saved." in settings
+    assert "checked" not in settings
+    assert "Saved." not in text_of(reader.get("/settings/"))
     reader.post("/settings/", {"shortcuts": "on"})
     assert "data-shortcuts" not in text_of(reader.get(address(presentation)))
 
 
 def test_help_names_every_key_of_the_rating_page(reader):
     page = text_of(reader.get("/help/"))
-    for key in ("0", "5", "Enter", "⌫", "O", "P", ",", ".", "W", "I", "F", "R", "?"):
+    for key in ("0", "5", "Enter", "Backspace", "O", "P", ",", ".", "W", "I", "F", "R", "?"):
         assert f"<kbd>{key}</kbd>" in page
