@@ -532,5 +532,19 @@ def test_single_keys_can_be_switched_off(reader, presentation):
 
 def test_help_names_every_key_of_the_rating_page(reader):
     page = text_of(reader.get("/help/"))
-    for key in ("0", "5", "Enter", "Backspace", "O", "P", ",", ".", "W", "I", "F", "R", "?"):
+    for key in (
+        "0",
+        "5",
+        "Enter",
+        "Backspace",
+        "O",
+        "P",
+        ",",
+        ".",
+        "W",
+        "I",
+        "F",
+        "R",
+        "?",
+    ):
         assert f"<kbd>{key}</kbd>" in page
