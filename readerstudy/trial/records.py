@@ -236,25 +236,6 @@ def told_apart(study: Study) -> dict[str, dict[str, Any]]:
     }
 
 
-def study_facts(study: Study) -> dict[str, Any]:
-    """What a report says of the study beside its ratings. No arm is named in it.
-
-    The protocol, by field, and of the events that opened and locked the study, as
-    `opening` and `lock`, the `number`, `hash`, `at`, `reason` and what they fixed.
-    """
-    facts = protocol.of_study(study)
-    kinds = {StudyEvent.Kind.OPENED: "opening", StudyEvent.Kind.LOCKED: "lock"}
-    for event in study.events.filter(kind__in=kinds).order_by("number"):
-        facts[kinds[StudyEvent.Kind(event.kind)]] = {
-            "number": event.number,
-            "hash": event.hash,
-            "at": f"{event.at:%Y-%m-%d %H:%M} UTC",
-            "reason": event.reason,
-            **event.details,
-        }
-    return facts
-
-
 def protocol_sha256(study: Study) -> str:
     """Of what readers are told and asked."""
     return sha256_of(protocol.of_study(study))

@@ -23,8 +23,9 @@ from readerstudy.models import Study
 from readerstudy.trial.analyses import analyses_folder, record_analysis
 from readerstudy.trial.enrolment import TOLD_APART
 from readerstudy.trial.exports import ratings_csv
+from readerstudy.trial.facts import study_facts
 from readerstudy.trial.policies import Refusal
-from readerstudy.trial.records import recorded_at_lock, study_facts, told_apart
+from readerstudy.trial.records import recorded_at_lock, told_apart
 
 # Options of the command that are options of the analysis.
 CHOICES = ("profile", "missing", "blocks", "redraws", "seed")
