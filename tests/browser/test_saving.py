@@ -345,7 +345,7 @@ def test_going_back_and_forth_shows_each_case_its_own_picture(reading, asked):
     assert (first != second).any()
 
     page.keyboard.press("Backspace")
-    expect(page.get_by_text("Answered so far: 1")).to_be_visible()
+    expect(page.locator(".standing", has_text="You rated it 1.")).to_be_visible()
     wait_until_ready(page)
     assert (picture_of(page) == first).all()
     page.keyboard.press("Digit4")
