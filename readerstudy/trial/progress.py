@@ -14,9 +14,9 @@ Kind = RatingEvent.Kind
 
 @dataclass(frozen=True, slots=True)
 class RunProgress:
-    """A reader's run: `rated` of `total` maps, practice and repeats included.
+    """A reader's run: `rated` of `total` maps, repeats included, practice left out.
 
-    `median_active_ms` is over the answered maps, practice apart, of the time that the
+    `median_active_ms` is over the answered ones of these, of the time that the
     reader was active on each; None before the first. `last_seen` is when the reader
     was last shown a map or gave an answer.
     """
