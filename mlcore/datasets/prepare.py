@@ -45,7 +45,8 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _KEPT_BYTES = 2**30
 
 _HANDFUL = 8
-_WORKERS_NEED = ("mlcore.datasets.decode", "pydicom.pixels.decoders.base")
+# Every importer, whose functions decode, and what they import when they do.
+_WORKERS_NEED = ("mlcore.datasets.importing", "pydicom.pixels.decoders.base")
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
