@@ -19,7 +19,7 @@ os.umask(_UMASK)
 _UNFINISHED = ".unfinished"
 
 # A file up to this size is read at once: threads meet less often at the interpreter.
-_AT_ONCE = 2**22
+_AT_ONCE = 2**20
 
 _CANONICAL = json.JSONEncoder(
     sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
