@@ -35,8 +35,9 @@ _pointer_of.argtypes = (ctypes.py_object, ctypes.c_char_p)
 def shared_pixels(image: Image.Image) -> NDArray[Any] | None:
     """The pixels of an image of mode L (uint8) or F (float32), (H, W).
 
-    They are the image's own: what is written into them is in the image. None if Pillow
-    holds the image in several blocks, as it does beyond 16 MB.
+    They are the image's own, which lives as long as they do: what is written into them
+    is in the image. None if Pillow holds the image in several blocks, as it does beyond
+    16 MB.
     """
     try:
         _, capsule = image.__arrow_c_array__()
@@ -46,6 +47,5 @@ def shared_pixels(image: Image.Image) -> NDArray[Any] | None:
     dtype = np.dtype(_DTYPES[image.mode])
     size = arrow.length * dtype.itemsize
     memory = (ctypes.c_uint8 * size).from_address(arrow.buffers[1])
-    # The array refers to `memory` only; the image must live as long.
-    memory.owner = capsule
+    memory.owner = image.im  # the array itself refers to `memory` alone
     return np.frombuffer(memory, dtype).reshape(image.height, image.width)

@@ -1,9 +1,8 @@
 """Checks on the records of a table as they pass, and counts of what they hold."""
 
 from collections.abc import Iterable, Sequence
+from math import isnan
 from typing import Any
-
-import numpy as np
 
 from mlcore.datasets.record import ImageRecord
 from mlcore.datasets.table import SPLITS, TableError
@@ -20,9 +19,8 @@ class Counts:
         self._image_ids: set[str] = set()
         self._split_of: dict[str, str] = {}
         self._images = dict.fromkeys(SPLITS, 0)
-        shape = (len(SPLITS), len(classes))
-        self._positive = np.zeros(shape, dtype=np.int64)
-        self._unknown = np.zeros(shape, dtype=np.int64)
+        self._positive = {split: [0] * len(classes) for split in SPLITS}
+        self._unknown = {split: [0] * len(classes) for split in SPLITS}
 
     def __len__(self) -> int:
         return len(self._image_ids)
@@ -35,14 +33,18 @@ class Counts:
                 labels or findings that the table does not have.
         """
         self._check_place(record)
-        labels = self._checked_labels(record)
+        self._check_labels(record)
         for finding in findings:
             if finding not in self._classes:
                 raise TableError(f'{record.image_id}: "{finding}" is not a class.')
-        row = SPLITS.index(record.split)
         self._images[record.split] += 1
-        self._positive[row] += labels == 1
-        self._unknown[row] += np.isnan(labels)
+        positive, unknown = self._positive[record.split], self._unknown[record.split]
+        # A few numbers at a time: NumPy takes longer to begin than this to end.
+        for column, label in enumerate(record.labels):
+            if label == 1:
+                positive[column] += 1
+            elif label != 0:
+                unknown[column] += 1
 
     def _check_place(self, record: ImageRecord) -> None:
         if record.split not in SPLITS:
@@ -60,15 +62,13 @@ class Counts:
                 f"{record.split}); a patient belongs to one."
             )
 
-    def _checked_labels(self, record: ImageRecord) -> np.ndarray[Any, Any]:
-        labels = np.array(record.labels, dtype=float)
-        known = np.isnan(labels) | (labels == 0) | (labels == 1)
-        if labels.shape != (len(self._classes),) or not np.all(known):
+    def _check_labels(self, record: ImageRecord) -> None:
+        allowed = all(label in (0, 1) or isnan(label) for label in record.labels)
+        if len(record.labels) != len(self._classes) or not allowed:
             raise TableError(
                 f"{record.image_id}: needs {len(self._classes)} labels of 1, 0 or NaN, "
                 f"not {record.labels}."
             )
-        return labels
 
     def summary(self) -> dict[str, Any]:
         """By split: images, patients, and positive and unknown labels by class.
@@ -83,11 +83,11 @@ class Counts:
             split: {
                 "images": self._images[split],
                 "patients": splits.count(split),
-                "positive": self._by_class(self._positive[row]),
-                "unknown": self._by_class(self._unknown[row]),
+                "positive": self._by_class(self._positive[split]),
+                "unknown": self._by_class(self._unknown[split]),
             }
-            for row, split in enumerate(SPLITS)
+            for split in SPLITS
         }
 
-    def _by_class(self, values: np.ndarray[Any, Any]) -> dict[str, int]:
-        return dict(zip(self._classes, values.tolist(), strict=True))
+    def _by_class(self, values: Sequence[int]) -> dict[str, int]:
+        return dict(zip(self._classes, values, strict=True))

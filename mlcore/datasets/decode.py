@@ -167,7 +167,7 @@ def _grey(image: Image.Image, path: Path) -> Pixels:
 def _array(image: Image.Image) -> NDArray[np.uint8]:
     """The pixels of an 8-bit grey image, uint8 (H, W)."""
     shared = shared_pixels(image)
-    return np.asarray(image) if shared is None else shared.copy()
+    return np.asarray(image) if shared is None else shared
 
 
 def _white_is_zero(image: Image.Image) -> bool:

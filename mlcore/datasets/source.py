@@ -129,15 +129,18 @@ def relative_path(root: Path, text: str) -> str:
 
 
 def _inside(root: Path, path: PurePosixPath) -> bool:
+    file = root / path
     try:
-        return (root / path).resolve().is_relative_to(_resolved(root))
+        # Files of one folder share what their folder resolves to.
+        real = file.resolve() if file.is_symlink() else _resolved(file.parent)
+        return real.is_relative_to(_resolved(root))
     except RuntimeError:  # links that lead to each other, in Python up to 3.12
         return False
 
 
-@lru_cache(maxsize=1)
-def _resolved(root: Path) -> Path:
-    return root.resolve()
+@lru_cache(maxsize=2)
+def _resolved(folder: Path) -> Path:
+    return folder.resolve()
 
 
 def source_digest(

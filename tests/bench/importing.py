@@ -5,8 +5,9 @@
 The loop does for each file what any script would: Pillow (pydicom for DICOM) decodes,
 makes it grey and resizes it to 256 pixels. The import is `import_source` as a whole: it
 checks and hashes every file, too, and writes a table that survives a power cut. Both
-take the same files, in turn, so that a machine that slows down slows both; starting the
-processes that decode DICOM counts. Ratios are of speed: decoding alone, and the whole
+take the same files, in turn, so that a machine that slows down slows both. The process
+that those which decode DICOM are forked from starts once, in the first decoding;
+forking counts in every round. Ratios are of speed: decoding alone, and the whole
 import, over the loop. Radiographs are phantoms of 1,024 pixels.
 """
 

@@ -1,5 +1,8 @@
 """Pillow's memory as an array, against the way through `np.asarray`."""
 
+import gc
+import sys
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -47,3 +50,19 @@ def test_a_large_image_is_shown_as_a_small_one_is():
     ]
 
     np.testing.assert_array_equal(shown[1][::6, ::6], shown[0])
+
+
+def test_the_memory_lives_as_long_as_the_pixels_and_no_longer():
+    image = Image.new("L", (1000, 900), 7)
+    memory = image.im
+    before = sys.getrefcount(memory)
+    part = shared_pixels(image)[100:]
+    assert sys.getrefcount(memory) == before + 1
+    del image
+    gc.collect()
+
+    assert (part == 7).all()
+    held = sys.getrefcount(memory)
+    del part
+    gc.collect()
+    assert sys.getrefcount(memory) == held - 1

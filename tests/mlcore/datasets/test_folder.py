@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from mlcore.datasets.folder import read_folder
+from mlcore.datasets.source import relative_path
 from mlcore.datasets.table import TableError
 from tests.mlcore.datasets.making import NAN, grey, save
 
@@ -278,3 +279,19 @@ def test_an_accent_written_in_two_ways_is_one_patient(root):
     records = list(read(root).records)
 
     assert {record.patient_id for record in records} == {"Jos\u00e9"}
+
+
+def test_each_file_of_a_folder_is_followed_by_itself(tmp_path):
+    root, outside = tmp_path / "source", tmp_path / "outside"
+    (root / "inside").mkdir(parents=True)
+    outside.mkdir()
+    (root / "inside" / "a.png").touch()
+    (root / "inside" / "b.png").symlink_to(outside / "b.png")
+    (root / "inside" / "c.png").symlink_to(root / "inside" / "a.png")
+    (root / "away").symlink_to(outside)
+
+    assert relative_path(root, "inside/a.png") == "inside/a.png"
+    assert relative_path(root, "inside/c.png") == "inside/c.png"
+    for text in ("inside/b.png", "away/a.png"):
+        with pytest.raises(TableError, match="leaves the folder"):
+            relative_path(root, text)
