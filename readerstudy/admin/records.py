@@ -42,7 +42,8 @@ TABLES: Mapping[str, Check] = {
     "imrmc": policies.check_can_see_ratings,
     "codebook": policies.check_can_see_ratings,
     "allocation": policies.check_can_see_allocation,
-    "ledger": policies.check_can_see_study,
+    # Every rating is in it.
+    "ledger": policies.check_can_see_ratings,
 }
 # A report is a page from a file: it runs nothing, sends nothing and is no part of the
 # site. What it shows lies in it.

@@ -62,6 +62,15 @@ def check_can_take_role(study: Study, user: User, role: str) -> None:
         )
     if role in held:
         raise Refusal(f"{user} is {role} of study '{study}' already.")
+    if (
+        role == "allocator"
+        and study.state == State.LOCKED
+        and _was_ever(study, user, "statistician")
+    ):
+        raise Refusal(
+            f"{user} may have seen the ratings of study '{study}' and therefore does "
+            "not see its allocation before it is unblinded."
+        )
 
 
 def check_can_see_study(study: Study, user: User) -> None:
@@ -76,7 +85,7 @@ def check_can_see_allocation(study: Study, user: User) -> None:
 def check_can_see_ratings(study: Study, user: User) -> None:
     check_can_export(study)
     _check_holds(study, user, "statistician")
-    if study.state == State.LOCKED and _was_ever_allocator(study, user):
+    if study.state == State.LOCKED and _was_ever(study, user, "allocator"):
         raise Refusal(
             f"{user} may have seen the allocation of study '{study}' and therefore "
             "does not see its ratings before it is unblinded."
@@ -130,6 +139,11 @@ def check_can_enrol(study: Study, reader: User) -> None:
             f"{reader} is {' and '.join(sorted(held))} of study '{study}'; a reader "
             "holds no other role in it."
         )
+    if _was_ever(study, reader, "allocator"):
+        raise Refusal(
+            f"{reader} was allocator of study '{study}', may have seen which map is "
+            "whose, and cannot read in it."
+        )
 
 
 def check_can_withdraw(enrolment: Enrolment) -> None:
@@ -153,6 +167,9 @@ def check_can_change(enrolment: Enrolment) -> None:
 
 
 def check_session(presentation: Presentation) -> None:
+    if _is_over(presentation):
+        # Its maps would be seen beside those of the session that has begun.
+        raise Refusal("That session is over.")
     begins = session_begins(presentation)
     if begins and timezone.now() < begins:
         raise Refusal(f"The next session begins on {begins:%d %B %Y, %H:%M} UTC.")
@@ -160,6 +177,17 @@ def check_session(presentation: Presentation) -> None:
 
 def has_begun(presentation: Presentation) -> bool:
     return _allows(check_session, presentation)
+
+
+def _is_over(presentation: Presentation) -> bool:
+    """Whether something of a later session was shown."""
+    if presentation.session == presentation.enrolment.study.sessions:
+        return False
+    later = RatingEvent.objects.filter(
+        enrolment=presentation.enrolment_id,
+        presentation__session__gt=presentation.session,
+    )
+    return later.exists()
 
 
 def session_begins(presentation: Presentation) -> datetime | None:
@@ -290,11 +318,11 @@ def reader_problem(user: User) -> str:
     return ""
 
 
-def _was_ever_allocator(study: Study, user: User) -> bool:
-    # Whoever laid the role down knows what they saw.
+def _was_ever(study: Study, user: User, role: str) -> bool:
+    # Whoever laid a role down knows what they saw.
     given = study.events.filter(
         kind=StudyEvent.Kind.ROLE_GIVEN,
-        details__role="allocator",
+        details__role=role,
         details__user=user.get_username(),
     )
     return given.exists()

@@ -24,7 +24,7 @@ from django.contrib.auth.models import User
 from django.db import transaction
 
 from readerstudy.models import Case, Overlay, Study
-from readerstudy.trial import policies, protocol, roles, stimuli
+from readerstudy.trial import policies, protocol, stimuli
 from readerstudy.trial.acts import hold
 from readerstudy.trial.policies import Refusal
 from readerstudy.trial.rows import (
@@ -134,7 +134,6 @@ def import_study(folder: Path) -> Imported:
                 known, new = _people(tables)
                 study = _add_study(folder, tables, known | new, hashes)
                 chains = verify(study)
-                _check_roles(folder, study)
                 undo.pop_all()
         except RowsError as error:
             raise ArchiveError(f"{folder / ROWS}: {error}.") from error
@@ -245,14 +244,6 @@ def _add_study(
         if f"{FILES}/{file}" not in hashes:
             raise ArchiveError(f"{folder}: its rows name a file {file!r} not in it.")
     return study
-
-
-def _check_roles(folder: Path, study: Study) -> None:
-    """Nobody comes with a role that the study's record does not give them."""
-    held, recorded = roles.held_in(study), roles.recorded_in(study)
-    for name in sorted(held.keys() | recorded.keys()):
-        if held.get(name) != recorded.get(name):
-            raise ArchiveError(f"{folder}: the roles of {name} are not as recorded.")
 
 
 def _file_names(folder: Path) -> list[str]:

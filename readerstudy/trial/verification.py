@@ -4,11 +4,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from django.db import connection
+from django.db import connection, transaction
 
 from readerstudy import triggers
 from readerstudy.models import Enrolment, Study, StudyEvent
-from readerstudy.trial import records, stimuli
+from readerstudy.trial import records, roles, stimuli
 from readerstudy.trial.allocation import Allocation
 from readerstudy.trial.ledger import (
     BrokenChain,
@@ -57,7 +57,8 @@ def verify(study: Study) -> list[Chain]:
     """Follow every chain of a study and compare what it records with what is there.
 
     In this order: the study's chain, the state it led to, what opening fixed, every
-    reader's chain and its recorded end, the files, the triggers. Any state will do;
+    reader's chain and its recorded end, the roles, the files, the triggers. Any state
+    will do;
     readers may go on rating meanwhile.
 
     Returns:
@@ -86,6 +87,7 @@ def verify(study: Study) -> list[Chain]:
         if locked:
             _check_end(owner, head, ends.get(str(enrolment.uuid)))
         chains.append(Chain(owner, head))
+    _check_roles(study)
     for name in stimuli.damaged_files(study):
         raise BrokenLedger(f"File {name} of {chains[0].owner} is not as imported.")
     for problem in triggers.problems(connection):
@@ -169,6 +171,17 @@ def _check_opening(
             raise BrokenLedger(
                 f"The list of reader {reader} is not the one that its seed gives."
             )
+
+
+def _check_roles(study: Study) -> None:
+    """Nobody holds a role that the record does not give them."""
+    with transaction.atomic():
+        # Under the lock that a role is given under: both are of one moment.
+        Study.objects.select_for_update(no_key=True).get(pk=study.pk)
+        held, recorded = roles.held_in(study), roles.recorded_in(study)
+    for name in sorted(held.keys() | recorded.keys()):
+        if held.get(name) != recorded.get(name):
+            raise BrokenLedger(f"The roles of {name} are not as they were recorded.")
 
 
 def _check_moments(

@@ -82,6 +82,8 @@ def _refuse_second(
         more = {"notice": notice, "given": Given.of(form), "change": standing}
         return _show(request, presentation, status=409, **more)
     notice = f"That case was answered before, {said} That answer stays."
+    if form.cleaned_data["comment"]:
+        notice += " The comment that you wrote just now was not saved."
     return _go_on(request, presentation.enrolment, notice, status=409)
 
 
@@ -175,7 +177,9 @@ def change(request: HtmxHttpRequest, token: str) -> HttpResponse:
         or not Sitting(request.session, presentation.enrolment).has_begun
     ):
         return redirect("readerstudy:read", token)
-    response = _show(request, presentation, change=standing)
+    # What was written stays unless it is taken out; the rating is given anew.
+    given = Given(comment=standing.comment)
+    response = _show(request, presentation, change=standing, given=given)
     return replace_url(response, request.path) if request.htmx else response
 
 

@@ -239,3 +239,17 @@ def test_everybody_gets_what_the_tables_say(study, people, state):
     address = path_of(WITHDRAW, study, people)
     withdrawn = tuple(client.post(address).status_code for client in clients.values())
     assert withdrawn == expected(POST)[WITHDRAW]
+
+
+@pytest.mark.parametrize("table", ["ratings", "imrmc", "codebook", "ledger"])
+@pytest.mark.parametrize("role", ["coordinator", "allocator", "statistician"])
+def test_a_locked_study_gives_no_rating_but_to_its_statistician(
+    tmp_path, rhea, django_user_model, client, table, role
+):
+    study = make_study(tmp_path / "bundle", readers=[rhea], cases=1)
+    lock_study(study=study, by=coordinator(), reason="over", unfinished=True)
+    person = django_user_model.objects.create_user("somebody", is_staff=True)
+    give(study, person, role)
+    client.force_login(person)
+    answer = client.get(f"/admin/readerstudy/study/{study.pk}/export/{table}/")
+    assert answer.status_code == (200 if role == "statistician" else 403)

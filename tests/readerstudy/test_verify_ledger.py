@@ -56,3 +56,12 @@ def test_an_analysis_keeps_and_prints_the_heads_of_the_lock(study, tmp_path):
     }
     assert f"Record: locked by event 6, hash {lock.hash}." in said
     assert f"Record of rhea: 12 events, head {last.hash}." in said
+
+
+@pytest.mark.parametrize("command", ["analyze_ratings", "export_ratings"])
+def test_nothing_is_made_of_ratings_that_are_not_as_recorded(study, tmp_path, command):
+    with past_the_triggers():
+        RatingEvent.objects.filter(kind="rate").update(rating=5)
+    said = refusal(command, study, "--out", tmp_path / "out")
+    assert said.startswith("Broken at reader rhea, event ")
+    assert not (tmp_path / "out").exists()

@@ -26,6 +26,7 @@ from readerstudy.trial.exports import ratings_csv
 from readerstudy.trial.facts import study_facts
 from readerstudy.trial.policies import Refusal
 from readerstudy.trial.records import recorded_at_lock, told_apart
+from readerstudy.trial.verification import BrokenLedger, verify
 
 # Options of the command that are options of the analysis.
 CHOICES = ("profile", "missing", "blocks", "redraws", "seed")
@@ -109,7 +110,7 @@ class Command(BaseCommand):
             # Results that went elsewhere cannot be watched over from here.
             if options["name"] and not options["out"]:
                 record_analysis(study=find_study(options["name"]), folder=out)
-        except (RatingsError, Refusal) as error:
+        except (RatingsError, Refusal, BrokenLedger) as error:
             raise CommandError(str(error)) from error
         terminal = self.stdout.isatty()
         width = shutil.get_terminal_size().columns if terminal else 100
@@ -138,6 +139,8 @@ def _from_csv(options: dict[str, Any]) -> Input:
 def _from_study(options: dict[str, Any]) -> Input:
     study = find_study(options["name"])
     table = ratings_csv(study, blinded=options["blinded"])
+    # What is printed beside the results as their record has to hold for them.
+    verify(study)
     ratings = parse_ratings(table.encode(), options["variants"])
     out = analyses_folder(study) / f"{timezone.now():%Y%m%dT%H%M%SZ}"
     return Input(

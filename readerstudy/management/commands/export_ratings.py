@@ -10,6 +10,7 @@ from readerstudy.management.lookup import find_study
 from readerstudy.trial.exports import EXPORTS
 from readerstudy.trial.policies import Refusal
 from readerstudy.trial.records import recorded_at_lock
+from readerstudy.trial.verification import BrokenLedger, verify
 
 
 class Command(BaseCommand):
@@ -36,9 +37,11 @@ class Command(BaseCommand):
         out: Path = options["out"]
         try:
             text = EXPORTS[options["format"]](study, blinded=options["blinded"])
+            # The record that is named below has to hold for what is written.
+            verify(study)
             with atomic_file(out) as file:
                 file.write(text.encode())
-        except Refusal as refusal:
+        except (Refusal, BrokenLedger) as refusal:
             raise CommandError(str(refusal)) from refusal
         except OSError as error:
             raise CommandError(f"{out}: {error.strerror or error}.") from error

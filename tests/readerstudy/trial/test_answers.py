@@ -274,6 +274,22 @@ def test_the_next_session_waits_for_the_washout(in_sessions, rhea):
         assert policies.session_begins(third) == timezone.now() + timedelta(days=28)
 
 
+def test_a_session_is_over_once_the_next_has_begun(in_sessions, rhea):
+    """Its maps would be seen beside those from which the washout parts them."""
+    with time_machine.travel("2026-03-01T12:00:00Z", tick=False):
+        rate_session(in_sessions, 1)
+    first = in_sessions.presentations.first()
+    standing = RatingEvent.objects.standing(first)
+    with time_machine.travel("2026-03-30T12:00:00Z", tick=False):
+        assert find_presentation(user=rhea, token=first.token) == first
+        shown(next_presentation(in_sessions), rhea)
+        assert find_presentation(user=rhea, token=first.token) is None
+        with pytest.raises(Refusal, match="That session is over"):
+            give(first, rhea, Answer(rating=5), change=standing.number)
+        following = next_presentation(in_sessions)
+        assert find_presentation(user=rhea, token=following.token) == following
+
+
 def test_a_change_in_an_earlier_session_begins_the_washout_anew(in_sessions, rhea):
     with time_machine.travel("2026-03-01T12:00:00Z", tick=False):
         rate_session(in_sessions, 1)

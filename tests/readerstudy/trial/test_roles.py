@@ -138,3 +138,21 @@ def test_of_reading_and_a_role_at_once_one_is_had(study, eve):
     )
     assert sum(isinstance(result, Refusal) for result in results) == 1
     assert len(policies.roles_in(study, eve)) == 1
+
+
+def test_whoever_was_allocator_never_reads(study, eve):
+    give(study, eve, "allocator")
+    end_role(study=study, user=eve, role="allocator", by=eve, reason="over")
+    with pytest.raises(Refusal, match="eve was allocator of study"):
+        enrol(study=study, reader=eve, by=coordinator())
+
+
+def test_whoever_may_have_seen_ratings_sees_no_allocation_before_unblinding(study, eve):
+    give(study, eve, "statistician")
+    study.state = "locked"
+    study.save()
+    with pytest.raises(Refusal, match="eve may have seen the ratings"):
+        give(study, eve, "allocator")
+    study.state = "unblinded"
+    study.save()
+    give(study, eve, "allocator")

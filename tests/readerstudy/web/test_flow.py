@@ -168,6 +168,7 @@ def test_comment_and_viewer_are_kept(reader, presentation):
         '{"active_ms": "9"}',
         '{"active_ms": 1.5}',
         '{"active_ms": true}',
+        f'{{"active_ms": 1{"0" * 400}}}',
     ],
 )
 def test_a_viewer_summary_that_is_none_costs_no_rating(reader, presentation, viewer):
@@ -336,6 +337,23 @@ def test_an_answer_that_is_final_cannot_be_gone_back_to(tmp_path, rhea):
 def test_what_was_not_answered_is_not_changed(reader, enrolment):
     last = enrolment.presentations.last()
     assert reader.get(address(last, "change"))["Location"] == address(last)
+
+
+def test_a_comment_stays_with_an_answer_that_is_changed(reader, presentation):
+    reader.get(address(presentation))
+    form = {"rating": 2, "drawn": "1", "comment": "artefact at the apex"}
+    reader.post(address(presentation), form)
+    page = text_of(reader.get(address(presentation, "change")))
+    assert "artefact at the apex</textarea>" in page
+    assert " checked" not in page
+
+
+def test_a_comment_that_comes_too_late_is_said_not_to_be_saved(reader, presentation):
+    rate(reader, presentation, 2)
+    form = {"rating": 2, "drawn": "1", "comment": "afterthought"}
+    page = reader.post(address(presentation), form)
+    assert page.status_code == 409
+    assert "The comment that you wrote just now was not saved." in text_of(page)
 
 
 # Practice
