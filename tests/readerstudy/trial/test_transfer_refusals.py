@@ -225,7 +225,7 @@ def text_of(table, text):
         ),
         (set_column("membership", "allocator", True), "roles of coordinator are not"),
         (set_column("membership", "user_id", "x"), "roles of coordinator are not as"),
-        (drop_row("membership"), "the roles of rhea are not as recorded"),
+        (drop_row("membership"), "The roles of rhea are not as they were recorded"),
         (set_column("case", "more", 1), "case: a column too many or too few: more"),
         (set_column("case", "file", "../x.npy"), r"a file '\.\./x\.npy' not in it"),
         (set_column("overlay", "file", "/etc/passwd"), "a file '/etc/passwd' not in"),
