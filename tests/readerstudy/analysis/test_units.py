@@ -167,7 +167,9 @@ def test_complete_is_what_the_complete_pooling_takes(rows):
     ):
         if before.pooling == "complete" and before.dataset != ALL:
             np.testing.assert_array_equal(before.blocks, after.blocks)
-        assert len(after.blocks) <= len(before.blocks)
+        # A reader of whom nothing is left is none that the images of ALL wait for.
+        if (before.pooling, before.dataset) != ("complete", ALL):
+            assert len(after.blocks) <= len(before.blocks)
 
 
 @SETTINGS
