@@ -278,20 +278,8 @@ def can_run(study: Study, user: User) -> bool:
     return _allows(check_can_run, study, user)
 
 
-def can_enter_admin(user: User) -> bool:
-    return _allows(check_can_enter_admin, user)
-
-
 def can_delete_account(user: User) -> bool:
     return _allows(check_can_delete_account, user)
-
-
-def can_export_allocation(study: Study) -> bool:
-    return _allows(check_can_export_allocation, study)
-
-
-def can_withdraw(enrolment: Enrolment) -> bool:
-    return _allows(check_can_withdraw, enrolment)
 
 
 def can_rate(enrolment: Enrolment) -> bool:
