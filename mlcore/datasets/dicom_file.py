@@ -13,6 +13,7 @@ import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -20,6 +21,7 @@ from mlcore.datasets.table import TableError
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
+    from pydicom.tag import BaseTag
 
 SUFFIXES = (".dcm", ".dicom")
 _OTHERS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".npy")
@@ -137,9 +139,17 @@ def opened(path: Path, tags: tuple[str, ...]) -> "Iterator[tuple[Dataset, Binary
         stream = _inflated(path, file) if deflated else file
         stream.seek(0)
         header = dcmread(
-            stream, stop_before_pixels=True, force=True, specific_tags=list(tags)
+            stream, stop_before_pixels=True, force=True, specific_tags=_numbers(tags)
         )
         yield header, stream
+
+
+@cache
+def _numbers(keywords: tuple[str, ...]) -> "list[BaseTag]":
+    """Their tags, which pydicom would look up anew for every file."""
+    from pydicom.tag import Tag
+
+    return [Tag(keyword) for keyword in keywords]
 
 
 def _inflated(path: Path, file: BinaryIO) -> BinaryIO:

@@ -157,6 +157,7 @@ def _decode(
         pixel_keyword="PixelData",
         pixel_vr=vr,
         correct_unused_bits=False,
+        view_only=True,  # what is made of it is a copy anyway
     )
     if syntax.is_encapsulated != (length == _UNDEFINED):
         raise TableError(f"{path}: its pixels are not in its transfer syntax.")
@@ -282,7 +283,8 @@ def _unsigned(
 ) -> tuple[Pixels, int]:
     """Stored values without the bits around them, signed ones with an offset."""
     bits = header.BitsStored
-    values = array.astype(f"i{array.itemsize}", copy=False).view(f"u{array.itemsize}")
+    native_order = array.astype(array.dtype.newbyteorder("="), copy=False)
+    values = native_order.view(f"u{array.itemsize}")
     below = header.get("HighBit", bits - 1) + 1 - bits
     if native and below:
         values = values >> below
