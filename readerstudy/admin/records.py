@@ -103,7 +103,10 @@ def export(request: HttpRequest, pk: int, table: str) -> HttpResponse:
     except Refusal as refusal:
         raise PermissionDenied(str(refusal)) from refusal
     ending, kind = ("jsonl", "json") if table == "ledger" else ("csv", "csv")
-    name = f"{table}-{study.uuid}.{ending}"
+    # A table is followed by more events, such as a role or an analysis. The name keeps
+    # where the study's chain ended, so that none of those before it can be cut off.
+    head = records.study_head(study)
+    name = f"{table}-{study.uuid}-{head.length}-{head.hash}.{ending}"
     return HttpResponse(
         text,
         content_type=f"text/{kind}; charset=utf-8",

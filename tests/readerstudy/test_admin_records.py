@@ -280,6 +280,8 @@ def test_a_fetched_table_can_be_read(study, statistician):
     rows = list(csv.DictReader(io.StringIO(response.content.decode())))
     assert len(rows) == 18
     assert {row["variant"] for row in rows} == {"X", "Y", "Z"}
-    assert "attachment" in response["Content-Disposition"]
+    last = study.events.last()
+    name = f"ratings-{study.uuid}-{last.number}-{last.hash}.csv"
+    assert response["Content-Disposition"] == f'attachment; filename="{name}"'
     lines = statistician.get(url(study, "export", "ledger")).content.splitlines()
     assert all(isinstance(json.loads(line), dict) for line in lines)

@@ -3,7 +3,7 @@ import pytest
 from readerstudy.trial.exports import EXPORTS, ratings_csv
 from readerstudy.trial.study import lock_study, unblind_study
 from tests.readerstudy.commands import refusal, run
-from tests.readerstudy.factories import answer, coordinator, make_study, rate_all
+from tests.readerstudy.factories import answer, coordinator, give, make_study, rate_all
 
 
 @pytest.fixture
@@ -22,8 +22,20 @@ def test_it_writes_the_table(study, tmp_path):
     assert said.splitlines() == [
         f"6 rows of 'Chest maps' are in {out}.",
         f"Record: locked by event {lock.number}, hash {lock.hash}.",
+        f"Record now: study 'Chest maps': {lock.number} events, head {lock.hash}.",
     ]
     assert out.read_text() == ratings_csv(study, blinded=True)
+
+
+def test_it_prints_where_the_studys_chain_ends_after_the_lock(study, eve, tmp_path):
+    """Or an event after the lock could be cut off and nobody would know."""
+    give(study, eve, "statistician")
+    last = study.events.last()
+    said = run("export_ratings", study, "--out", tmp_path / "ratings.csv")
+    assert said.splitlines()[-1] == (
+        f"Record now: study 'Chest maps': {last.number} events, head {last.hash}."
+    )
+    assert last.kind == "role_given"
 
 
 @pytest.mark.parametrize(("options", "word"), [([], "dual_bn"), (["--blinded"], ",Z,")])

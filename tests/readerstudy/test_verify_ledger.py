@@ -56,6 +56,14 @@ def test_an_analysis_keeps_and_prints_the_heads_of_the_lock(study, tmp_path):
     }
     assert f"Record: locked by event 6, hash {lock.hash}." in said
     assert f"Record of rhea: 12 events, head {last.hash}." in said
+    assert said.endswith(f"study 'Chest maps': 6 events, head {lock.hash}.")
+
+
+def test_an_analysis_that_is_recorded_prints_its_own_event_as_the_head(study):
+    said = run("analyze_ratings", study)
+    last = study.events.last()
+    assert last.kind == "analysed"
+    assert said.endswith(f"Record now: study 'Chest maps': 7 events, head {last.hash}.")
 
 
 @pytest.mark.parametrize("command", ["analyze_ratings", "export_ratings"])

@@ -38,7 +38,7 @@ class Command(BaseCommand):
         try:
             text = EXPORTS[options["format"]](study, blinded=options["blinded"])
             # The record that is named below has to hold for what is written.
-            verify(study)
+            study_chain, *_ = verify(study)
             with atomic_file(out) as file:
                 file.write(text.encode())
         except (Refusal, BrokenLedger) as refusal:
@@ -52,4 +52,4 @@ class Command(BaseCommand):
             said = f"{rows} rows of '{study}' are in {out}."
         if lock := recorded_at_lock(study):
             said += f"\nRecord: locked by event {lock['number']}, hash {lock['hash']}."
-        return said
+        return f"{said}\nRecord now: {study_chain}."
