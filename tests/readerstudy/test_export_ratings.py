@@ -1,5 +1,6 @@
 import pytest
 
+from readerstudy.trial.enrolment import void_run
 from readerstudy.trial.exports import EXPORTS, ratings_csv
 from readerstudy.trial.study import lock_study, unblind_study
 from tests.readerstudy.commands import refusal, run
@@ -25,6 +26,18 @@ def test_it_writes_the_table(study, tmp_path):
         f"Record now: study 'Chest maps': {lock.number} events, head {lock.hash}.",
     ]
     assert out.read_text() == ratings_csv(study, blinded=True)
+
+
+@pytest.mark.parametrize("name", EXPORTS)
+def test_it_names_the_runs_that_are_not_in_the_table(tmp_path, rhea, name):
+    study = make_study(tmp_path / "bundle", readers=[rhea], cases=1)
+    run_1 = study.enrolments.get()
+    void_run(enrolment=run_1, by=coordinator(), reason="wrong\nglasses")
+    lock_study(study=study, by=coordinator(), reason="over", unfinished=True)
+    unblind_study(study=study, by=coordinator(), reason="analysis")
+    said = run("export_ratings", study, "--format", name, "--out", tmp_path / "file")
+    line = "Not in it, voided: run 1 of rhea (wrong glasses)."
+    assert (line in said.splitlines()) == (name in ("ratings", "imrmc"))
 
 
 def test_it_prints_where_the_studys_chain_ends_after_the_lock(study, eve, tmp_path):

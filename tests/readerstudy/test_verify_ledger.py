@@ -6,9 +6,10 @@ import pytest
 
 from readerstudy.models import RatingEvent
 from readerstudy.trial import records
+from readerstudy.trial.enrolment import void_run
 from readerstudy.trial.study import lock_study
 from tests.readerstudy.commands import refusal, run
-from tests.readerstudy.factories import coordinator, make_study, rate_all
+from tests.readerstudy.factories import answer, coordinator, make_study, rate_all
 from tests.readerstudy.tampering import past_the_triggers
 
 
@@ -51,6 +52,7 @@ def test_an_analysis_keeps_and_prints_the_heads_of_the_lock(study, tmp_path):
         "number": 6,
         "hash": lock.hash,
         "chains": [{"reader": "rhea", "run": 1, "length": 12, "head": last.hash}],
+        "voided": [],
         "protocol": records.protocol_sha256(study),
         "allocation": records.stimuli_sha256(study),
     }
@@ -64,6 +66,21 @@ def test_an_analysis_that_is_recorded_prints_its_own_event_as_the_head(study):
     last = study.events.last()
     assert last.kind == "analysed"
     assert said.endswith(f"Record now: study 'Chest maps': 7 events, head {last.hash}.")
+
+
+def test_an_analysis_names_the_runs_that_it_leaves_out(tmp_path, rhea):
+    study = make_study(tmp_path / "other", readers=[rhea], name="Voided", cases=2)
+    answer(study.enrolments.get().presentations.first(), rhea)
+    void_run(enrolment=study.enrolments.get(), by=coordinator(), reason="wrong glasses")
+    lock_study(study=study, by=coordinator(), reason="over", unfinished=True)
+    said = run("analyze_ratings", study, "--out", tmp_path / "out")
+    analysis = json.loads((tmp_path / "out" / "analysis.json").read_text())
+    assert analysis["run"]["ledger"]["voided"] == [
+        {"reader": "rhea", "run": 1, "answers": 1, "reason": "wrong glasses"}
+    ]
+    assert "Not analysed, voided: run 1 of rhea (wrong glasses)." in said
+    report = (tmp_path / "out" / "report.html").read_text()
+    assert "run 1 of rhea, answers kept: 1, reason: wrong glasses" in report
 
 
 @pytest.mark.parametrize("command", ["analyze_ratings", "export_ratings"])
