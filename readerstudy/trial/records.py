@@ -31,6 +31,7 @@ from readerstudy.trial.ledger import (
     event_hash,
     sha256_of,
     study_genesis,
+    time_text,
 )
 
 CASE_FIELDS = (
@@ -112,8 +113,7 @@ def add_rating_event(
 
 def now() -> datetime:
     """The server's time in whole milliseconds: Django's JSON keeps no more."""
-    moment = timezone.now()
-    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
+    return _in_milliseconds(timezone.now())
 
 
 def study_head(study: Study) -> Head:
@@ -173,8 +173,14 @@ def list_details(enrolment: Enrolment) -> dict[str, Any]:
     return {
         "reader": enrolment.reader.get_username(),
         "enrolment": str(enrolment.uuid),
+        "enrolled_at": enrolled_at(enrolment),
         "sha256": list_sha256(enrolment),
     }
+
+
+def enrolled_at(enrolment: Enrolment) -> str:
+    """When the reader was enrolled, as the record has it."""
+    return time_text(_in_milliseconds(enrolment.enrolled_at))
 
 
 def chain_heads(study: Study) -> list[dict[str, Any]]:
@@ -311,6 +317,10 @@ def list_sha256(enrolment: Enrolment) -> str:
             "presentations": list(rows),
         }
     )
+
+
+def _in_milliseconds(moment: datetime) -> datetime:
+    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
 
 
 def _enrolments(study: Study) -> list[Enrolment]:

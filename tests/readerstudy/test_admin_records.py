@@ -192,6 +192,13 @@ def test_a_file_that_is_not_as_it_was_is_refused_by_name(
     assert '"run"' not in text
 
 
+def test_a_changed_file_of_an_analysis_breaks_the_ledger(study, statistician, analysed):
+    (analyses_folder(study) / analysed / "report.html").write_text("better")
+    text = statistician.post(url(study, "ledger")).content.decode()
+    assert f"File report.html of analysis {analysed} is not as it was recorded" in text
+    assert "Unbroken" not in text
+
+
 def test_nothing_but_recorded_files_is_served(study, statistician, analysed):
     folder = analyses_folder(study) / analysed
     (folder / "extra.html").write_text("not recorded")

@@ -6,8 +6,10 @@ import pytest
 
 from readerstudy.models import RatingEvent
 from readerstudy.trial import records
+from readerstudy.trial.analyses import analyses_folder
 from readerstudy.trial.enrolment import void_run
 from readerstudy.trial.study import lock_study
+from readerstudy.trial.verification import verify
 from tests.readerstudy.commands import refusal, run
 from tests.readerstudy.factories import answer, coordinator, make_study, rate_all
 from tests.readerstudy.tampering import past_the_triggers
@@ -37,6 +39,24 @@ def test_it_ends_with_the_first_broken_link(study):
         "Broken at reader rhea, event 4: hash is not that of its fields; one was "
         "changed."
     )
+
+
+@pytest.mark.parametrize("how", ["changed", "gone"])
+def test_it_compares_the_files_of_analyses(study, how, tmp_path):
+    run("analyze_ratings", study)
+    heads = run("verify_ledger", study)
+    (folder,) = analyses_folder(study).iterdir()
+    file = folder / "report.html"
+    if how == "gone":
+        file.unlink()
+        said = f"File report.html of analysis {folder.name} cannot be read."
+    else:
+        file.write_text("better")
+        said = f"File report.html of analysis {folder.name} is not as it was recorded."
+    assert refusal("verify_ledger", study) == said
+    # The ratings do not rest on it.
+    assert run("export_ratings", study, "--out", tmp_path / "ratings.csv")
+    assert heads.startswith(str(verify(study)[0]))
 
 
 def test_it_says_which_studies_there_are(study):
