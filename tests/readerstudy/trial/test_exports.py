@@ -281,7 +281,13 @@ def test_a_repeat_is_a_row_of_its_own_after_the_first_showing(tmp_path, rhea):
 
 
 def test_practice_and_voided_runs_are_not_in_it(tmp_path, rhea, omar):
-    study = make_study(tmp_path / "bundle", readers=[rhea, omar], cases=2, training=2)
+    study = make_study(
+        tmp_path / "bundle",
+        readers=[rhea, omar],
+        cases=2,
+        training=2,
+        protocol={"washout_days": 0},
+    )
     for enrolment in study.enrolments.all():
         rate_all(enrolment, 1)
     first_run = rhea.enrolments.get()
