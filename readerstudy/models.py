@@ -434,6 +434,7 @@ class StudyEvent(Event):
         WITHDRAWN = "withdrawn", "reader withdrawn before opening"
         ROLE_GIVEN = "role_given", "role given"
         ROLE_ENDED = "role_ended", "role ended"
+        PASSWORD_CHANGED = "password_changed", "password changed by another person"
         PROTOCOL = "protocol", "protocol changed"
         OPENED = "opened", "opened"
         CONSENTED = "consented", "reader consented"

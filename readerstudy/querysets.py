@@ -44,6 +44,14 @@ class StudyQuerySet(models.QuerySet["Study"]):
         holding = type(self)(self.model).for_role_holder(user).values("pk")
         return self.filter(Q(pk__in=reading) | Q(pk__in=holding))
 
+    def with_member(self, user: Person) -> Self:
+        """The studies that `user` reads in or holds another role in, drafts too."""
+        from readerstudy.models import Membership
+
+        reading = Membership.objects.filter(reader=True, user=user.pk).values("study")
+        holding = type(self)(self.model).for_role_holder(user).values("pk")
+        return self.filter(Q(pk__in=reading) | Q(pk__in=holding))
+
     def with_own_roles(self, user: Person) -> Self:
         """Adds `own`, the membership of `user` in a list, or an empty one."""
         from readerstudy.models import Membership

@@ -272,7 +272,8 @@ def void(request: HttpRequest, pk: int, enrolment: int) -> HttpResponse:
         button="Void this run",
         lines=(
             "Every answer of the run is kept and none is analysed. The reader begins "
-            "anew, in another order.",
+            "anew, in another order, once the washout is over: "
+            f"{study.washout_days} days after the last map seen.",
         ),
         act=act,
     )

@@ -135,7 +135,7 @@ class ProtocolForm(forms.Form):
         min_value=0,
         max_value=protocol.LONGEST_WASHOUT_DAYS,
         label="Washout",
-        help_text="Days between two sessions.",
+        help_text="Days between two sessions, or a voided run and the next.",
     )
     repeats = forms.FloatField(
         min_value=0,

@@ -7,9 +7,13 @@ from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin
 from django.contrib.auth.forms import UserChangeForm
 from django.contrib.auth.models import User
-from django.http import HttpRequest
+from django.db import transaction
+from django.http import HttpRequest, HttpResponse
+from django.utils.decorators import method_decorator
 
+from readerstudy.admin.pages import person
 from readerstudy.trial import policies
+from readerstudy.trial.accounts import record_password_change
 from readerstudy.trial.policies import Refusal
 
 if TYPE_CHECKING:
@@ -61,6 +65,24 @@ class PersonAdmin(PersonModelAdmin):
     form = PersonForm
     # Deleting many at once would list, to say why not, what they did in studies.
     actions = None
+
+    @method_decorator(transaction.atomic)
+    def user_change_password(
+        self, request: HttpRequest, id: str, form_url: str = ""
+    ) -> HttpResponse:
+        """Django's, in one transaction with what the studies record of it."""
+        return super().user_change_password(request, id, form_url)
+
+    def construct_change_message(
+        self, request: HttpRequest, form: Any, formsets: Any, add: bool = False
+    ) -> list[dict[str, Any]]:
+        # Django asks for it when a form was saved, and that of a password is no other.
+        if isinstance(form, self.change_password_form):
+            record_password_change(user=form.user, by=person(request))
+        message: list[dict[str, Any]] = super().construct_change_message(
+            request, form, formsets, add
+        )
+        return message
 
     def has_delete_permission(
         self, request: HttpRequest, obj: User | None = None

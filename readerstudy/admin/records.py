@@ -15,7 +15,7 @@ from readerstudy.trial import policies, records
 from readerstudy.trial.analyses import UnknownFile, analysis_file
 from readerstudy.trial.exports import EXPORTS
 from readerstudy.trial.policies import Refusal
-from readerstudy.trial.verification import BrokenLedger, verify
+from readerstudy.trial.verification import BrokenLedger, check_analyses, verify
 
 # Of an event's details, what everybody with a role may read. Hashes of lists and files
 # are left out for want of a use here, and what readers said of the maps because it can
@@ -75,9 +75,11 @@ def ledger(request: HttpRequest, pk: int) -> HttpResponse:
 
 def _verified(study: Study) -> dict[str, Any]:
     try:
-        return {"verified": verify(study)}
+        chains = verify(study)
+        check_analyses(study)
     except BrokenLedger as broken:
         return {"broken": str(broken)}
+    return {"verified": chains}
 
 
 def _said(event: StudyEvent) -> Iterator[str]:
@@ -103,7 +105,10 @@ def export(request: HttpRequest, pk: int, table: str) -> HttpResponse:
     except Refusal as refusal:
         raise PermissionDenied(str(refusal)) from refusal
     ending, kind = ("jsonl", "json") if table == "ledger" else ("csv", "csv")
-    name = f"{table}-{study.uuid}.{ending}"
+    # A table is followed by more events, such as a role or an analysis. The name keeps
+    # where the study's chain ended, so that none of those before it can be cut off.
+    head = records.study_head(study)
+    name = f"{table}-{study.uuid}-{head.length}-{head.hash}.{ending}"
     return HttpResponse(
         text,
         content_type=f"text/{kind}; charset=utf-8",

@@ -114,11 +114,12 @@ def analyse(
 
     `source` names the input in `run`; `options` are those of Options. `ledger`, kept in
     `run`, is the record of the study that the ratings come from: `number` and `hash` of
-    the event that locked it and, in `chains`, for each `reader` the `length` and `head`
-    of the chain. `end_of_study`, kept there too, counts the answers to the question
-    whether the kinds of map could be told apart. Both are None for a table without a
-    study. Values that are not defined are None and the row's `reason` says why; no
-    value is NaN or infinite.
+    the event that locked it, in `chains`, for each `reader` and `run` the `length` and
+    `head` of the chain, and in `voided` the runs that are not among the ratings.
+    `end_of_study`, kept there too, counts the answers to the question whether the kinds
+    of map could be told apart. Both are None for a table without a study. Values that
+    are not defined are None and the row's `reason` says why; no value is NaN or
+    infinite.
     """
     chosen = Options(**options)
     bootstrap = Bootstrap(chosen.redraws, chosen.seed)

@@ -165,6 +165,7 @@ def _reader_facts(analysis: Analysis, known: StudyFacts) -> dict[str, str]:
     return {
         "Readers": f"{len(readers)}: {', '.join(readers)}",
         "Qualification and experience": _text(known, "qualification"),
+        "Voided runs, not analysed": _voided(analysis),
         "Training": _text(known, "training"),
         "Independence": _if(
             known,
@@ -173,6 +174,18 @@ def _reader_facts(analysis: Analysis, known: StudyFacts) -> dict[str, str]:
         ),
         "What readers knew of a case": _if(known, "its reference findings"),
     }
+
+
+def _voided(analysis: Analysis) -> str:
+    ledger = analysis["run"]["ledger"]
+    if ledger is None:
+        return NOT_RECORDED
+    said = [
+        f"run {run['run']} of {run['reader']}, answers kept: {run['answers']:,}, "
+        f"reason: {run['reason']}"
+        for run in ledger["voided"]
+    ]
+    return "; ".join(said) or "none"
 
 
 def _reading_facts(analysis: Analysis, known: StudyFacts) -> dict[str, str]:

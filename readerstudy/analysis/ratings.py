@@ -14,7 +14,7 @@ from mlcore.files import sha256_bytes
 
 REQUIRED = ("reader", "dataset", "image", "variant", "rating")
 # Columns that are read where a table has them. Others are left alone.
-OPTIONAL = ("repeat", "position", "session", "cannot_judge", "training")
+OPTIONAL = ("repeat", "run", "position", "session", "cannot_judge", "training")
 
 # The codes by which a table may name the three variants. A table keeps to one list, and
 # the list's order is the order of variants and pairs in every result.
@@ -145,19 +145,21 @@ def parse_ratings(content: bytes, variants: Sequence[str] | None = None) -> Rati
 
     `content` is a CSV file: UTF-8 with or without a byte-order mark, any line ends, the
     columns of REQUIRED and any of OPTIONAL: `repeat` (0, or empty, for the first
-    presentation), `position` and `session` (whole numbers from 1), `cannot_judge` (the
-    reason, or 1) and `training` (1 for a row that is not to be analysed). Other columns
-    are left alone. `variants` names three codes that are in none of CODES, or gives
+    presentation), `run` (of the reader, from 1: one for all of a reader's rows),
+    `position` and `session` (whole numbers from 1), `cannot_judge` (the reason, or 1)
+    and `training` (1 for a row that is not to be analysed). Other columns are left
+    alone. `variants` names three codes that are in none of CODES, or gives
     another order.
 
     Raises RatingsError, one line with the number of the file's line, for a missing
     column, a rating other than 0 to 5 or empty, a variant that is not one of the three,
-    a cell given twice, another value that its column does not take, and for a table
-    without all three variants.
+    a cell given twice, a reader with two runs, another value that its column does not
+    take, and for a table without all three variants.
     """
     codes = _named(variants)
     rows: dict[tuple[str, str, str, str, int], Row] = {}
     lines: dict[tuple[str, str, str, str, int], int] = {}
+    runs: dict[str, int | None] = {}
     n_training = 0
     columns: frozenset[str] = frozenset()
     for line, cells in _records(_decode(content)):
@@ -171,6 +173,13 @@ def parse_ratings(content: bytes, variants: Sequence[str] | None = None) -> Rati
             raise RatingsError(
                 f"line {line}: variant {row.variant!r} is unknown here; the variants "
                 f"of this table are {', '.join(codes)}"
+            )
+        run = _whole(cells, "run", line)
+        if runs.setdefault(row.reader, run) != run:
+            # One was voided: half of either would pass for a whole reader.
+            raise RatingsError(
+                f"line {line}: reader {row.reader!r} has run {run or 'none'} here and "
+                f"{runs[row.reader] or 'none'} before; keep the rows of one run"
             )
         if row.key in rows:
             raise RatingsError(

@@ -133,6 +133,11 @@ def _record(ledger: Row | None) -> list[str]:
             f"head {chain['head']}."
             for chain in ledger["chains"]
         ),
+        *(
+            f"Not analysed, voided: run {run['run']} of {run['reader']} "
+            f"({run['reason']})."
+            for run in ledger["voided"]
+        ),
     ]
 
 

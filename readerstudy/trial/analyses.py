@@ -92,12 +92,28 @@ def analysis_file(study: Study, folder: str, name: str) -> bytes:
     recorded = {analysis.folder: analysis for analysis in recorded_analyses(study)}
     if folder not in recorded or name not in recorded[folder].files:
         raise UnknownFile(name)
+    return _content(study, recorded[folder], name)
+
+
+def check_files(study: Study) -> None:
+    """Compare every file of the study's analyses with the record.
+
+    Raises:
+        Refusal: at the first that is gone or not as it was recorded.
+    """
+    for analysis in recorded_analyses(study):
+        for name in analysis.files:
+            _content(study, analysis, name)
+
+
+def _content(study: Study, analysis: Analysis, name: str) -> bytes:
+    what = f"File {name} of analysis {analysis.folder}"
     try:
-        content = (analyses_folder(study) / folder / name).read_bytes()
+        content = (analyses_folder(study) / analysis.folder / name).read_bytes()
     except OSError as error:
-        raise Refusal(f"File {name} of analysis {folder} cannot be read.") from error
-    if _sha256(content) != recorded[folder].files[name]:
-        raise Refusal(f"File {name} of analysis {folder} is not as it was recorded.")
+        raise Refusal(f"{what} cannot be read.") from error
+    if _sha256(content) != analysis.files[name]:
+        raise Refusal(f"{what} is not as it was recorded.")
     return content
 
 

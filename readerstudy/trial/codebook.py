@@ -59,6 +59,13 @@ RATINGS_TABLE = (
         "the answer that stood at the end. {scale}",
     ),
     REPEAT,
+    Column(
+        "run",
+        "integer",
+        "from 1",
+        "of the reader, the last one; those before it were voided and are not here. "
+        "{voided}",
+    ),
     POSITION,
     SESSION,
     Column("shown_at", "time", f"{TIME}, or empty", "when the map was first shown"),

@@ -167,7 +167,7 @@ def void_run(*, enrolment: Enrolment, by: User, reason: str) -> Enrolment:
     """Set a reader's run aside and open a new one with an order of its own.
 
     Every answer of the run is kept, with an event that says it is void; none enters an
-    analysis.
+    analysis. The new run waits for the washout, counted from the last map seen.
 
     Returns:
         The new run.

@@ -25,6 +25,7 @@ from readerstudy.trial.ledger import (
 from readerstudy.trial.policies import Refusal
 
 RATINGS_COLUMNS = codebook.names(codebook.RATINGS_TABLE)
+RATINGS_KEY = ("reader", "dataset", "image", "variant", "repeat")
 IMRMC_COLUMNS = codebook.names(codebook.IMRMC_TABLE)
 ALLOCATION_COLUMNS = codebook.names(codebook.ALLOCATION_TABLE)
 
@@ -116,7 +117,9 @@ def codebook_csv(study: Study, *, blinded: bool) -> str:
     letters, variants = zip(*arms, strict=True)
     is_blinded = _is_blinded(study, blinded)
     scale = "; ".join(f"{value}: {text}" for value, text in enumerate(study.anchors))
+    voided = "; ".join(map(str, records.voided_runs(study)))
     words = {
+        "voided": f"Voided: {voided}" if voided else "None was voided",
         "variants": ", ".join(letters if is_blinded else sorted(variants)),
         "names": "names of variants" if is_blinded else ", ".join(sorted(variants)),
         "scale": f"{study.question} {scale}",
@@ -199,15 +202,16 @@ def _rating_rows(study: Study, blinded: bool) -> list[dict[str, str]]:
         "overlay__case__case_id",
         "overlay__arm__letter" if is_blinded else "overlay__arm__variant",
         "repeat",
+        "enrolment__run",
         "position",
         "session",
     )
-    names = ("reader", "dataset", "image", "variant", "repeat", "position", "session")
+    names = (*RATINGS_KEY, "run", "position", "session")
     cells = (
         dict(zip(names, map(_cell, row), strict=True)) | _history(events[pk])
         for pk, *row in rows
     )
-    return sorted(cells, key=lambda row: [row[name] for name in names[:5]])
+    return sorted(cells, key=lambda row: [row[name] for name in RATINGS_KEY])
 
 
 def _history(events: Iterable[RatingEvent]) -> dict[str, str]:

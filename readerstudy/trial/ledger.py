@@ -13,7 +13,8 @@ and so does every later event that was left as it was. Whoever may write the dat
 past the triggers can also compute a whole chain anew; only a head that was written down
 elsewhere tells then. That is why `verify_ledger`, exports and analyses print them.
 While a study is open, events removed from the very end of a reader's chain leave an
-unbroken, shorter chain; from the lock on its length is recorded.
+unbroken, shorter chain; from the lock on its length is recorded. The study's own chain
+goes on after the lock, and only the head that exports print tells that its end was cut.
 
 Why no hash tells an arm. Heads and hashes may be seen by people who are kept blind;
 they must not be able to try the three maps of a case until a hash fits.

@@ -191,20 +191,31 @@ def _is_over(presentation: Presentation) -> bool:
 
 
 def session_begins(presentation: Presentation) -> datetime | None:
-    """When the presentation's session may begin; None for the first session.
+    """When the presentation's session may begin; None for now.
 
-    The washout runs from the last thing that happened in an earlier session.
+    The washout runs from the last thing that happened in an earlier session. That of a
+    voided run is one: its reader saw these cases, those of the practice apart.
     """
-    if presentation.session == 1:
+    enrolment = presentation.enrolment
+    # A void is no look at a map.
+    events = RatingEvent.objects.exclude(kind=RatingEvent.Kind.VOID)
+    if presentation.session > 1:
+        earlier = events.filter(
+            enrolment=enrolment, presentation__session__lt=presentation.session
+        )
+    elif enrolment.run > 1:
+        earlier = events.filter(
+            enrolment__study=enrolment.study_id,
+            enrolment__reader=enrolment.reader_id,
+            enrolment__run__lt=enrolment.run,
+            presentation__training=False,
+        )
+    else:
         return None
-    earlier = RatingEvent.objects.filter(
-        enrolment=presentation.enrolment_id,
-        presentation__session__lt=presentation.session,
-    )
     last: datetime | None = earlier.aggregate(last=Max("at"))["last"]
     if last is None:
         return None
-    return last + timedelta(days=presentation.enrolment.study.washout_days)
+    return last + timedelta(days=enrolment.study.washout_days)
 
 
 # States

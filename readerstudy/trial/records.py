@@ -5,7 +5,9 @@ for a StudyEvent, the enrolment's for a RatingEvent. Two events then never take 
 number; the database's constraint is the last guard.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
@@ -29,6 +31,7 @@ from readerstudy.trial.ledger import (
     event_hash,
     sha256_of,
     study_genesis,
+    time_text,
 )
 
 CASE_FIELDS = (
@@ -110,8 +113,7 @@ def add_rating_event(
 
 def now() -> datetime:
     """The server's time in whole milliseconds: Django's JSON keeps no more."""
-    moment = timezone.now()
-    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
+    return _in_milliseconds(timezone.now())
 
 
 def study_head(study: Study) -> Head:
@@ -171,8 +173,14 @@ def list_details(enrolment: Enrolment) -> dict[str, Any]:
     return {
         "reader": enrolment.reader.get_username(),
         "enrolment": str(enrolment.uuid),
+        "enrolled_at": enrolled_at(enrolment),
         "sha256": list_sha256(enrolment),
     }
+
+
+def enrolled_at(enrolment: Enrolment) -> str:
+    """When the reader was enrolled, as the record has it."""
+    return time_text(_in_milliseconds(enrolment.enrolled_at))
 
 
 def chain_heads(study: Study) -> list[dict[str, Any]]:
@@ -193,8 +201,9 @@ def chain_heads(study: Study) -> list[dict[str, Any]]:
 def recorded_at_lock(study: Study) -> dict[str, Any] | None:
     """The event that locked the study and what opening had fixed; None before it.
 
-    `number` and `hash` of that event; `chains`, for each run of a reader; `protocol`
-    and `allocation`, SHA-256 of what readers were asked and of cases, maps and arms.
+    `number` and `hash` of that event; `chains`, for each run of a reader; `voided`, the
+    runs that were set aside; `protocol` and `allocation`, SHA-256 of what readers were
+    asked and of cases, maps and arms.
     """
     events = {
         event.kind: event
@@ -213,9 +222,38 @@ def recorded_at_lock(study: Study) -> dict[str, Any] | None:
         "chains": [
             {name: chain[name] for name in names} for chain in lock.details["chains"]
         ],
+        "voided": [asdict(run) for run in voided_runs(study)],
         "protocol": opening["protocol"],
         "allocation": opening["stimuli"],
     }
+
+
+@dataclass(frozen=True, slots=True)
+class VoidedRun:
+    """A run that was set aside: every answer is kept, none is analysed."""
+
+    reader: str
+    run: int
+    answers: int
+    reason: str
+
+    def __str__(self) -> str:
+        return f"run {self.run} of {self.reader} ({self.reason})"
+
+
+def voided_runs(study: Study) -> list[VoidedRun]:
+    """The runs that were voided, in that order, each with its reason in one line."""
+    events = study.events.filter(kind=StudyEvent.Kind.VOIDED).order_by("number")
+    return [
+        VoidedRun(
+            reader=event.details["reader"],
+            run=event.details["run"],
+            answers=event.details["answers"],
+            # Printed on terminals too, where a control character could erase a line.
+            reason=re.sub(r"[\s\x00-\x1f\x7f-\x9f]+", " ", event.reason),
+        )
+        for event in events
+    ]
 
 
 def told_apart(study: Study) -> dict[str, dict[str, Any]]:
@@ -279,6 +317,10 @@ def list_sha256(enrolment: Enrolment) -> str:
             "presentations": list(rows),
         }
     )
+
+
+def _in_milliseconds(moment: datetime) -> datetime:
+    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
 
 
 def _enrolments(study: Study) -> list[Enrolment]:

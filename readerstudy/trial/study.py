@@ -75,9 +75,8 @@ def create_study(
         with transaction.atomic():
             _save_draft(study)
             stimuli.write_rows(study, contents, copies)
-            record(
-                study, Kind.CREATED, by, bundles=[bundle.origin for bundle in contents]
-            )
+            origins = [bundle.origin for bundle in contents]
+            record(study, Kind.CREATED, by, name=study.name, bundles=origins)
             if by is not None:
                 roles.give(study, by, "coordinator", by)
             for reader in readers:

@@ -8,7 +8,7 @@ from django.db import connection, transaction
 
 from readerstudy import triggers
 from readerstudy.models import Enrolment, Study, StudyEvent
-from readerstudy.trial import records, roles, stimuli
+from readerstudy.trial import analyses, records, roles, stimuli
 from readerstudy.trial.allocation import Allocation
 from readerstudy.trial.ledger import (
     BrokenChain,
@@ -18,6 +18,7 @@ from readerstudy.trial.ledger import (
     follow,
     study_genesis,
 )
+from readerstudy.trial.policies import Refusal
 
 Kind = StudyEvent.Kind
 
@@ -53,13 +54,18 @@ class Chain:
         return f"{self.owner}: {self.head.length} events, head {self.head.hash}"
 
 
+def study_chain(study: Study) -> Chain:
+    """Where the study's chain ends by its last event; nothing is verified."""
+    return Chain(f"study '{study}'", records.study_head(study))
+
+
 def verify(study: Study) -> list[Chain]:
     """Follow every chain of a study and compare what it records with what is there.
 
-    In this order: the study's chain, the state it led to, what opening fixed, every
-    reader's chain and its recorded end, the roles, the files, the triggers. Any state
-    will do;
-    readers may go on rating meanwhile.
+    In this order: the study's chain, its name, the state it led to, what opening fixed,
+    what was said of the readers at enrolling, every reader's chain and its recorded
+    end, the roles, the files, the triggers. Any state will do; readers may go on rating
+    meanwhile. What an event of an earlier version does not hold is not compared.
 
     Returns:
         The study's chain, then each enrolment's in the order of enrolling.
@@ -74,9 +80,15 @@ def verify(study: Study) -> list[Chain]:
     head = _head(owner, study_genesis(study.uuid), records.study_links(events))
     chains = [Chain(owner, head)]
     _check_states(owner, events)
+    _check_name(owner, events[0])
     enrolments = list(study.enrolments.select_related("reader", "study").order_by("pk"))
-    later_lists = [e.details["list"] for e in events if e.kind == Kind.VOIDED]
-    _check_opening(study, enrolments, _details(events, Kind.OPENED), later_lists)
+    opened = _details(events, Kind.OPENED)
+    # A run that began after another was voided has the list that the void recorded.
+    later = [e.details["list"] for e in events if e.kind == Kind.VOIDED]
+    first = opened["lists"] if opened else []
+    lists = {row["enrolment"]: row for row in (*first, *later)}
+    _check_opening(study, enrolments, opened, lists)
+    _check_enrolling(enrolments, events, lists)
     _check_moments(enrolments, events)
     locked = _details(events, Kind.LOCKED)
     ends = {end["enrolment"]: end for end in locked["chains"]} if locked else {}
@@ -93,6 +105,21 @@ def verify(study: Study) -> list[Chain]:
     for problem in triggers.problems(connection):
         raise BrokenLedger(problem)
     return chains
+
+
+def check_analyses(study: Study) -> None:
+    """Every file of the study's analyses is as it was recorded.
+
+    Apart from `verify`: the ratings do not rest on them, and a report that was lost
+    must not keep the ratings from being exported or analysed anew.
+
+    Raises:
+        BrokenLedger: at the first that is gone or changed.
+    """
+    try:
+        analyses.check_files(study)
+    except Refusal as refusal:
+        raise BrokenLedger(str(refusal)) from refusal
 
 
 def _owner(enrolment: Enrolment) -> str:
@@ -122,6 +149,12 @@ def _check_states(owner: str, events: Sequence[StudyEvent]) -> None:
         )
 
 
+def _check_name(owner: str, created: StudyEvent) -> None:
+    name = created.details.get("name", created.study.name)
+    if created.study.name != name:
+        raise BrokenLedger(f"The name of {owner} was recorded as '{name}'.")
+
+
 def _details(events: Iterable[StudyEvent], kind: StudyEvent.Kind) -> Any:
     """What the event of this kind recorded; None when there is none yet."""
     return next((event.details for event in events if event.kind == kind), None)
@@ -131,12 +164,9 @@ def _check_opening(
     study: Study,
     enrolments: Iterable[Enrolment],
     opened: Mapping[str, Any] | None,
-    later_lists: Sequence[Mapping[str, Any]],
+    lists: Mapping[str, Mapping[str, Any]],
 ) -> None:
-    """Protocol, stimuli and lists are those that the event of opening recorded.
-
-    A run that began after another was voided has the list that the void recorded.
-    """
+    """Protocol, stimuli and lists are those that the event of opening recorded."""
     if opened is None:
         return
     study.refresh_from_db()
@@ -148,7 +178,6 @@ def _check_opening(
         )
     allocation = Allocation(study)
     there = {str(enrolment.uuid): enrolment for enrolment in enrolments}
-    lists = {row["enrolment"]: row for row in (*opened["lists"], *later_lists)}
     for uuid, row in lists.items():
         if uuid not in there:
             raise BrokenLedger(f"The enrolment of reader {row['reader']} is gone.")
@@ -171,6 +200,30 @@ def _check_opening(
             raise BrokenLedger(
                 f"The list of reader {reader} is not the one that its seed gives."
             )
+
+
+def _check_enrolling(
+    enrolments: Iterable[Enrolment],
+    events: Iterable[StudyEvent],
+    lists: Mapping[str, Mapping[str, Any]],
+) -> None:
+    """Who reads, and since when, stands at the enrolments as it was recorded."""
+    said = {e.details["reader"]: e.details for e in events if e.kind == Kind.ENROLLED}
+    for enrolment in enrolments:
+        name, uuid = enrolment.reader.get_username(), str(enrolment.uuid)
+        recorded = {**said.get(name, {}), **lists.get(uuid, {})}
+        there = {
+            "experience": enrolment.experience,
+            "conflicts_of_interest": enrolment.conflicts_of_interest,
+            "enrolled_at": records.enrolled_at(enrolment),
+        }
+        for field, value in there.items():
+            if recorded.get(field, value) != value:
+                raise _changed(field, enrolment)
+
+
+def _changed(field: str, enrolment: Enrolment) -> BrokenLedger:
+    return BrokenLedger(f"{field} of {_owner(enrolment)} is not as it was recorded.")
 
 
 def _check_roles(study: Study) -> None:
@@ -196,9 +249,7 @@ def _check_moments(
     for enrolment in enrolments:
         for kind, field in MOMENTS.items():
             if getattr(enrolment, field) != recorded.get((kind, str(enrolment.uuid))):
-                raise BrokenLedger(
-                    f"{field} of {_owner(enrolment)} is not as it was recorded."
-                )
+                raise _changed(field, enrolment)
 
 
 def _check_end(owner: str, head: Head, end: Mapping[str, Any] | None) -> None:

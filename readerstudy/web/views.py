@@ -90,6 +90,9 @@ def study(request: HtmxHttpRequest, uuid: UUID) -> HttpResponse:
 def display(request: HtmxHttpRequest, uuid: UUID) -> HttpResponse:
     """The display check, once in each browser session."""
     enrolment = _get_reading(request, uuid)
+    following = rating.next_presentation(enrolment)
+    if following is not None and not policies.has_begun(following):
+        return redirect("readerstudy:study", uuid)  # it says when
     form = DisplayForm(_posted(request))
     if not form.is_valid():
         context = {"enrolment": enrolment, "form": form}
@@ -102,7 +105,6 @@ def display(request: HtmxHttpRequest, uuid: UUID) -> HttpResponse:
     except Refusal as refusal:
         # The study was closed since the look above.
         raise Http404 from refusal
-    following = rating.next_presentation(enrolment)
     if following is None:
         return redirect("readerstudy:study", uuid)
     Sitting(request.session, enrolment).begin(following.position)

@@ -6,6 +6,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
 
+from readerstudy.admin import people
 from readerstudy.models import (
     Arm,
     Case,
@@ -19,7 +20,7 @@ from readerstudy.models import (
 )
 from readerstudy.trial.enrolment import withdraw
 from readerstudy.trial.study import lock_study, open_study, unblind_study
-from tests.readerstudy.factories import begin, coordinator, make_study, rate_all
+from tests.readerstudy.factories import begin, coordinator, give, make_study, rate_all
 
 CANARIES = ("canary-one", "canary-two", "canary-three")
 
@@ -270,6 +271,83 @@ def test_a_person_can_be_added(ada):
     }
     assert logged_in(ada).post(url(User, "add"), data).status_code == 302
     assert User.objects.get(username="newcomer").check_password("long-enough-42")
+
+
+def set_password(client, user, **changes):
+    form = {
+        "usable_password": "true",
+        "password1": "long-enough-42",
+        "password2": "long-enough-42",
+        "set-password": "Change password",
+    }
+    page = reverse("admin:auth_user_password_change", args=[user.pk])
+    return client.post(page, {**form, **changes})
+
+
+def passwords_changed(study):
+    return list(
+        study.events.filter(kind="password_changed").values_list("username", "details")
+    )
+
+
+@pytest.mark.parametrize("who", ["rhea", "coordinator"])
+def test_a_password_set_for_another_is_recorded_and_nothing_of_it(study, by, ada, who):
+    user = User.objects.get(username=who)
+    assert set_password(logged_in(ada), user).status_code == 302
+    user.refresh_from_db()
+    assert user.check_password("long-enough-42")
+    assert passwords_changed(study) == [("ada", {"user": who})]
+    text = str(list(study.events.values()))
+    assert [word for word in ("long-enough-42", user.password) if word in text] == []
+    ledger = logged_in(coordinator()).get(url(Study, "ledger", study.pk))
+    page = ledger.content.decode()
+    assert "password changed by another person" in page
+    assert f"user: {who}" in page
+
+
+def test_a_password_that_was_taken_away_is_recorded(study, ada, rhea):
+    empty = {"password1": "", "password2": "", "unset-password": "Disable"}
+    changes = {"usable_password": "false", **empty}
+    assert set_password(logged_in(ada), rhea, **changes).status_code == 302
+    rhea.refresh_from_db()
+    assert not rhea.has_usable_password()
+    assert passwords_changed(study) == [("ada", {"user": "rhea"})]
+
+
+@pytest.mark.parametrize("changes", [{"password2": "another"}, {"password1": ""}])
+def test_a_password_that_was_not_set_is_not_recorded(study, ada, rhea, changes):
+    before = rhea.password
+    assert set_password(logged_in(ada), rhea, **changes).status_code == 200
+    rhea.refresh_from_db()
+    assert rhea.password == before
+    assert passwords_changed(study) == []
+
+
+def test_a_password_that_cannot_be_recorded_is_not_set(study, ada, rhea, monkeypatch):
+    def fail(**_details):
+        raise OSError("no space left")
+
+    monkeypatch.setattr(people, "record_password_change", fail)
+    with pytest.raises(OSError, match="no space left"):
+        set_password(logged_in(ada), rhea)
+    before = rhea.password
+    rhea.refresh_from_db()
+    assert rhea.password == before
+
+
+def test_other_changes_of_an_account_are_no_event(study, by, ada, rhea):
+    give(study, ada, "statistician")
+    events = study.events.count()
+    data = person_form(rhea, first_name="Rhea")
+    assert logged_in(ada).post(url(User, "change", rhea.pk), data).status_code == 302
+    # One's own password is nobody else's business.
+    assert set_password(logged_in(ada), ada).status_code == 302
+    assert study.events.count() == events
+
+
+def test_who_may_not_change_accounts_sets_no_password(study, by, rhea):
+    assert set_password(logged_in(by), rhea).status_code == 403
+    assert passwords_changed(study) == []
 
 
 @pytest.mark.parametrize("who", ["rhea", "coordinator"])

@@ -192,6 +192,13 @@ def test_a_file_that_is_not_as_it_was_is_refused_by_name(
     assert '"run"' not in text
 
 
+def test_a_changed_file_of_an_analysis_breaks_the_ledger(study, statistician, analysed):
+    (analyses_folder(study) / analysed / "report.html").write_text("better")
+    text = statistician.post(url(study, "ledger")).content.decode()
+    assert f"File report.html of analysis {analysed} is not as it was recorded" in text
+    assert "Unbroken" not in text
+
+
 def test_nothing_but_recorded_files_is_served(study, statistician, analysed):
     folder = analyses_folder(study) / analysed
     (folder / "extra.html").write_text("not recorded")
@@ -280,6 +287,8 @@ def test_a_fetched_table_can_be_read(study, statistician):
     rows = list(csv.DictReader(io.StringIO(response.content.decode())))
     assert len(rows) == 18
     assert {row["variant"] for row in rows} == {"X", "Y", "Z"}
-    assert "attachment" in response["Content-Disposition"]
+    last = study.events.last()
+    name = f"ratings-{study.uuid}-{last.number}-{last.hash}.csv"
+    assert response["Content-Disposition"] == f'attachment; filename="{name}"'
     lines = statistician.get(url(study, "export", "ledger")).content.splitlines()
     assert all(isinstance(json.loads(line), dict) for line in lines)

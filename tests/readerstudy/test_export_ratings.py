@@ -1,9 +1,10 @@
 import pytest
 
+from readerstudy.trial.enrolment import void_run
 from readerstudy.trial.exports import EXPORTS, ratings_csv
 from readerstudy.trial.study import lock_study, unblind_study
 from tests.readerstudy.commands import refusal, run
-from tests.readerstudy.factories import answer, coordinator, make_study, rate_all
+from tests.readerstudy.factories import answer, coordinator, give, make_study, rate_all
 
 
 @pytest.fixture
@@ -22,8 +23,32 @@ def test_it_writes_the_table(study, tmp_path):
     assert said.splitlines() == [
         f"6 rows of 'Chest maps' are in {out}.",
         f"Record: locked by event {lock.number}, hash {lock.hash}.",
+        f"Record now: study 'Chest maps': {lock.number} events, head {lock.hash}.",
     ]
     assert out.read_text() == ratings_csv(study, blinded=True)
+
+
+@pytest.mark.parametrize("name", EXPORTS)
+def test_it_names_the_runs_that_are_not_in_the_table(tmp_path, rhea, name):
+    study = make_study(tmp_path / "bundle", readers=[rhea], cases=1)
+    run_1 = study.enrolments.get()
+    void_run(enrolment=run_1, by=coordinator(), reason="wrong\nglasses")
+    lock_study(study=study, by=coordinator(), reason="over", unfinished=True)
+    unblind_study(study=study, by=coordinator(), reason="analysis")
+    said = run("export_ratings", study, "--format", name, "--out", tmp_path / "file")
+    line = "Not in it, voided: run 1 of rhea (wrong glasses)."
+    assert (line in said.splitlines()) == (name in ("ratings", "imrmc"))
+
+
+def test_it_prints_where_the_studys_chain_ends_after_the_lock(study, eve, tmp_path):
+    """Or an event after the lock could be cut off and nobody would know."""
+    give(study, eve, "statistician")
+    last = study.events.last()
+    said = run("export_ratings", study, "--out", tmp_path / "ratings.csv")
+    assert said.splitlines()[-1] == (
+        f"Record now: study 'Chest maps': {last.number} events, head {last.hash}."
+    )
+    assert last.kind == "role_given"
 
 
 @pytest.mark.parametrize(("options", "word"), [([], "dual_bn"), (["--blinded"], ",Z,")])

@@ -47,6 +47,7 @@ MET_BY: dict[str, str | tuple[str, ...]] = {
         f"{DESIGN}::test_it_keeps_presentations_of_a_case_apart",
         f"{DESIGN}::test_no_arm_comes_more_than_three_times_in_a_row",
         f"{ANSWERS}::test_the_next_session_waits_for_the_washout",
+        f"{ENROLMENT}::test_a_new_run_waits_for_the_washout_from_the_last_map_seen",
     ),
     "M6": PROCEDURE,
     "M7": ONE_PAGE,

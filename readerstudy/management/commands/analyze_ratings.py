@@ -26,7 +26,7 @@ from readerstudy.trial.exports import ratings_csv
 from readerstudy.trial.facts import study_facts
 from readerstudy.trial.policies import Refusal
 from readerstudy.trial.records import recorded_at_lock, told_apart
-from readerstudy.trial.verification import BrokenLedger, verify
+from readerstudy.trial.verification import BrokenLedger, study_chain, verify
 
 # Options of the command that are options of the analysis.
 CHOICES = ("profile", "missing", "blocks", "redraws", "seed")
@@ -119,6 +119,10 @@ class Command(BaseCommand):
             f"\nAll results are in {out}: report.html, figures, analysis.json, "
             "a CSV per table."
         )
+        # Not among the results: they are the same whenever they are computed anew.
+        if options["name"]:
+            chain = study_chain(find_study(options["name"]))
+            self.stdout.write(f"Record now: {chain}.")
 
 
 def _end_of_study(study: Study) -> dict[str, int]:

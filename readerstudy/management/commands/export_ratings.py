@@ -9,7 +9,7 @@ from mlcore.files import atomic_file
 from readerstudy.management.lookup import find_study
 from readerstudy.trial.exports import EXPORTS
 from readerstudy.trial.policies import Refusal
-from readerstudy.trial.records import recorded_at_lock
+from readerstudy.trial.records import recorded_at_lock, voided_runs
 from readerstudy.trial.verification import BrokenLedger, verify
 
 
@@ -38,7 +38,7 @@ class Command(BaseCommand):
         try:
             text = EXPORTS[options["format"]](study, blinded=options["blinded"])
             # The record that is named below has to hold for what is written.
-            verify(study)
+            study_chain, *_ = verify(study)
             with atomic_file(out) as file:
                 file.write(text.encode())
         except (Refusal, BrokenLedger) as refusal:
@@ -50,6 +50,9 @@ class Command(BaseCommand):
         else:
             rows = sum(1 for _ in csv.reader(io.StringIO(text))) - 1
             said = f"{rows} rows of '{study}' are in {out}."
+        if options["format"] in ("ratings", "imrmc"):
+            for run in voided_runs(study):
+                said += f"\nNot in it, voided: {run}."
         if lock := recorded_at_lock(study):
             said += f"\nRecord: locked by event {lock['number']}, hash {lock['hash']}."
-        return said
+        return f"{said}\nRecord now: {study_chain}."

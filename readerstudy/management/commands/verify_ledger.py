@@ -3,7 +3,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from readerstudy.management.lookup import find_study
-from readerstudy.trial.verification import BrokenLedger, verify
+from readerstudy.trial.verification import BrokenLedger, check_analyses, verify
 
 
 class Command(BaseCommand):
@@ -17,7 +17,9 @@ class Command(BaseCommand):
 
     def handle(self, **options: Any) -> str:
         try:
-            chains = verify(find_study(options["name"]))
+            study = find_study(options["name"])
+            chains = verify(study)
+            check_analyses(study)
         except BrokenLedger as broken:
             raise CommandError(str(broken)) from broken
         return "\n".join(map(str, chains))

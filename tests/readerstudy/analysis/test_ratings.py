@@ -65,6 +65,39 @@ def test_columns_come_in_any_order_and_others_are_left_alone():
     np.testing.assert_array_equal(ratings.values, [[[1, np.nan, 4]]])
 
 
+@pytest.mark.parametrize("run", ["2", ""])
+def test_a_reader_with_two_runs_is_refused(run):
+    """One of them was voided; half of either would pass for a whole reader."""
+    rows = [(*row, 1) for row in one_reader((0, 3, 5), (1, 1, 2))]
+    rows[4] = (*rows[4][:5], run or None)
+    header = f"{HEADER},run"
+    lines = [",".join("" if c is None else str(c) for c in row) for row in rows]
+    with pytest.raises(RatingsError) as refused:
+        parse_ratings("\n".join([header, *lines]).encode())
+    assert str(refused.value) == (
+        f"line 6: reader 'R1' has run {run or 'none'} here and 1 before; keep the rows "
+        "of one run"
+    )
+
+
+@pytest.mark.parametrize("run", ["0", "first", "-1", "1.0"])
+def test_a_run_is_a_number_from_1(run):
+    line = f"R1,xray,i1,SSM,1,{run}"
+    table = f"{HEADER},run\n{line}\n".encode()
+    with pytest.raises(RatingsError, match=r"^line 2: run '.*' is not a whole number"):
+        parse_ratings(table)
+
+
+def test_readers_may_have_runs_of_their_own():
+    rows = [(*row, 1) for row in one_reader((0, 3, 5))]
+    rows += [("R2", *row[1:5], 2) for row in rows]
+    lines = [",".join(map(str, row)) for row in rows]
+    with_runs = parse_ratings("\n".join([f"{HEADER},run", *lines]).encode())
+    without = parse_ratings(csv_bytes(row[:5] for row in rows))
+    assert with_runs.readers == without.readers == ("R1", "R2")
+    np.testing.assert_array_equal(with_runs.values, without.values)
+
+
 def test_names_are_sorted_as_people_count():
     rows = [
         (reader, dataset, image, code, 1)

@@ -22,6 +22,7 @@ LEDGER = {
     "protocol": "fe" * 32,
     "allocation": "0b" * 32,
     "chains": [{"reader": "R0", "run": 1, "length": 31, "head": "ab" * 32}],
+    "voided": [{"reader": "R0", "run": 1, "answers": 15, "reason": "wrong glasses"}],
 }
 STUDY = {
     "question": "How useful is this map?",
@@ -147,13 +148,21 @@ def test_what_guidelines_ask_for_is_told_or_said_to_be_missing(html):
     assert "Allocation 3 readers' lists were fixed" in text
     assert "Qualification and experience not recorded" in text
     assert "Instructions not recorded" in text
+    assert "Voided runs, not analysed run 1 of R0, answers kept: 15" in text
+
+
+def test_it_says_that_no_run_was_voided():
+    ledger = LEDGER | {"voided": []}
+    html = files_of(study_rows(), STUDY, ledger=ledger)["report.html"].decode()
+    assert "Voided runs, not analysed none" in text_of(html)
 
 
 def test_a_bare_table_claims_nothing_of_how_it_came_about():
     html = files_of(study_rows())["report.html"].decode()
     text = text_of(section(html, "What reporting guidelines ask for"))
 
-    for name in ("Blinding", "Independence", "Tool", "Design", "Allocation", "Scale"):
+    names = ("Blinding", "Independence", "Tool", "Design", "Allocation", "Scale")
+    for name in (*names, "Voided runs, not analysed"):
         assert f"{name} not recorded" in text
     assert "has no record of who rated what" in text_of(section(html, "The record"))
 

@@ -1,6 +1,7 @@
 """A reader begins, ends for good, or is made to begin anew; nothing is lost."""
 
 import pytest
+import time_machine
 from django.db import IntegrityError, transaction
 
 from readerstudy.models import Enrolment, RatingEvent
@@ -35,7 +36,7 @@ def study(tmp_path, rhea, omar):
         readers=[rhea, omar],
         cases=2,
         begun=False,
-        protocol={"consent": "I take part of my own will."},
+        protocol={"consent": "I take part of my own will.", "washout_days": 0},
     )
 
 
@@ -217,6 +218,58 @@ def test_voiding_keeps_a_run_and_opens_a_new_one(study, begun, rhea):
     assert record.details["answers"] == 6
     assert record.details["list"] == records.list_details(new)
     assert len(verify(study)) == 4
+
+
+@pytest.fixture
+def washed_out(tmp_path, rhea):
+    """Rhea's run, with practice, in a study with a washout of four weeks."""
+    study = make_study(
+        tmp_path / "other", readers=[rhea], name="Washout", cases=2, training=1
+    )
+    assert study.washout_days == 28
+    return study.enrolments.get()
+
+
+def begin_anew(enrolment):
+    new = void_run(enrolment=enrolment, by=coordinator(), reason="wrong glasses")
+    consent(enrolment=new, user=new.reader)
+    return new
+
+
+def test_a_new_run_waits_for_the_washout_from_the_last_map_seen(washed_out, rhea):
+    with time_machine.travel("2026-03-01T12:00:00Z", tick=False):
+        for presentation in washed_out.presentations.all()[:3]:
+            answer(presentation, rhea)
+    # Neither voiding nor a second void begins it anew.
+    with time_machine.travel("2026-03-10T12:00:00Z", tick=False):
+        new = begin_anew(begin_anew(washed_out))
+        assert new.run == 3
+        first = next_presentation(new)
+        assert first.training
+        assert find_presentation(user=rhea, token=first.token) is None
+        with pytest.raises(Refusal, match="begins on 29 March 2026, 12:00 UTC"):
+            record_shown(presentation=first, user=rhea)
+    with time_machine.travel("2026-03-29T11:59:59Z", tick=False):
+        assert find_presentation(user=rhea, token=first.token) is None
+    with time_machine.travel("2026-03-29T12:00:00Z", tick=False):
+        assert find_presentation(user=rhea, token=first.token) == first
+        rate_all(new)
+    assert verify(washed_out.study)
+
+
+def test_a_new_run_of_who_saw_practice_alone_begins_at_once(washed_out, rhea):
+    answer(next_presentation(washed_out), rhea)
+    assert next_presentation(washed_out).training is False
+    new = begin_anew(washed_out)
+    assert find_presentation(user=rhea, token=next_presentation(new).token)
+
+
+def test_a_new_run_waits_for_no_other_reader_or_study(study, washed_out, rhea, omar):
+    begin(study)
+    for reader in (rhea, omar):
+        rate_all(study.enrolments.get(reader=reader))
+    new = begin_anew(washed_out)
+    assert find_presentation(user=rhea, token=next_presentation(new).token)
 
 
 def test_nothing_more_is_written_to_a_void_run(study, begun, rhea):

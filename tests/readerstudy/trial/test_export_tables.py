@@ -196,15 +196,16 @@ def test_the_allocation_has_every_presentation_of_every_run(study, rhea):
     assert {row["repeat"] for row in rows} == {"0", "1"}
 
 
-def test_the_allocation_joins_the_ratings(study):
-    """Reader, position and run find the row; its letter is the blinded table's."""
+def test_the_allocation_joins_the_ratings(study, rhea):
+    """Reader, run and position find the row; its letter is the blinded table's."""
+    void_run(enrolment=rhea.enrolments.get(), by=coordinator(), reason="ill")
     unblind(study)
     allocated = {
-        (row["reader"], row["position"]): (row["image"], row["letter"])
+        (row["reader"], row["run"], row["position"]): (row["image"], row["letter"])
         for row in rows_of(allocation_csv(study, blinded=False))
     }
     for row in rows_of(ratings_csv(study, blinded=True)):
-        place = row["reader"], row["position"]
+        place = row["reader"], row["run"], row["position"]
         assert allocated[place] == (row["image"], row["variant"])
 
 
@@ -239,6 +240,25 @@ def test_the_codebook_says_what_was_asked(tmp_path, rhea):
     assert rating["range"] == "0 to 5, or empty"
     assert "Is it, in all, useful? 0: none {at all}; 1: b;" in rating["meaning"]
     assert rating["meaning"].endswith("5: all")
+
+
+def meaning_of_run(study):
+    rows = rows_of(codebook_csv(study, blinded=True))
+    (said,) = [
+        row["meaning"]
+        for row in rows
+        if (row["table"], row["column"]) == ("ratings", "run")
+    ]
+    return said
+
+
+def test_the_codebook_names_the_runs_that_the_ratings_lack(study, rhea):
+    void_run(enrolment=rhea.enrolments.get(), by=coordinator(), reason="{ill}\n\x1b[1A")
+    assert meaning_of_run(lock(study)).endswith(" Voided: run 1 of rhea ({ill} [1A)")
+
+
+def test_the_codebook_says_that_no_run_was_voided(study):
+    assert meaning_of_run(lock(study)).endswith(" None was voided")
 
 
 def test_the_codebook_tells_no_variant_before_unblinding(study):

@@ -59,7 +59,7 @@ def test_it_refuses_before_the_study_is_locked(study, state, blinded):
 
 def test_it_has_the_columns_of_the_contract(study):
     header = (
-        "reader,dataset,image,variant,rating,repeat,position,session,shown_at,"
+        "reader,dataset,image,variant,rating,repeat,run,position,session,shown_at,"
         "submitted_at,active_ms,confidence,comment,cannot_judge"
     )
     assert ratings_csv(lock(study), blinded=True).startswith(f"{header}\n")
@@ -80,6 +80,7 @@ def test_every_presentation_is_a_row_with_what_was_recorded(study):
                     "variant": p.overlay.arm.variant,
                     "rating": str(rated.rating),
                     "repeat": "0",
+                    "run": "1",
                     "position": str(p.position),
                     "session": "1",
                     "shown_at": shown.at.isoformat(timespec="milliseconds"),
@@ -280,7 +281,13 @@ def test_a_repeat_is_a_row_of_its_own_after_the_first_showing(tmp_path, rhea):
 
 
 def test_practice_and_voided_runs_are_not_in_it(tmp_path, rhea, omar):
-    study = make_study(tmp_path / "bundle", readers=[rhea, omar], cases=2, training=2)
+    study = make_study(
+        tmp_path / "bundle",
+        readers=[rhea, omar],
+        cases=2,
+        training=2,
+        protocol={"washout_days": 0},
+    )
     for enrolment in study.enrolments.all():
         rate_all(enrolment, 1)
     first_run = rhea.enrolments.get()
@@ -289,9 +296,9 @@ def test_practice_and_voided_runs_are_not_in_it(tmp_path, rhea, omar):
     rate_all(rhea.enrolments.current().get(), 5)
     rows = rows_of(ratings_csv(lock(study), blinded=True))
     assert len(rows) == 2 * 2 * 3
-    assert {(row["reader"], row["rating"]) for row in rows} == {
-        ("rhea", "5"),
-        ("omar", "1"),
+    assert {(row["reader"], row["run"], row["rating"]) for row in rows} == {
+        ("rhea", "2", "5"),
+        ("omar", "1", "1"),
     }
     practice = set(study.cases.filter(training=True).values_list("case_id", flat=True))
     assert len(practice) == 2

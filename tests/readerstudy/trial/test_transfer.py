@@ -53,6 +53,7 @@ def study(tmp_path, rhea, omar, ada):
             "repeats": 0.25,
             "asks_confidence": True,
             "opacity": 1.0,
+            "washout_days": 0,
             "question": "Wie nützlich?\u2028\U0001f480",
             "instructions": "one\r\ntwo\tthree\x01",
             "consent": "I agree.",

@@ -10,6 +10,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.db import connection, models
+from django.utils import timezone
 
 from readerstudy import triggers
 from readerstudy.models import (
@@ -24,10 +25,11 @@ from readerstudy.models import (
     StudyEvent,
 )
 from readerstudy.trial import design, records
+from readerstudy.trial.enrolment import enrol, void_run, withdraw
 from readerstudy.trial.ledger import event_hash
 from readerstudy.trial.rating import Answer, record_answer, record_shown
 from readerstudy.trial.stimuli import study_folder
-from readerstudy.trial.study import lock_study, unblind_study
+from readerstudy.trial.study import lock_study, open_study, unblind_study
 from readerstudy.trial.verification import BrokenLedger, verify
 from tests.conftest import ROOT
 from tests.readerstudy.factories import coordinator, make_study, rate_all
@@ -454,6 +456,78 @@ def test_a_reader_who_is_gone_is_found(study, omar):
         Presentation.objects.filter(enrolment__reader=omar).delete()
         Enrolment.objects.filter(reader=omar).delete()
     assert found(study) == "The enrolment of reader omar is gone."
+
+
+# What was said of a reader, and of the study
+
+
+@pytest.fixture
+def enrolled(tmp_path, rhea):
+    """Open, with rhea's second run, of whom something was said at enrolling."""
+    study = make_study(tmp_path / "bundle", readers=[], cases=2, opened=False)
+    enrol(
+        study=study,
+        reader=rhea,
+        by=coordinator(),
+        experience="radiologist, 8 years",
+        conflicts_of_interest="none",
+    )
+    open_study(study=study, by=coordinator(), reason="ready")
+    void_run(enrolment=study.enrolments.get(), by=coordinator(), reason="ill")
+    assert len(verify(study)) == 3
+    return study
+
+
+@pytest.mark.parametrize("run", [1, 2])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"experience": "radiologist, 18 years"},
+        {"conflicts_of_interest": ""},
+        {"enrolled_at": models.F("enrolled_at") - timedelta(milliseconds=1)},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_what_was_said_at_enrolling_is_compared(enrolled, change, run):
+    enrolled.enrolments.filter(run=run).update(**change)
+    (field,) = change
+    of = "reader rhea, run 2" if run == 2 else "reader rhea"
+    assert found(enrolled) == f"{field} of {of} is not as it was recorded."
+
+
+def test_what_was_said_of_a_reader_is_compared_in_a_draft_too(tmp_path, rhea):
+    study = make_study(tmp_path / "bundle", readers=[rhea], cases=1, opened=False)
+    study.enrolments.update(experience="professor")
+    assert found(study) == "experience of reader rhea is not as it was recorded."
+
+
+def test_of_a_reader_who_came_back_the_last_word_counts(tmp_path, rhea):
+    study = make_study(tmp_path / "bundle", readers=[rhea], cases=1, opened=False)
+    withdraw(enrolment=study.enrolments.get(), by=coordinator())
+    enrol(study=study, reader=rhea, by=coordinator(), experience="10 years")
+    assert verify(study)
+
+
+def test_a_study_under_another_name_is_found(study):
+    Study.objects.update(name="Lung maps")
+    assert found(study) == "The name of study 'Lung maps' was recorded as 'Chest maps'."
+
+
+def test_what_events_of_an_earlier_version_lack_is_not_compared(enrolled):
+    """Of an enrolment they had the reader's name, of a list its hash."""
+    events = list(enrolled.events.select_related("study"))
+    with past_the_triggers():
+        for event in events:
+            lists = event.details.get("lists", [event.details.get("list", {})])
+            for details in (event.details, *lists):
+                for name in ("name", "experience", "conflicts_of_interest"):
+                    details.pop(name, None)
+                details.pop("enrolled_at", None)
+        rewrite(events, records._study_record)
+    assert len(verify(enrolled)) == 3
+    Study.objects.update(name="Lung maps")
+    enrolled.enrolments.update(experience="10 years", enrolled_at=timezone.now())
+    assert len(verify(Study.objects.get(pk=enrolled.pk))) == 3
 
 
 def test_a_damaged_file_is_found(study):

@@ -11,7 +11,7 @@ from readerstudy.models import RatingEvent
 from readerstudy.trial import enrolment as enrolment_acts
 from readerstudy.trial.policies import Refusal
 from readerstudy.trial.rating import next_presentation
-from tests.readerstudy.factories import answer, make_study, rate_all
+from tests.readerstudy.factories import answer, coordinator, make_study, rate_all
 from tests.readerstudy.web.conftest import HTMX, address, rate, reader_client
 
 DISPLAY = {
@@ -457,6 +457,27 @@ def test_a_session_that_is_yet_to_begin_is_announced(tmp_path, rhea):
     with time_machine.travel("2026-03-29T12:00:01Z", tick=False):
         reader = reader_client(rhea)
         assert reader.get(address(next_presentation(enrolment))).status_code == 200
+
+
+def test_a_new_run_is_announced_and_not_begun_before_the_washout(tmp_path, rhea):
+    study = made(tmp_path, rhea, cases=2)
+    page, display = (f"/studies/{study.uuid}/{end}" for end in ("", "display/"))
+    old = study.enrolments.get()
+    with time_machine.travel("2026-03-01T12:00:00Z", tick=False):
+        answer(next_presentation(old), rhea)
+        new = enrolment_acts.void_run(enrolment=old, by=coordinator(), reason="ill")
+        reader = reader_client(rhea)
+        assert reader.post(page, {"agree": "on"})["Location"] == display
+        for ask in (reader.get, reader.post):
+            assert ask(display)["Location"] == page
+        text = text_of(reader.get(page))
+        assert "Your next session begins on 29 March 2026, 12:00" in text
+        assert "All of this session" not in text
+        assert "/read/" not in text
+    with time_machine.travel("2026-03-29T12:00:01Z", tick=False):
+        reader = reader_client(rhea)
+        assert reader.get(display).status_code == 200
+        assert reader.get(address(next_presentation(new))).status_code == 200
 
 
 # The end
