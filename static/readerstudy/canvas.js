@@ -2,15 +2,79 @@
 
 import { axisOf, greyLine, greys, paint, placeOf, sample, visiblePart } from "./maths.js";
 
+// Rows that are sampled and painted in one go: one to three milliseconds.
+const BAND_ROWS = 16;
+
 function sampled({ pixels, width, height, padding = null }, place, part) {
   const columns = axisOf(width, place.x, place.width, part.x, part.width);
   const rows = axisOf(height, place.y, place.height, part.y, part.height);
   return sample(pixels, width, rows, columns, padding);
 }
 
+function bandsOf({ x, y, width, height }) {
+  const bands = [];
+  if (width === 0) return bands; // out of sight
+  for (let top = y; top < y + height; top += BAND_ROWS) {
+    const part = { x, y: top, width, height: Math.min(BAND_ROWS, y + height - top) };
+    bands.push({ part, samples: null, line: null, colours: null });
+  }
+  return bands;
+}
+
+// The layer at `index`, if it is still of this pane, view and padding, or a fresh one.
+function layerOf(layers, index, image, pane, view) {
+  const place = placeOf(image, view, pane);
+  const key = JSON.stringify([place, pane, image.padding]);
+  if (layers[index]?.key !== key) {
+    layers[index] = { key, place, bands: bandsOf(visiblePart(place, pane)) };
+  }
+  return layers[index];
+}
+
+function takeSamples({ part }, { image, overlay }, place, pane) {
+  return {
+    image: pane.image && sampled(image, place, part),
+    map: pane.map && sampled(overlay, place, part),
+    grey: new Float32Array(part.width * part.height),
+    data: new ImageData(part.width, part.height),
+  };
+}
+
+// Brings a band to `state`: does again only what came of something else.
+function colour(band, { image }, state) {
+  const { samples } = band;
+  const line = greyLine(state.window, { ...image, ...state });
+  const values = samples.map && state.opacity > 0 ? samples.map.values : null;
+  const [lineKey, opacity] = [JSON.stringify(line), values ? state.opacity : 0];
+  const colours = JSON.stringify([lineKey, opacity, state.threshold]);
+  if (band.colours === colours) return;
+  if (samples.image && band.line !== lineKey) greys(samples.image, line, samples.grey);
+  paint(samples.grey, values, state.opacity, state.threshold, samples.data.data);
+  band.line = lineKey;
+  band.colours = colours;
+}
+
+// Each band of each pane, painted. What `layers` holds of them already is not done again.
+function* painted(stimulus, layers, state) {
+  for (const [index, pane] of state.panes.entries()) {
+    const { place, bands } = layerOf(layers, index, stimulus.image, pane, state.view);
+    for (const band of bands) {
+      band.samples ??= takeSamples(band, stimulus, place, pane);
+      colour(band, stimulus, state);
+      yield band;
+    }
+  }
+}
+
 /**
  * A renderer: show(stimulus) takes what viewer.js was given, draw(state) paints the
  * canvas from it.
+ *
+ * prepare(stimulus, state) returns an iterator whose steps, each a few milliseconds, do
+ * beforehand what draw(state) would have to do. If then show(stimulus, true) says that
+ * the pixels are those that prepare() was given last, draw() uses what it finds done for
+ * the very state, however little, and does the rest. Any show() of a stimulus lets go of
+ * it, shown or not.
  *
  * What is slow, the sampling, is done again only when the image has moved; a window or
  * an opacity that follows the mouse costs a multiplication a pixel.
@@ -18,44 +82,27 @@ function sampled({ pixels, width, height, padding = null }, place, part) {
 export function createCanvasRenderer(canvas) {
   const context = canvas.getContext("2d", { alpha: false });
   let stimulus = null;
-  let layers = []; // a pane each: its place, samples, greys and colours
-
-  function layerOf(pane, index, view) {
-    const { image, overlay } = stimulus;
-    const place = placeOf(image, view, pane);
-    const key = JSON.stringify([place, pane]);
-    if (layers[index]?.key === key) return layers[index];
-    const part = visiblePart(place, pane);
-    layers[index] = {
-      key,
-      part,
-      image: pane.image && sampled(image, place, part),
-      map: pane.map && sampled(overlay, place, part),
-      grey: new Float32Array(part.width * part.height),
-      data: part.width && part.height && new ImageData(part.width, part.height),
-    };
-    return layers[index];
-  }
-
-  function drawPane(pane, index, state) {
-    const { part, image, map, grey, data } = layerOf(pane, index, state.view);
-    if (!data) return; // out of sight
-    if (image) greys(image, greyLine(state.window, { ...stimulus.image, ...state }), grey);
-    const values = map && state.opacity > 0 ? map.values : null;
-    paint(grey, values, state.opacity, state.threshold, data.data);
-    context.putImageData(data, part.x, part.y);
-  }
+  let layers = []; // a pane each: its place, and its bands
+  let prepared = [];
 
   return {
     name: "canvas",
-    show(next) {
+    prepare(next, state) {
+      prepared = [];
+      return painted(next, prepared, state);
+    },
+    show(next, isPrepared = false) {
       stimulus = next;
-      layers = [];
+      layers = isPrepared ? prepared : [];
+      if (next) prepared = [];
     },
     draw(state) {
       context.fillStyle = "#000";
       context.fillRect(0, 0, canvas.width, canvas.height);
-      if (stimulus) state.panes.forEach((pane, index) => drawPane(pane, index, state));
+      if (!stimulus) return;
+      for (const { part, samples } of painted(stimulus, layers, state)) {
+        context.putImageData(samples.data, part.x, part.y);
+      }
     },
   };
 }

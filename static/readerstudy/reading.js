@@ -60,8 +60,7 @@ const viewer = createViewer(frame, (state) => {
 
 // --- Image and map --------------------------------------------------------------
 
-async function fetchStimulus(data, signal) {
-  const { image, overlay } = await stimuli.take(data, signal);
+function stimulusOf({ image, overlay }, data) {
   const [rowMm, columnMm] = data.pixelSpacing.split(",").map(Number);
   const isSpaced = data.pixelSpacing !== "";
   return {
@@ -97,7 +96,7 @@ async function present() {
   viewer.clear();
   form().reset(); // browsers refill forms on reload
   try {
-    viewer.show(await fetchStimulus(section.dataset, signal));
+    viewer.show(stimulusOf(await stimuli.take(section.dataset, signal), section.dataset));
     await nextFrame();
   } catch (error) {
     if (signal.aborted) return;
@@ -112,7 +111,10 @@ async function present() {
   record.drawn();
   retry.succeeded();
   reveal(section);
-  stimuli.prefetch(section.dataset);
+  // Of the next case no more is told than its size. Most likely it is like this one.
+  stimuli.prefetch(section.dataset, (pixels) => {
+    viewer.prepare(stimulusOf(pixels, section.dataset));
+  });
 }
 
 function reveal(section) {

@@ -43,9 +43,9 @@ const isSame = (one, other) =>
  * Fetches stimuli and holds at most one that is not shown yet.
  *
  * `data` is the dataset of a panel. take(data, signal) gives {image, overlay} with their
- * pixels, from what is held if it is that; prefetch(data) fetches the presentation that
- * data-next-image and its like name, and is silent about failures: what it could not
- * hold is fetched when it is taken.
+ * pixels, from what is held if it is that; prefetch(data, onHeld) fetches the presentation
+ * that data-next-image and its like name, hands it to `onHeld` unless it was taken before,
+ * and is silent about failures: what it could not hold is fetched when it is taken.
  */
 export function createStimuli() {
   let held = null;
@@ -72,15 +72,19 @@ export function createStimuli() {
       before?.controller.abort();
       return fetchBoth(source, { signal });
     },
-    prefetch(data) {
+    prefetch(data, onHeld) {
       if (!data.nextImage) return;
       const source = sourceOf(data, "next");
       if (held && isSame(held.source, source)) return;
       held?.controller.abort();
       const controller = new AbortController();
       const promise = fetchBoth(source, { signal: controller.signal, priority: "low" });
-      promise.catch(() => {}); // told to whoever takes it
-      held = { source, controller, promise };
+      const own = { source, controller, promise };
+      held = own;
+      promise.then(
+        (pixels) => held === own && onHeld(pixels),
+        () => {}, // told to whoever takes it
+      );
     },
   };
 }

@@ -1,6 +1,7 @@
 // One image with its map on a canvas that fills its frame: what is shown, and how.
 
 import { createCanvasRenderer } from "./canvas.js";
+import { whenIdle } from "./idle.js";
 import { FIT, dragWindow, fitScale, panBy, panesOf, zoomAt } from "./maths.js";
 import { createWebglRenderer } from "./webgl.js";
 
@@ -45,6 +46,9 @@ function watchSize(frame, resize) {
  *   windows: at least one {label, center, width}, in rescaled values
  *   overlay: pixels (Int8Array), width, height; it covers the image's full extent
  *   opacity (0..1), display ("overlay" or "side_by_side")
+ * prepare(stimulus) does in idle time what show() of it will have to do, for a canvas of
+ * the present size. Nothing of it is seen. It helps show() as far as the stimulus turns
+ * out to be as described and has the same pixels; the next show() lets go of it.
  * clear() shows nothing. `state` is {window, preset (an index, or null after a drag),
  * inverted, opacity, threshold, mapVisible, peeking, view, scale (device pixels per
  * column of the image), pixelsPerMm (or null)}, or null while nothing is shown;
@@ -57,11 +61,12 @@ export function createViewer(frame, onChange) {
   let stimulus = null;
   let state = null;
   let frameRequest = null;
+  let prepared = null; // the stimulus that the renderer was last asked to prepare
+  let stopPreparing = () => {};
 
   // --- Drawing ---
 
-  function panes() {
-    const { image, display } = stimulus;
+  function panes({ image, display } = stimulus) {
     const aspect = image.width / (image.height * image.rowsPerColumn);
     const gap = Math.round(GAP * window.devicePixelRatio);
     const [first, second] = panesOf(display, aspect, canvas.width, canvas.height, gap);
@@ -72,22 +77,25 @@ export function createViewer(frame, onChange) {
     ];
   }
 
+  // A state of `shown` as the renderer takes it.
+  function drawing(shown, { mapVisible, peeking, ...state }) {
+    return {
+      panes: panes(shown),
+      view: state.view,
+      window: state.window,
+      inverted: shown.image.inverted !== state.inverted,
+      opacity: mapVisible && !peeking ? state.opacity : 0,
+      threshold: state.threshold,
+    };
+  }
+
   function draw() {
     cancelAnimationFrame(frameRequest);
     frameRequest = null;
     if (!canvas.width || !canvas.height) return;
     // The event that tells of the loss comes later than this picture.
     if (renderer.isLost?.()) fallBack();
-    if (!stimulus) return renderer.draw(null);
-    const isMapShown = state.mapVisible && !state.peeking;
-    renderer.draw({
-      panes: panes(),
-      view: state.view,
-      window: state.window,
-      inverted: stimulus.image.inverted !== state.inverted,
-      opacity: isMapShown ? state.opacity : 0,
-      threshold: state.threshold,
-    });
+    renderer.draw(stimulus && drawing(stimulus, state));
   }
 
   function change(changes) {
@@ -119,8 +127,14 @@ export function createViewer(frame, onChange) {
 
   function use(next) {
     renderer = next;
+    forgetPrepared();
     renderer.show(stimulus);
     draw();
+  }
+
+  function forgetPrepared() {
+    stopPreparing();
+    prepared = null;
   }
 
   function fallBack() {
@@ -152,12 +166,12 @@ export function createViewer(frame, onChange) {
 
   // --- What is shown ---
 
-  function initial() {
+  function initial({ windows, opacity } = stimulus) {
     return {
-      window: { ...stimulus.windows[0] },
+      window: { ...windows[0] },
       preset: 0,
       inverted: false,
-      opacity: stimulus.opacity,
+      opacity,
       threshold: 0,
       mapVisible: true,
       peeking: false,
@@ -188,10 +202,20 @@ export function createViewer(frame, onChange) {
     get size() {
       return [canvas.width, canvas.height];
     },
+    prepare(next) {
+      forgetPrepared();
+      prepared = next;
+      stopPreparing = whenIdle(renderer.prepare(next, drawing(next, initial(next))));
+    },
     show(next) {
+      const isPrepared =
+        prepared !== null &&
+        prepared.image.pixels === next.image.pixels &&
+        prepared.overlay.pixels === next.overlay.pixels;
+      forgetPrepared();
       stimulus = next;
       state = initial();
-      renderer.show(stimulus);
+      renderer.show(stimulus, isPrepared);
       draw();
       onChange(snapshot());
     },

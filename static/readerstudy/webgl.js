@@ -115,9 +115,19 @@ function programOf(gl) {
   return gl.getProgramParameter(program, gl.LINK_STATUS) ? program : null;
 }
 
-function upload(gl, unit, { pixels, width, height }) {
-  const [format, type] = FORMATS.get(pixels.constructor);
+// Image, map, and a unit that the shader does not read, for what is not shown yet.
+const [IMAGE, MAP, ASIDE] = [0, 1, 2];
+
+function bind(gl, unit, texture) {
   gl.activeTexture(gl.TEXTURE0 + unit);
+  gl.bindTexture(gl.TEXTURE_2D, texture);
+}
+
+function upload(gl, texture, { pixels, width, height }) {
+  const [format, type] = FORMATS.get(pixels.constructor);
+  bind(gl, ASIDE, texture);
+  gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_MIN_FILTER, gl.NEAREST);
+  gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_MAG_FILTER, gl.NEAREST);
   gl.texImage2D(
     gl.TEXTURE_2D,
     0,
@@ -131,20 +141,25 @@ function upload(gl, unit, { pixels, width, height }) {
   );
 }
 
-function prepare(gl) {
+function* uploads(gl, textures, { image, overlay }) {
+  upload(gl, textures[IMAGE], image);
+  yield;
+  upload(gl, textures[MAP], overlay);
+}
+
+function texturesOf(gl, stimulus) {
+  const textures = [gl.createTexture(), gl.createTexture()];
+  return { textures, steps: uploads(gl, textures, stimulus) };
+}
+
+function start(gl) {
   const program = programOf(gl);
   if (!program) return null;
   gl.useProgram(program);
   gl.pixelStorei(gl.UNPACK_ALIGNMENT, 1);
-  for (const unit of [0, 1]) {
-    gl.activeTexture(gl.TEXTURE0 + unit);
-    gl.bindTexture(gl.TEXTURE_2D, gl.createTexture());
-    gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_MIN_FILTER, gl.NEAREST);
-    gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_MAG_FILTER, gl.NEAREST);
-  }
   const at = (name) => gl.getUniformLocation(program, name);
-  gl.uniform1i(at("image"), 0);
-  gl.uniform1i(at("map"), 1);
+  gl.uniform1i(at("image"), IMAGE);
+  gl.uniform1i(at("map"), MAP);
   gl.uniform3fv(at("negative"), NEGATIVE.map((part) => part / 255));
   gl.uniform3fv(at("positive"), POSITIVE.map((part) => part / 255));
   return at;
@@ -168,9 +183,13 @@ export function createWebglRenderer(canvas) {
     stencil: false,
     failIfMajorPerformanceCaveat: true,
   });
-  const at = gl && !isEmulated(gl) && prepare(gl);
+  const at = gl && !isEmulated(gl) && start(gl);
   if (!at) return null;
   let stimulus = null;
+  let shown = null; // its textures
+  let prepared = null;
+
+  const release = (held) => held?.textures.forEach((texture) => gl.deleteTexture(texture));
 
   function drawPane(pane, state) {
     const { image } = stimulus;
@@ -186,11 +205,21 @@ export function createWebglRenderer(canvas) {
 
   return {
     name: "webgl2",
-    show(next) {
+    prepare(next) {
+      release(prepared);
+      prepared = texturesOf(gl, next);
+      return prepared.steps;
+    },
+    show(next, isPrepared = false) {
       stimulus = next;
+      release(shown);
+      shown = null;
       if (!next) return;
-      upload(gl, 0, next.image);
-      upload(gl, 1, next.overlay);
+      if (!isPrepared) this.prepare(next);
+      [shown, prepared] = [prepared, null];
+      while (!shown.steps.next().done); // what is left of them
+      bind(gl, IMAGE, shown.textures[IMAGE]);
+      bind(gl, MAP, shown.textures[MAP]);
       gl.uniform1i(at("padding"), next.image.padding ?? -1);
     },
     draw(state) {

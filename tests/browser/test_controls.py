@@ -250,6 +250,30 @@ def test_one_finger_changes_the_window_and_two_zoom(reading):
     assert readout(page) == first
 
 
+def test_a_pen_changes_the_window_as_the_mouse_does(reading):
+    page = reading
+    session = page.context.new_cdp_session(page)
+    page.evaluate(
+        """() => document.addEventListener("pointermove", (event) => {
+          window.kind = event.pointerType;
+        }, { capture: true })"""
+    )
+
+    def pen(kind, x, y):
+        event = {"type": kind, "x": x, "y": y, "button": "left", "buttons": 1}
+        session.send("Input.dispatchMouseEvent", {**event, "pointerType": "pen"})
+
+    pen("mousePressed", 400, 300)
+    pen("mouseMoved", 450, 290)
+    pen("mouseMoved", 500, 280)
+    pen("mouseReleased", 500, 280)
+    pen("mouseMoved", 300, 400)
+
+    assert page.evaluate("window.kind") == "pen"
+    assert readout(page)[:2] == (500, 20)
+    assert preset(page) == "by hand"
+
+
 def test_a_whole_study_is_rated_by_touch(
     browser, live_server, complaints, log_in, rhea, study
 ):
