@@ -12,6 +12,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.db import connection
 from django.test import TransactionTestCase
+from whitenoise.middleware import WhiteNoiseMiddleware
 
 from readerstudy import triggers
 
@@ -52,6 +53,25 @@ def emptying_guarded_tables():
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(TransactionTestCase, "_fixture_teardown", past_the_triggers)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def static_files_found_once():
+    """Every test client has a handler of its own, which would look for them anew.
+
+    That took 50 ms of each client's first request, which itself takes one or two.
+    """
+    find, found = WhiteNoiseMiddleware.add_files_from_finders, {}
+
+    def find_once(self):
+        if not found:
+            find(self)
+            found.update(self.files)
+        self.files.update(found)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(WhiteNoiseMiddleware, "add_files_from_finders", find_once)
         yield
 
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 from django.core.management import call_command
 from django.core.management.base import CommandError
+from django.test import override_settings
 
 from mlcore.datasets.importing import ImportOptions, import_source, read_source
 from mlcore.engine.checkpoint import save_weights
@@ -59,21 +60,37 @@ def made(tmp_path_factory):
     return table, {name: make_run(root, table, name, seed=1) for name in VARIANTS}
 
 
-@pytest.fixture
-def phantoms(made, data_folder):
+def with_table(made, data_folder):
     (data_folder / "tables").mkdir(parents=True)
     (data_folder / "tables" / "phantoms").symlink_to(made[0].folder)
     return made[0]
 
 
-@pytest.fixture
-def runs(made, phantoms, data_folder):
+def with_runs(made, data_folder):
     """The run folders by variant."""
     root = data_folder / "runs" / "phantoms"
     root.mkdir(parents=True)
     for folder in made[1].values():
         (root / folder.name).symlink_to(folder)
     return {name: root / folder.name for name, folder in made[1].items()}
+
+
+@pytest.fixture
+def phantoms(made, data_folder):
+    return with_table(made, data_folder)
+
+
+@pytest.fixture
+def runs(made, phantoms, data_folder):
+    return with_runs(made, data_folder)
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Without figures, which take most of a small evaluation's time."""
+    monkeypatch.setattr(
+        "mlcore.management.commands.evaluate_models.draw", lambda *_: []
+    )
 
 
 # All parts, each as small as it can be.
@@ -123,9 +140,20 @@ TABLES = [
 ]
 
 
-def test_an_evaluation_is_written_and_told(runs, phantoms, data_folder):
-    lines = evaluate(only=None)
-    folder = data_folder / "reports" / "evaluation-phantoms"
+@pytest.fixture(scope="module")
+def evaluated(made, tmp_path_factory):
+    """All parts for all variants: the lines, the folder and the runs."""
+    data = tmp_path_factory.mktemp("evaluated") / "data"
+    with_table(made, data)
+    runs = with_runs(made, data)
+    with override_settings(READERSTUDY_DATA=data):
+        lines = evaluate(only=None)
+    return lines, data / "reports" / "evaluation-phantoms", runs
+
+
+def test_an_evaluation_is_written_and_told(evaluated, made):
+    lines, folder, runs = evaluated
+    phantoms = made[0]
     report = json.loads((folder / "evaluation.json").read_text())
     assert list(report) == [*TABLES, "run"]
     assert report["run"]["runs"] == {name: path.name for name, path in runs.items()}
@@ -150,17 +178,17 @@ def test_an_evaluation_is_written_and_told(runs, phantoms, data_folder):
     assert told in [" ".join(line.split()) for line in lines]
 
 
-def test_page_figures_and_tables_lie_beside_it(runs, tmp_path):
-    evaluate(out=tmp_path / "here", only=None)
-    report = json.loads((tmp_path / "here" / "evaluation.json").read_text())
+def test_page_figures_and_tables_lie_beside_it(evaluated):
+    _, folder, _ = evaluated
+    report = json.loads((folder / "evaluation.json").read_text())
     for name in TABLES:
-        with (tmp_path / "here" / f"{name}.csv").open(newline="") as file:
+        with (folder / f"{name}.csv").open(newline="") as file:
             rows = list(csv.DictReader(file))
         assert len(rows) == len(report[name])
-    page = (tmp_path / "here" / "report.html").read_text()
+    page = (folder / "report.html").read_text()
     for name in ("saliency", "localization_all", "attack", "robustness", "cka_biased"):
-        assert (tmp_path / "here" / "figures" / f"{name}.svg").stat().st_size > 1000
-        assert (tmp_path / "here" / "figures" / f"{name}.png").stat().st_size > 1000
+        assert (folder / "figures" / f"{name}.svg").stat().st_size > 1000
+        assert (folder / "figures" / f"{name}.png").stat().st_size > 1000
     assert report["run"]["runs"]["dual_bn"] in page
 
 
@@ -171,7 +199,7 @@ def test_only_the_parts_named_are_made(runs, tmp_path):
     assert lines[0] == "cka ..."
 
 
-def test_another_data_set_is_tested_as_well(runs, data_folder, tmp_path):
+def test_another_data_set_is_tested_as_well(runs, undrawn, data_folder, tmp_path):
     toy = write_toy_table(data_folder / "tables" / "toy")
     evaluate(external="toy", only=["discrimination"], out=tmp_path / "here")
     report = json.loads((tmp_path / "here" / "evaluation.json").read_text())
@@ -198,7 +226,7 @@ def test_another_data_set_is_tested_as_well(runs, data_folder, tmp_path):
     assert compared == {"phantoms", "toy"}
 
 
-def test_the_same_seed_gives_the_same_report(runs, tmp_path):
+def test_the_same_seed_gives_the_same_report(runs, undrawn, tmp_path):
     def report(seed):
         evaluate(seed=seed, runs=[runs["standard"]], out=tmp_path / "out")
         content = json.loads((tmp_path / "out" / "evaluation.json").read_text())
@@ -208,7 +236,9 @@ def test_the_same_seed_gives_the_same_report(runs, tmp_path):
     assert report(1) != report(2)
 
 
-def test_runs_named_by_path_are_taken_in_that_order(runs, phantoms, cpu, tmp_path):
+def test_runs_named_by_path_are_taken_in_that_order(
+    runs, phantoms, undrawn, cpu, tmp_path
+):
     named = [runs["dual_bn"], runs["standard"]]
     chosen = chosen_runs(phantoms, named, cpu)
     assert [run.run.folder for run in chosen] == named
@@ -227,7 +257,7 @@ def test_without_names_each_variants_newest_run_is_taken(
     assert not any(run.network.training for run in chosen)
 
 
-def test_a_table_without_masks_gives_areas_and_says_so(data_folder):
+def test_a_table_without_masks_gives_areas_and_says_so(undrawn, data_folder):
     table = write_toy_table(data_folder / "tables" / "toy")
     run = make_run(data_folder / "runs" / "toy", table, "standard", seed=1)
     lines = evaluate("toy", runs=[run])
@@ -238,7 +268,7 @@ def test_a_table_without_masks_gives_areas_and_says_so(data_folder):
     assert json.loads((folder / "evaluation.json").read_text())["localization"] == []
 
 
-def test_maps_of_nothing_are_told_as_undefined(runs, monkeypatch):
+def test_maps_of_nothing_are_told_as_undefined(runs, undrawn, monkeypatch):
     monkeypatch.setattr(
         "mlcore.evaluation.localization.loss_gradients",
         lambda _network, images, *_, **__: np.zeros(images.shape, np.float32),
@@ -283,7 +313,7 @@ def test_runs_on_another_state_of_the_data_are_refused(runs, data_folder):
     assert "was trained on another state of toy" in said
 
 
-def test_a_report_that_cannot_be_written_is_one_line(runs, tmp_path):
+def test_a_report_that_cannot_be_written_is_one_line(runs, undrawn, tmp_path):
     (tmp_path / "file").write_text("in the way")
     said, status = refused(out=tmp_path / "file")
     assert said.startswith("The evaluation was not written: ")

@@ -143,7 +143,7 @@ def test_who_may_see_the_allocation_gets_no_ratings_while_it_is_blind(study, all
 
 
 @pytest.fixture
-def analysed(study):
+def analysed(study, unrendered):
     """A locked study with an analysis, and the name of its folder."""
     lock(study)
     run("analyze_ratings", study.name)

@@ -48,7 +48,7 @@ def test_an_earlier_analysis_is_replaced_with_its_figures(table, tmp_path):
 
 
 @pytest.mark.parametrize("name", [f"{FIGURES}/mine.png", "notes/a.txt", "report.pdf"])
-def test_a_folder_with_files_of_others_keeps_them(table, tmp_path, name):
+def test_a_folder_with_files_of_others_keeps_them(table, unrendered, tmp_path, name):
     out = tmp_path / "out"
     analyze("--csv", table, "--out", out)
     (out / name).parent.mkdir(exist_ok=True)
@@ -69,7 +69,7 @@ def test_a_figures_folder_that_is_a_file_is_kept(table, tmp_path):
 
 
 @pytest.fixture
-def study(tmp_path, rhea, omar):
+def study(tmp_path, unrendered, rhea, omar):
     """Two readers have rated everything, and it is locked."""
     study = make_study(tmp_path / "bundle", readers=[rhea, omar], name="Chest maps")
     for enrolment in study.enrolments.all():

@@ -15,6 +15,8 @@ from tests.conftest import GOLDEN
 from tests.readerstudy.analysis.tables import HEADER, csv_bytes, one_reader, row_of
 from tests.readerstudy.factories import answer, coordinator, make_study, rate_all
 
+pytestmark = pytest.mark.usefixtures("unrendered")
+
 STATISTICS = GOLDEN / "statistics"
 TABLE = STATISTICS / "inputs" / "reader_study.csv"
 ALL_NAMES = {"all_readers": "all", "all_datasets": "all"}

@@ -64,7 +64,9 @@ def test_it_says_which_studies_there_are(study):
     assert said == "No study is called 'Knee'. There is Chest maps."
 
 
-def test_an_analysis_keeps_and_prints_the_heads_of_the_lock(study, tmp_path):
+def test_an_analysis_keeps_and_prints_the_heads_of_the_lock(
+    study, unrendered, tmp_path
+):
     said = run("analyze_ratings", study, "--out", tmp_path / "out")
     lock, last = study.events.last(), RatingEvent.objects.last()
     analysis = json.loads((tmp_path / "out" / "analysis.json").read_text())

@@ -58,46 +58,48 @@ def shuffled(table):
     return dataclasses.replace(table, labels=labels)
 
 
-def judged(table, run, cpu):
-    """AUC rows, and energy inside the nodule of the map that readers see."""
-    cutoffs = development_cutoffs(score(table, [run], "dev", device=cpu))
-    cases = score(table, [run], "test", device=cpu)
+def judged(table, runs, cpu):
+    """AUC rows, and energy inside the nodule of each network's map that readers see."""
+    cutoffs = development_cutoffs(score(table, runs, "dev", device=cpu))
+    cases = score(table, runs, "test", device=cpu)
     areas = classifier_metrics(measure(cases, cutoffs, redraws=500, seed=1))
-    maps = localization(table, [run], redraws=500, seed=1, device=cpu)["localization"]
-    (nodule,) = (
+    maps = localization(table, runs, redraws=500, seed=1, device=cpu)["localization"]
+    nodules = [
         row
         for row in maps
         if (row["finding"], row["map"], row["measure"])
         == ("Nodule", "all findings", "energy_inside")
-    )
-    return areas, nodule
+    ]
+    assert len(nodules) == len(runs)
+    return areas, nodules
 
 
 def test_networks_that_were_never_trained_are_at_chance(phantoms, tmp_path, cpu):
     # One fresh network may rank images by their exposure and reach an area of 0.2 or
     # 0.8; which of them is a matter of its weights, of which a case bootstrap knows
-    # nothing. So many are asked.
+    # nothing. So many are asked, together: what untrained networks reach by chance is
+    # then measured once.
     run = loaded(phantoms, "standard", tmp_path)
-    found = []
-    for seed in range(12):
-        config = run.run.config.train.network
-        network = build_network(config, 2, dual=False, seed=seed).eval()
-        areas, nodule = judged(phantoms, dataclasses.replace(run, network=network), cpu)
-        found.append([*(row["auc"] for row in areas), nodule["value"]])
-    heart, nodules, energy = np.mean(found, axis=0)
-    assert heart == pytest.approx(0.5, abs=0.12)
-    assert nodules == pytest.approx(0.5, abs=0.12)
-    assert energy == pytest.approx(nodule["chance_untrained"], rel=0.15)
+    config = run.run.config.train.network
+    networks = [build_network(config, 2, dual=False, seed=n).eval() for n in range(12)]
+    runs = [dataclasses.replace(run, network=network) for network in networks]
+    areas, maps = judged(phantoms, runs, cpu)
+    assert len(areas) == 2 * len(runs)
+    for finding in ("Cardiomegaly", "Nodule"):
+        found = [row["auc"] for row in areas if row["finding"] == finding]
+        assert np.mean(found) == pytest.approx(0.5, abs=0.12)
+    energy = np.mean([row["value"] for row in maps])
+    assert energy == pytest.approx(maps[0]["chance_untrained"], rel=0.15)
 
 
 def test_shuffled_labels_teach_nothing_and_the_report_says_so(phantoms, tmp_path, cpu):
-    areas, misled = judged(
-        phantoms, trained(shuffled(phantoms), tmp_path / "shuffled", cpu), cpu
-    )
+    run = trained(shuffled(phantoms), tmp_path / "shuffled", cpu)
+    areas, (misled,) = judged(phantoms, [run], cpu)
     assert all(row["auc_lo"] < 0.55 for row in areas)
     assert misled["lo"] < 1.1 * misled["chance_untrained"]
 
     # The same training on the true labels is seen at once.
-    areas, taught = judged(phantoms, trained(phantoms, tmp_path / "true", cpu), cpu)
+    run = trained(phantoms, tmp_path / "true", cpu)
+    areas, (taught,) = judged(phantoms, [run], cpu)
     assert all(row["auc_lo"] > 0.9 for row in areas)
     assert taught["lo"] > misled["hi"]
