@@ -1,10 +1,5 @@
 import io
 import json
-import os
-import sqlite3
-import subprocess
-import sys
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -25,7 +20,6 @@ from mlcore.engine.runs import occupied
 from mlcore.files import sha256_file
 from mlcore.management.commands import train_models
 from mlcore.models import TrainingRun
-from tests.conftest import ROOT
 from tests.mlcore.toy import QUICK, write_toy_table
 
 pytestmark = pytest.mark.django_db
@@ -307,38 +301,3 @@ def test_the_help_names_variants_controls_and_presets():
     )
     for name in (*OBJECTIVES, *PRESETS, "attack.eps=0.01", "noise.sigma=0.1"):
         assert name in text
-
-
-@pytest.mark.slow
-def test_two_processes_train_one_run_and_one_of_them_tells(tmp_path):
-    data = tmp_path / "own"
-    write_toy_table(data / "tables" / "toy")
-    environment = os.environ | {
-        "READERSTUDY_DATA": str(data),
-        "DATABASE_URL": f"sqlite:///{data / 'readerstudy.sqlite3'}",
-        "OMP_NUM_THREADS": "1",
-    }
-    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    train = ["train_models", "toy", "--variants=standard", "--preset=demo"]
-    for command in (
-        ["manage.py", "migrate"],
-        [*torchrun, "manage.py", *train, "--device=cpu", "--set", *QUICK],
-    ):
-        done = subprocess.run(
-            [sys.executable, *command],
-            cwd=ROOT,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-    (folder,) = (data / "runs" / "toy").iterdir()
-    result = json.loads((folder / "result.json").read_text())
-    assert result["processes"] == 2
-    lines = done.stdout.splitlines()
-    title = f"{folder.name} is finished. AUC on dev:"
-    assert lines[2:] == [title, *summary(result)]
-    with closing(sqlite3.connect(data / "readerstudy.sqlite3")) as database:
-        rows = database.execute("SELECT run_id, status, epoch FROM mlcore_trainingrun")
-        assert rows.fetchall() == [(folder.name, "finished", 2)]
