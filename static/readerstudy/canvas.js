@@ -16,7 +16,7 @@ function bandsOf({ x, y, width, height }) {
   if (width === 0) return bands; // out of sight
   for (let top = y; top < y + height; top += BAND_ROWS) {
     const part = { x, y: top, width, height: Math.min(BAND_ROWS, y + height - top) };
-    bands.push({ part, samples: null, line: null, colours: null });
+    bands.push({ part, data: null });
   }
   return bands;
 }
@@ -31,36 +31,30 @@ function layerOf(layers, index, image, pane, view) {
   return layers[index];
 }
 
-function takeSamples({ part }, { image, overlay }, place, pane) {
-  return {
-    image: pane.image && sampled(image, place, part),
-    map: pane.map && sampled(overlay, place, part),
-    grey: new Float32Array(part.width * part.height),
-    data: new ImageData(part.width, part.height),
-  };
+function takeSamples(band, { image, overlay }, place, pane) {
+  const { part } = band;
+  band.image = pane.image && sampled(image, place, part);
+  band.map = pane.map && sampled(overlay, place, part);
+  band.grey = new Float32Array(part.width * part.height);
+  band.data = new ImageData(part.width, part.height);
 }
 
-// Brings a band to `state`: does again only what came of something else.
-function colour(band, { image }, state) {
-  const { samples } = band;
-  const line = greyLine(state.window, { ...image, ...state });
-  const values = samples.map && state.opacity > 0 ? samples.map.values : null;
-  const [lineKey, opacity] = [JSON.stringify(line), values ? state.opacity : 0];
-  const colours = JSON.stringify([lineKey, opacity, state.threshold]);
-  if (band.colours === colours) return;
-  if (samples.image && band.line !== lineKey) greys(samples.image, line, samples.grey);
-  paint(samples.grey, values, state.opacity, state.threshold, samples.data.data);
-  band.line = lineKey;
-  band.colours = colours;
-}
-
-// Each band of each pane, painted. What `layers` holds of them already is not done again.
+// Each band of each pane, painted. What `layers` holds of that already is not done again.
 function* painted(stimulus, layers, state) {
+  const line = greyLine(state.window, { ...stimulus.image, ...state });
+  const greyKey = JSON.stringify(line);
+  const colourKey = JSON.stringify([line, state.opacity, state.threshold]);
   for (const [index, pane] of state.panes.entries()) {
     const { place, bands } = layerOf(layers, index, stimulus.image, pane, state.view);
     for (const band of bands) {
-      band.samples ??= takeSamples(band, stimulus, place, pane);
-      colour(band, stimulus, state);
+      if (!band.data) takeSamples(band, stimulus, place, pane);
+      const { image, map, grey, data } = band;
+      if (image && band.greyKey !== greyKey) greys(image, line, grey);
+      const values = map && state.opacity > 0 ? map.values : null;
+      if (band.colourKey !== colourKey) {
+        paint(grey, values, state.opacity, state.threshold, data.data);
+      }
+      Object.assign(band, { greyKey, colourKey });
       yield band;
     }
   }
@@ -100,8 +94,8 @@ export function createCanvasRenderer(canvas) {
       context.fillStyle = "#000";
       context.fillRect(0, 0, canvas.width, canvas.height);
       if (!stimulus) return;
-      for (const { part, samples } of painted(stimulus, layers, state)) {
-        context.putImageData(samples.data, part.x, part.y);
+      for (const { part, data } of painted(stimulus, layers, state)) {
+        context.putImageData(data, part.x, part.y);
       }
     },
   };

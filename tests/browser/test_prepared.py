@@ -88,32 +88,44 @@ def alike(tmp_path, live_server, rhea):
     )
 
 
+OTHER = np.random.default_rng(3).integers(0, 4000, (70, 110)).astype(np.uint16)
+# What the second of two cases has otherwise than the first.
+DIFFERENCES = {
+    "colours": {
+        "windows": [{"label": "narrow", "center": -300.0, "width": 900.0}],
+        "rescale_slope": 0.5,
+        "rescale_intercept": -1000.0,
+        "inverted": True,
+    },
+    "padding": {"padding_value": 7},
+    "shape": {"pixel_spacing_mm": [0.8, 0.5], "image": OTHER},
+}
+
+
 @pytest.fixture
-def unlike(tmp_path, live_server, rhea):
-    """Two cases that differ in whatever a picture is made of, each under three arms."""
-    bundle = make_bundle(tmp_path / "bundle", cases=2, height=64, width=48)
-    manifest = read_manifest(bundle)
-    pixels = np.random.default_rng(3).integers(0, 4000, (70, 110)).astype(np.uint16)
-    manifest["cases"][1].update(
-        image=write_pixels(bundle, "images/other.npy", pixels),
-        windows=[{"label": "narrow", "center": -300.0, "width": 900.0}],
-        rescale_slope=0.5,
-        rescale_intercept=-1000.0,
-        inverted=True,
-        padding_value=int(pixels[0, 0]),
-        pixel_spacing_mm=[0.8, 0.5],
-    )
-    write_manifest(bundle, manifest)
-    study = create_study(
-        name="Unlike",
-        bundles=[bundle],
-        readers=[rhea],
-        by=coordinator(),
-        fields={"repeats": 0},
-    )
-    open_study(study=study, by=coordinator(), reason="ready")
-    begin(study)
-    return study
+def differing(tmp_path, live_server, rhea):
+    """Two cases that are not of one kind, each under three arms."""
+
+    def differing(difference):
+        bundle = make_bundle(tmp_path / "bundle", cases=2, height=64, width=48)
+        manifest = read_manifest(bundle)
+        more = dict(DIFFERENCES[difference])
+        if "image" in more:
+            more["image"] = write_pixels(bundle, "images/other.npy", more["image"])
+        manifest["cases"][1].update(more)
+        write_manifest(bundle, manifest)
+        study = create_study(
+            name="Differing",
+            bundles=[bundle],
+            readers=[rhea],
+            by=coordinator(),
+            fields={"repeats": 0},
+        )
+        open_study(study=study, by=coordinator(), reason="ready")
+        begin(study)
+        return study
+
+    return differing
 
 
 @pytest.fixture
@@ -164,21 +176,35 @@ def held(page):
     )
 
 
-@pytest.mark.parametrize(
-    ("kind", "steps"), [("alike", ALL), ("alike", 1), ("unlike", ALL)]
-)
-def test_prepared_or_not_a_case_looks_the_same(
-    request, page, renderer, start, kind, steps
-):
-    page.add_init_script(IDLE)
-    start(request.getfixturevalue(kind))
-    for _ in range(5):
+def assert_looks_as_if_unprepared(page, steps=ALL):
+    # Among four presentations of two cases, both are shown.
+    for _ in range(3):
         prepare(page, steps)
         rate_by_key(page, 3)
         shown = picture_of(page)
 
         assert shown.any()
         assert (shown == unprepared_picture_of(page)).all()
+
+
+@pytest.mark.parametrize("steps", [ALL, 1])
+def test_prepared_wholly_or_partly_a_case_looks_the_same(
+    page, renderer, start, alike, steps
+):
+    page.add_init_script(IDLE)
+    start(alike)
+
+    assert_looks_as_if_unprepared(page, steps)
+
+
+@pytest.mark.parametrize("difference", DIFFERENCES)
+def test_a_case_that_is_not_like_the_one_before_looks_as_it_should(
+    page, renderer, start, differing, difference
+):
+    page.add_init_script(IDLE)
+    start(differing(difference))
+
+    assert_looks_as_if_unprepared(page)
 
 
 def test_what_is_prepared_is_not_done_again(page, renderer, start, alike):
@@ -214,9 +240,9 @@ def test_a_window_that_was_resized_meanwhile_gets_its_picture(
     assert (shown == unprepared_picture_of(page)).all()
 
 
-def test_nothing_is_seen_of_what_is_prepared(page, renderer, start, unlike):
+def test_nothing_is_seen_of_what_is_prepared(page, renderer, start, differing):
     page.add_init_script(IDLE)
-    start(unlike)
+    start(differing("colours"))
     page.wait_for_function("() => window.waiting.length > 0")
 
     def everything():
@@ -252,15 +278,20 @@ def test_no_more_than_two_cases_are_held(page, renderer, start, alike):
 
 
 def test_what_was_prepared_for_nothing_is_let_go(page, renderer, start, alike):
+    page.add_init_script(IDLE)
     start(alike, answered=3)
+    prepare(page)
     rate_by_key(page, 3)
-    two = held(page)
+    prepare(page)
+    buffers, painted, textures = held(page)
 
     page.keyboard.press("Backspace")  # to the case before, and not to the next
     page.get_by_role("button", name="Save the change").wait_for()
     wait_until_ready(page)
 
-    assert held(page) == two
+    # What follows has come, but there was no time to prepare it.
+    page.wait_for_function("() => window.waiting.length > 0")
+    assert held(page) == [buffers, painted / 2, textures]
 
 
 def test_a_browser_that_tells_of_no_idle_time_reads_on(page, start, alike):
