@@ -30,13 +30,7 @@ class StudyQuerySet(models.QuerySet["Study"]):
 
     def for_role_holder(self, user: Person) -> Self:
         """The studies in which `user` is coordinator, allocator or statistician."""
-        from readerstudy.models import Membership
-
-        held = Membership.objects.filter(
-            Q(coordinator=True) | Q(allocator=True) | Q(statistician=True),
-            user=user.pk,
-        )
-        return self.filter(pk__in=held.values("study"))
+        return self._with_role(user, "coordinator", "allocator", "statistician")
 
     def concerning(self, user: Person) -> Self:
         """The studies that `user` reads in, once open, or holds another role in."""
@@ -46,11 +40,17 @@ class StudyQuerySet(models.QuerySet["Study"]):
 
     def with_member(self, user: Person) -> Self:
         """The studies that `user` reads in or holds another role in, drafts too."""
+        return self._with_role(
+            user, "reader", "coordinator", "allocator", "statistician"
+        )
+
+    def _with_role(self, user: Person, *roles: str) -> Self:
+        """The studies in which `user` has one of `roles`."""
         from readerstudy.models import Membership
 
-        reading = Membership.objects.filter(reader=True, user=user.pk).values("study")
-        holding = type(self)(self.model).for_role_holder(user).values("pk")
-        return self.filter(Q(pk__in=reading) | Q(pk__in=holding))
+        one_of = Q.create([(role, True) for role in roles], connector=Q.OR)
+        held = Membership.objects.filter(one_of, user=user.pk)
+        return self.filter(pk__in=held.values("study"))
 
     def with_own_roles(self, user: Person) -> Self:
         """Adds `own`, the membership of `user` in a list, or an empty one."""

@@ -7,11 +7,10 @@ from playwright.sync_api import expect
 from tests.browser.conftest import assert_accessible, rate_by_key, wait_until_ready
 from tests.browser.test_viewer import picture_of
 from tests.readerstudy.factories import (
-    begin,
-    coordinator,
     make_bundle,
     make_study,
     read_manifest,
+    study_over,
     write_manifest,
 )
 
@@ -31,8 +30,6 @@ PEN = """
 @pytest.fixture
 def study(tmp_path, live_server, rhea):
     """Stored values from -1024 on, with two presets and pixels of half a millimetre."""
-    from readerstudy.trial.study import create_study, open_study
-
     bundle = make_bundle(
         tmp_path / "bundle", cases=1, height=64, width=48, dtype="uint16"
     )
@@ -42,16 +39,7 @@ def study(tmp_path, live_server, rhea):
         case["rescale_intercept"] = -1024.0
         case["pixel_spacing_mm"] = [0.5, 0.5]
     write_manifest(bundle, manifest)
-    study = create_study(
-        name="Controls",
-        bundles=[bundle],
-        readers=[rhea],
-        by=coordinator(),
-        fields={"repeats": 0},
-    )
-    open_study(study=study, by=coordinator(), reason="ready")
-    begin(study)
-    return study
+    return study_over(bundle, readers=[rhea])
 
 
 def readout(page):

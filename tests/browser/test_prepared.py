@@ -4,16 +4,14 @@ import numpy as np
 import pytest
 from playwright.sync_api import expect
 
-from readerstudy.trial.study import create_study, open_study
 from tests.browser.conftest import AS_WITH_A_CARD, rate_by_key, wait_until_ready
 from tests.browser.test_viewer import RENDERERS, canvas_size, picture_of
 from tests.readerstudy.factories import (
     answer,
-    begin,
-    coordinator,
     make_bundle,
     make_study,
     read_manifest,
+    study_over,
     write_manifest,
     write_pixels,
 )
@@ -114,16 +112,7 @@ def differing(tmp_path, live_server, rhea):
             more["image"] = write_pixels(bundle, "images/other.npy", more["image"])
         manifest["cases"][1].update(more)
         write_manifest(bundle, manifest)
-        study = create_study(
-            name="Differing",
-            bundles=[bundle],
-            readers=[rhea],
-            by=coordinator(),
-            fields={"repeats": 0},
-        )
-        open_study(study=study, by=coordinator(), reason="ready")
-        begin(study)
-        return study
+        return study_over(bundle, readers=[rhea])
 
     return differing
 

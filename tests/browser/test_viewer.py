@@ -8,15 +8,13 @@ import pytest
 from PIL import Image
 from playwright.sync_api import expect
 
-from readerstudy.trial.study import create_study, open_study
 from tests.browser.conftest import ARGUMENTS, AS_WITH_A_CARD, wait_until_ready
 from tests.browser.reference import NEGATIVE, POSITIVE, Picture
 from tests.readerstudy.factories import (
     VARIANTS,
-    begin,
-    coordinator,
     make_bundle,
     read_manifest,
+    study_over,
     write_manifest,
     write_pixels,
 )
@@ -44,15 +42,7 @@ def open_case(page, log_in, tmp_path, live_server, rhea, complaints):
             name = f"overlays/known-{variant}.npy"
             entry["overlays"][variant] = write_pixels(bundle, name, overlay)
         write_manifest(bundle, manifest)
-        study = create_study(
-            name="Known",
-            bundles=[bundle],
-            readers=[rhea],
-            by=coordinator(),
-            fields={"repeats": 0, **(protocol or {})},
-        )
-        open_study(study=study, by=coordinator(), reason="ready")
-        begin(study)
+        study = study_over(bundle, readers=[rhea], protocol=protocol)
         log_in(page, rhea)
         page.goto(f"/studies/{study.uuid}/")
         page.get_by_role("link", name="Start").click()

@@ -1,27 +1,23 @@
 """`train_models` under torchrun, in a data folder and a database of its own."""
 
 import json
-import os
 import sqlite3
-import subprocess
-import sys
 from contextlib import closing
 
 import pytest
 
 from mlcore.engine.lines import summary
-from tests.conftest import ROOT
 from tests.mlcore.toy import QUICK, write_toy_table
+from tests.processes import python
 
 
 @pytest.mark.slow
 def test_two_processes_train_one_run_and_one_of_them_tells(tmp_path):
     data = tmp_path / "own"
     write_toy_table(data / "tables" / "toy")
-    environment = os.environ | {
+    own = {
         "READERSTUDY_DATA": str(data),
         "DATABASE_URL": f"sqlite:///{data / 'readerstudy.sqlite3'}",
-        "OMP_NUM_THREADS": "1",
     }
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     train = ["train_models", "toy", "--variants=standard", "--preset=demo"]
@@ -29,14 +25,7 @@ def test_two_processes_train_one_run_and_one_of_them_tells(tmp_path):
         ["manage.py", "migrate"],
         [*torchrun, "manage.py", *train, "--device=cpu", "--set", *QUICK],
     ):
-        done = subprocess.run(
-            [sys.executable, *command],
-            cwd=ROOT,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        done = python(*command, env=own)
         assert done.returncode == 0, done.stderr
     (folder,) = (data / "runs" / "toy").iterdir()
     result = json.loads((folder / "result.json").read_text())

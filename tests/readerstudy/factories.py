@@ -114,29 +114,38 @@ def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
     (folder / "manifest.json").write_text(json.dumps(manifest, indent=2))
 
 
-def make_study(
-    folder: Path,
+def make_study(folder: Path, *, readers: Iterable[User], **options: Any) -> Study:
+    """A study over a bundle that is written into `folder`, which must not be there.
+
+    Args:
+        readers: enrolled.
+        options: as for `study_over`, and the others as for `make_bundle`.
+    """
+    names = ("name", "opened", "begun", "protocol")
+    chosen = {name: options.pop(name) for name in names if name in options}
+    return study_over(make_bundle(folder, **options), readers=readers, **chosen)
+
+
+def study_over(
+    bundle: Path,
     *,
     readers: Iterable[User],
     name: str = "Chest maps",
     opened: bool = True,
     begun: bool = True,
     protocol: dict[str, Any] | None = None,
-    **bundle: Any,
 ) -> Study:
     """A study over one bundle, by a coordinator of its own.
 
     Args:
-        folder: where the bundle is written; must not be there yet.
         readers: enrolled.
         opened: or left as a draft.
         begun: with every reader's consent, once it is open.
         protocol: without repeats unless they are named.
-        bundle: as for `make_bundle`.
     """
     study = create_study(
         name=name,
-        bundles=[make_bundle(folder, **bundle)],
+        bundles=[bundle],
         readers=list(readers),
         by=coordinator(),
         fields={"repeats": 0, **(protocol or {})},

@@ -1,9 +1,6 @@
 """`export_study` and `import_study` from outside, on another machine too."""
 
-import os
 import stat
-import subprocess
-import sys
 
 import pytest
 from django.contrib.auth.models import User
@@ -12,7 +9,7 @@ from mlcore.files import sha256_file
 from readerstudy.models import Study
 from readerstudy.trial import stimuli
 from readerstudy.trial.study import lock_study, unblind_study
-from tests.conftest import ROOT
+from tests.processes import python
 from tests.readerstudy.archives import contents, forget
 from tests.readerstudy.commands import refusal, run
 from tests.readerstudy.factories import coordinator, make_study, rate_all
@@ -152,7 +149,7 @@ def test_a_study_goes_to_another_machine_and_comes_back(study, tmp_path):
     heads = run("verify_ledger", study)
     run("export_study", study, "--out", tmp_path / "there")
     other = tmp_path / "other"
-    environment = os.environ | {
+    own = {
         "READERSTUDY_DATA": str(other),
         "DATABASE_URL": f"sqlite:///{other / 'readerstudy.sqlite3'}",
     }
@@ -164,14 +161,7 @@ def test_a_study_goes_to_another_machine_and_comes_back(study, tmp_path):
         ["export_study", study.name, "--out", tmp_path / "back"],
         ["analyze_ratings", study.name, "--out", tmp_path / "other-analysis"],
     ):
-        done = subprocess.run(
-            [sys.executable, "manage.py", *map(str, command)],
-            cwd=ROOT,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        done = python("manage.py", *command, env=own)
         assert done.returncode == 0, done.stderr
         said[command[0]] = done.stdout.strip()
     assert said["verify_ledger"] == heads

@@ -1,7 +1,6 @@
 """`python -m mlcore.engine train`, in this process and in ones of its own."""
 
 import json
-import os
 import subprocess
 import sys
 
@@ -13,6 +12,7 @@ from mlcore.engine.distributed import ALONE
 from mlcore.engine.lines import summary
 from tests.conftest import ROOT
 from tests.mlcore.toy import QUICK
+from tests.processes import python
 
 ENGINE = ["-m", "mlcore.engine"]
 TWO = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
@@ -22,21 +22,6 @@ ONE_EPOCH = ["--set", "epochs=1", "robust_dev_every=0"]
 def arguments(table, out, *more, variants=("standard",)):
     fixed = ["--preset=demo", "--device=cpu", "--variants", *variants, "--set", *QUICK]
     return ["train", f"--table={table.folder}", f"--out={out}", *fixed, *more]
-
-
-def python(*words, **options):
-    """Run to the end in a process of its own, as on one core."""
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    environment |= options.pop("env", {})
-    return subprocess.run(
-        [sys.executable, *words],
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        **options,
-    )
 
 
 @pytest.fixture
