@@ -168,19 +168,9 @@ def parse_ratings(content: bytes, variants: Sequence[str] | None = None) -> Rati
             n_training += 1
             continue
         row = _row(cells, line)
-        codes = codes or _codes_with(row.variant, line)
-        if row.variant not in codes:
-            raise RatingsError(
-                f"line {line}: variant {row.variant!r} is unknown here; the variants "
-                f"of this table are {', '.join(codes)}"
-            )
+        codes = _checked_codes(codes, row.variant, line)
         run = _whole(cells, "run", line)
-        if runs.setdefault(row.reader, run) != run:
-            # One was voided: half of either would pass for a whole reader.
-            raise RatingsError(
-                f"line {line}: reader {row.reader!r} has run {run or 'none'} here and "
-                f"{runs[row.reader] or 'none'} before; keep the rows of one run"
-            )
+        _check_run(row.reader, run, runs.setdefault(row.reader, run), line)
         if row.key in rows:
             raise RatingsError(
                 f"line {line}: reader {row.reader!r}, image {row.image!r} of "
@@ -203,6 +193,15 @@ def parse_ratings(content: bytes, variants: Sequence[str] | None = None) -> Rati
         n_training=n_training,
         sha256=sha256_bytes(content),
     )
+
+
+def _check_run(reader: str, run: int | None, first: int | None, line: int) -> None:
+    """A reader has one run: another was voided, and half of each would pass for one."""
+    if run != first:
+        raise RatingsError(
+            f"line {line}: reader {reader!r} has run {run or 'none'} here and "
+            f"{first or 'none'} before; keep the rows of one run"
+        )
 
 
 def _decode(content: bytes) -> str:
@@ -340,11 +339,20 @@ def _named(variants: Sequence[str] | None) -> tuple[str, ...] | None:
     return tuple(variants)
 
 
-def _codes_with(variant: str, line: int) -> tuple[str, ...]:
-    for codes in CODES:
-        if variant in codes:
-            return codes
-    known = "; ".join(", ".join(codes) for codes in CODES)
+def _checked_codes(
+    codes: tuple[str, ...] | None, variant: str, line: int
+) -> tuple[str, ...]:
+    """The table's codes, of which `variant` is one; the first row tells which list."""
+    lists = CODES if codes is None else (codes,)
+    for names in lists:
+        if variant in names:
+            return names
+    if codes is not None:
+        raise RatingsError(
+            f"line {line}: variant {variant!r} is unknown here; the variants "
+            f"of this table are {', '.join(codes)}"
+        )
+    known = "; ".join(", ".join(names) for names in CODES)
     raise RatingsError(
         f"line {line}: variant {variant!r} is unknown; use one of the lists {known}, "
         "or name your own three with --variants"
