@@ -28,16 +28,14 @@ run: setup
 	$(BIN)/python manage.py migrate --verbosity 0
 	$(BIN)/gunicorn readerstudy.wsgi --bind $(ADDRESS)
 
-# One process a core, of one thread each. The browser's tests come one by one: a busy
-# machine would make Chromium late.
+# One process a core, of one thread each.
 TOGETHER := -n auto --maxprocesses 4 --dist worksteal
 test: export OMP_NUM_THREADS = 1
 test: export OPENBLAS_NUM_THREADS = 1
 
 test: setup
 	$(BIN)/python -m tests.browser.install
-	$(BIN)/python -m pytest $(TOGETHER) -m "not browser"
-	$(BIN)/python -m pytest -m browser
+	$(BIN)/python -m pytest $(TOGETHER)
 	@url=$$($(BIN)/python -m tests.postgres); status=$$?; \
 	if [ $$status -eq 0 ]; then \
 		echo "The tests that touch the database, on PostgreSQL:"; \

@@ -190,7 +190,7 @@ def make_bundle(source: Path, folder: Path) -> Path:
         *("--classes", *CLASSES),
     )
     # Short: what matters here is the way, not how far the maps have come.
-    run("train_models", DATASET, "--preset", "demo", "--set", "epochs=3")
+    run("train_models", DATASET, "--preset", "demo", "--set", "epochs=1")
     run(
         *("generate_saliency", DATASET, "--cases", CASES, "--seed", SEED),
         *("--out", folder),
