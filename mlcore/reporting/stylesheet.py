@@ -85,7 +85,8 @@ dd {{ margin: 0; overflow-wrap: anywhere; }}
   figure img {{ max-height: 225mm; object-fit: contain; object-position: left; }}
   .lead {{ print-color-adjust: exact; -webkit-print-color-adjust: exact; }}
   .scroll {{ overflow: visible; }}
-  .wide {{ page: sideways; }}
+  .wide, :is(h2, h3):has(+ .wide), :is(h2, h3):has(+ p + .wide),
+  :is(h2, h3) + p:has(+ .wide) {{ page: sideways; }}
   table {{ font-size: 7.5pt; }}
   .wide table {{ font-size: 7pt; }}
   td {{ white-space: normal; }}

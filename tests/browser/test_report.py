@@ -2,6 +2,7 @@ import pytest
 
 from mlcore.evaluation.figures import draw
 from mlcore.evaluation.report import write_report
+from tests.browser.conftest import assert_accessible
 from tests.mlcore.evaluation import report_rows
 
 pytestmark = pytest.mark.browser
@@ -42,6 +43,14 @@ def test_the_report_opens_in_silence_and_asks_for_nothing(report, address):
         "img", "all => all.every(e => e.complete && e.naturalWidth > 0)"
     )
     assert shown
+
+
+@pytest.mark.parametrize("width", [1280, 400])
+def test_axe_finds_nothing_in_it(report, width):
+    report.set_viewport_size({"width": width, "height": 800})
+    # What is folded is looked at, too.
+    report.eval_on_selector_all("details", "all => all.forEach(e => { e.open = true })")
+    assert_accessible(report)
 
 
 @pytest.mark.parametrize("width", [1280, 400])
