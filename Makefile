@@ -28,8 +28,8 @@ run: setup
 	$(BIN)/python manage.py migrate --verbosity 0
 	$(BIN)/gunicorn readerstudy.wsgi --bind $(ADDRESS)
 
-# One process a core, of one thread each.
-TOGETHER := -n auto --maxprocesses 4 --dist worksteal
+# Several processes of one thread each; how many tells tests/conftest.py.
+TOGETHER := -n auto --dist worksteal
 test: export OMP_NUM_THREADS = 1
 test: export OPENBLAS_NUM_THREADS = 1
 

@@ -28,6 +28,12 @@ def missing(what: str) -> NoReturn:
     pytest.skip(f"{what} is missing")
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than cores, since browsers and processes are waited for; four take a few
+    gigabytes of memory."""
+    return min(4, (os.cpu_count() or 1) + 1)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         names = set(getattr(item, "fixturenames", ()))

@@ -40,27 +40,28 @@ def measured(folder, **options):
     return report, {(row["variant"], row["row"]): row for row in report["rows"]}
 
 
-@pytest.fixture(autouse=True)
-def quick_ceilings(monkeypatch):
-    monkeypatch.setattr(
-        bench_rows, "measure_ceilings", partial(measure_ceilings, repeats=1)
-    )
+@pytest.fixture(autouse=True, scope="module")
+def quick_ceilings():
+    with pytest.MonkeyPatch.context() as patch:
+        quick = partial(measure_ceilings, repeats=1)
+        patch.setattr(bench_rows, "measure_ceilings", quick)
+        yield
 
 
-@pytest.fixture
-def uncompiled(monkeypatch):
-    """To compile takes a minute; here the rows for it are measured eagerly."""
-    monkeypatch.setattr(learner, "compiled", lambda network: network)
+@pytest.fixture(scope="module")
+def whole(quick_ceilings, tmp_path_factory):
+    """A benchmark of every row, with bfloat16.
+
+    To compile takes a minute; here the rows for it are measured eagerly.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(learner, "compiled", lambda network: network)
+        patch.setattr(bench_rows, "wants_bfloat16", lambda *_: True)
+        return measured(tmp_path_factory.mktemp("whole"))
 
 
-@pytest.fixture
-def with_bfloat16(monkeypatch):
-    monkeypatch.setattr(bench_rows, "wants_bfloat16", lambda *_: True)
-
-
-@pytest.mark.usefixtures("uncompiled", "with_bfloat16")
-def test_every_variant_has_a_row_per_lever_with_a_number_or_a_reason(tmp_path):
-    report, rows = measured(tmp_path)
+def test_every_variant_has_a_row_per_lever_with_a_number_or_a_reason(whole):
+    report, rows = whole
     assert list(rows) == [(subject, rung) for subject in SUBJECTS for rung in RUNGS]
     for row in rows.values():
         assert list(row) == list(empty_row("standard", "eager"))
@@ -86,9 +87,8 @@ def test_every_variant_has_a_row_per_lever_with_a_number_or_a_reason(tmp_path):
     )
 
 
-@pytest.mark.usefixtures("uncompiled", "with_bfloat16")
-def test_all_rows_of_a_variant_begin_with_the_same_loss(tmp_path):
-    _, rows = measured(tmp_path, only=["single_bn", "dual_bn"])
+def test_all_rows_of_a_variant_begin_with_the_same_loss(whole):
+    _, rows = whole
     for variant in ("single_bn", "dual_bn"):
         losses = {rung: rows[variant, rung]["loss"] for rung in RUNGS}
         assert losses.pop("with_data") is None  # other images
