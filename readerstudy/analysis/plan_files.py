@@ -12,7 +12,7 @@ from mlcore.reporting.figures import rendered
 from readerstudy.analysis.analyse import versions
 from readerstudy.analysis.plan import GENERAL_LEVEL, Components, Power
 from readerstudy.analysis.plots_power import power_curves
-from readerstudy.analysis.ratings import RatingsError
+from readerstudy.analysis.ratings_csv import RatingsError
 
 _WRITTEN = {"power.csv", "plan.json", "power.png", "power.svg"}
 

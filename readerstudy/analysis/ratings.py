@@ -1,9 +1,7 @@
 """Read a ratings table and check it: one row per rating, long form, as CSV."""
 
-import csv
-import io
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,10 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlcore.files import sha256_bytes
-
-REQUIRED = ("reader", "dataset", "image", "variant", "rating")
-# Columns that are read where a table has them. Others are left alone.
-OPTIONAL = ("repeat", "run", "position", "session", "cannot_judge", "training")
+from readerstudy.analysis.ratings_csv import RatingsError, csv_records
 
 # The codes by which a table may name the three variants. A table keeps to one list, and
 # the list's order is the order of variants and pairs in every result.
@@ -43,10 +38,6 @@ _FLAGS = {"": False, "0": False, "false": False, "no": False} | {
 
 # Names are printed on terminals, where these can erase or rewrite what is there.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-
-
-class RatingsError(ValueError):
-    """What is wrong with a ratings table, or with where its analysis is to go."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,12 +135,12 @@ def parse_ratings(content: bytes, variants: Sequence[str] | None = None) -> Rati
     """Check a ratings table and lay it out as an array.
 
     `content` is a CSV file: UTF-8 with or without a byte-order mark, any line ends, the
-    columns of REQUIRED and any of OPTIONAL: `repeat` (0, or empty, for the first
-    presentation), `run` (of the reader, from 1: one for all of a reader's rows),
-    `position` and `session` (whole numbers from 1), `cannot_judge` (the reason, or 1)
-    and `training` (1 for a row that is not to be analysed). Other columns are left
-    alone. `variants` names three codes that are in none of CODES, or gives
-    another order.
+    columns of `ratings_csv.REQUIRED` and any of its OPTIONAL: `repeat` (0, or empty,
+    for the first presentation), `run` (of the reader, from 1: one for all of a reader's
+    rows), `position` and `session` (whole numbers from 1), `cannot_judge` (the reason,
+    or 1) and `training` (1 for a row that is not to be analysed). Other columns are
+    left alone. `variants` names three codes that are in none of CODES, or gives another
+    order.
 
     Raises RatingsError, one line with the number of the file's line, for a missing
     column, a rating other than 0 to 5 or empty, a variant that is not one of the three,
@@ -162,7 +153,7 @@ def parse_ratings(content: bytes, variants: Sequence[str] | None = None) -> Rati
     runs: dict[str, int | None] = {}
     n_training = 0
     columns: frozenset[str] = frozenset()
-    for line, cells in _records(_decode(content)):
+    for line, cells in csv_records(content):
         columns = columns or frozenset(cells)
         if _flag(cells, "training", line):
             n_training += 1
@@ -202,55 +193,6 @@ def _check_run(reader: str, run: int | None, first: int | None, line: int) -> No
             f"line {line}: reader {reader!r} has run {run or 'none'} here and "
             f"{first or 'none'} before; keep the rows of one run"
         )
-
-
-def _decode(content: bytes) -> str:
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise RatingsError(
-            f"line {line}: the table is not UTF-8 text; save it as 'CSV UTF-8'"
-        ) from error
-
-
-def _records(text: str) -> Iterator[tuple[int, dict[str, str]]]:
-    """The number of its first line and the cells by column, for each record."""
-    # newline="": csv wants to see the line ends itself, whichever they are.
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    header: list[str] | None = None
-    line = 1
-    try:
-        for cells in reader:
-            cells = [cell.strip() for cell in cells]
-            if header is None:
-                header = _header(cells)
-            elif any(cells):  # spreadsheets leave empty rows at the end
-                if len(cells) != len(header):
-                    raise RatingsError(
-                        f"line {line}: {len(cells)} cells where the header has "
-                        f"{len(header)}"
-                    )
-                yield line, dict(zip(header, cells, strict=True))
-            line = reader.line_num + 1
-    except csv.Error as error:
-        raise RatingsError(f"line {reader.line_num}: not valid CSV: {error}") from error
-    if header is None:
-        raise RatingsError(
-            f"the ratings table is empty; its first line must be {','.join(REQUIRED)}"
-        )
-
-
-def _header(cells: list[str]) -> list[str]:
-    if absent := [name for name in REQUIRED if name not in cells]:
-        raise RatingsError(
-            f"line 1: no column {', '.join(absent)}; the header must name "
-            f"{','.join(REQUIRED)}, with commas between"
-        )
-    for name in (*REQUIRED, *OPTIONAL):
-        if cells.count(name) > 1:
-            raise RatingsError(f"line 1: the column {name} is there twice")
-    return cells
 
 
 def _row(cells: dict[str, str], line: int) -> Row:

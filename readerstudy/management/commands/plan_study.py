@@ -18,7 +18,8 @@ from readerstudy.analysis.plan import (
 )
 from readerstudy.analysis.plan_files import check_replaceable, write_plan
 from readerstudy.analysis.plots_power import MOST_READERS
-from readerstudy.analysis.ratings import ALL, RatingsError, read_ratings
+from readerstudy.analysis.ratings import ALL, read_ratings
+from readerstudy.analysis.ratings_csv import RatingsError
 
 HEADER = (
     "Power in %. Friedman: its test by image rejects at P < {alpha:g}. Pair: and so "

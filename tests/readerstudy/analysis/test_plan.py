@@ -11,7 +11,7 @@ from readerstudy.analysis.plan import (
     power,
     simulate,
 )
-from readerstudy.analysis.ratings import RatingsError
+from readerstudy.analysis.ratings_csv import RatingsError
 from tests.readerstudy.analysis.tables import one_reader, ratings_of, rows_of
 
 # Readers alike in what they think of the variants.
