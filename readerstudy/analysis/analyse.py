@@ -23,13 +23,13 @@ from readerstudy.analysis.descriptives import (
     score_distribution,
     table1_means,
 )
+from readerstudy.analysis.errors import RatingsError
 from readerstudy.analysis.intra_reader import intra_reader
 from readerstudy.analysis.mrmc import mrmc
 from readerstudy.analysis.ordinal_model import ordinal_model
 from readerstudy.analysis.periods import period_effects, period_tests
 from readerstudy.analysis.rank_tables import rank_tables
 from readerstudy.analysis.ratings import Ratings
-from readerstudy.analysis.ratings_csv import RatingsError
 from readerstudy.analysis.resampling import Bootstrap
 from readerstudy.analysis.units import MISSING, under_policy, units
 

@@ -12,10 +12,10 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
+from readerstudy.analysis.errors import RatingsError
 from readerstudy.analysis.many_tests import friedman_p_values, wilcoxon_p_values
 from readerstudy.analysis.mrmc import inferences, layout
 from readerstudy.analysis.ratings import ALL, Ratings
-from readerstudy.analysis.ratings_csv import RatingsError
 from readerstudy.analysis.units import complete_images
 
 Array = NDArray[np.float64]

@@ -10,9 +10,9 @@ from typing import Any
 from mlcore.files import atomic_folder, write_json
 from mlcore.reporting.figures import rendered
 from readerstudy.analysis.analyse import versions
+from readerstudy.analysis.errors import RatingsError
 from readerstudy.analysis.plan import GENERAL_LEVEL, Components, Power
 from readerstudy.analysis.plots_power import power_curves
-from readerstudy.analysis.ratings_csv import RatingsError
 
 _WRITTEN = {"power.csv", "plan.json", "power.png", "power.svg"}
 

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlcore.files import sha256_bytes
-from readerstudy.analysis.ratings_csv import RatingsError, csv_records
+from readerstudy.analysis.csv_records import csv_records
+from readerstudy.analysis.errors import RatingsError
 
 # The codes by which a table may name the three variants. A table keeps to one list, and
 # the list's order is the order of variants and pairs in every result.
@@ -135,7 +136,7 @@ def parse_ratings(content: bytes, variants: Sequence[str] | None = None) -> Rati
     """Check a ratings table and lay it out as an array.
 
     `content` is a CSV file: UTF-8 with or without a byte-order mark, any line ends, the
-    columns of `ratings_csv.REQUIRED` and any of its OPTIONAL: `repeat` (0, or empty,
+    columns of `csv_records.REQUIRED` and any of its OPTIONAL: `repeat` (0, or empty,
     for the first presentation), `run` (of the reader, from 1: one for all of a reader's
     rows), `position` and `session` (whole numbers from 1), `cannot_judge` (the reason,
     or 1) and `training` (1 for a row that is not to be analysed). Other columns are

@@ -6,7 +6,7 @@ import pytest
 from readerstudy.analysis.analyse import analyse
 from readerstudy.analysis.report import report_files
 from tests.browser.conftest import assert_accessible
-from tests.browser.test_report import SIDEWAYS, UPRIGHT, too_wide
+from tests.browser.test_report import SIDEWAYS, UPRIGHT, too_wide, unfold
 from tests.readerstudy.analysis.tables import ratings_of, rows_of
 
 pytestmark = pytest.mark.browser
@@ -60,8 +60,7 @@ def test_the_answer_and_the_first_figure_are_seen_without_scrolling(report):
 @pytest.mark.parametrize("width", [1280, 400])
 def test_axe_finds_nothing_in_it(report, width):
     report.set_viewport_size({"width": width, "height": 800})
-    # What is folded is looked at, too.
-    report.eval_on_selector_all("details", "all => all.forEach(e => { e.open = true })")
+    unfold(report)
     assert_accessible(report)
 
 
@@ -83,9 +82,10 @@ def test_what_leads_to_a_wide_table_is_printed_on_its_page(report):
     report.emulate_media(media="print")
     titles = report.eval_on_selector_all(
         "h2, h3",
-        """all => all.map(e => [e.textContent, e])
-            .filter(([_, e]) => getComputedStyle(e).page === "sideways"
-                && getComputedStyle(e.nextElementSibling).page === "sideways")
-            .map(([title, _]) => title)""",
+        """all => {
+          const sideways = (e) => getComputedStyle(e).page === "sideways";
+          return all.filter((e) => sideways(e) && sideways(e.nextElementSibling))
+            .map((e) => e.textContent);
+        }""",
     )
     assert {"Do the variants differ?", "Each reader"} <= set(titles)

@@ -9,8 +9,8 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
 from readerstudy.analysis.analyse import PROFILES, Options, analyse, write_analysis
+from readerstudy.analysis.errors import RatingsError
 from readerstudy.analysis.ratings import Ratings, parse_ratings, read_ratings
-from readerstudy.analysis.ratings_csv import RatingsError
 from readerstudy.analysis.report import report_files
 from readerstudy.analysis.summary import summary
 from readerstudy.analysis.units import MISSING

@@ -9,6 +9,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from readerstudy.analysis.analyse import ALPHA
+from readerstudy.analysis.errors import RatingsError
 from readerstudy.analysis.plan import (
     Components,
     Power,
@@ -19,7 +20,6 @@ from readerstudy.analysis.plan import (
 from readerstudy.analysis.plan_files import check_replaceable, write_plan
 from readerstudy.analysis.plots_power import MOST_READERS
 from readerstudy.analysis.ratings import ALL, read_ratings
-from readerstudy.analysis.ratings_csv import RatingsError
 
 HEADER = (
     "Power in %. Friedman: its test by image rejects at P < {alpha:g}. Pair: and so "

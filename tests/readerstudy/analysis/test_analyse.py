@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from mlcore.files import write_json
 from readerstudy.analysis import analyse as module
 from readerstudy.analysis.analyse import TABLES, analyse, write_analysis
+from readerstudy.analysis.errors import RatingsError
 from readerstudy.analysis.ratings import ALL
-from readerstudy.analysis.ratings_csv import RatingsError
 from tests.readerstudy.analysis.tables import (
     CODES,
     one_reader,

@@ -5,13 +5,13 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 
+from readerstudy.analysis.errors import RatingsError
 from readerstudy.analysis.plan import (
     Components,
     components_of,
     power,
     simulate,
 )
-from readerstudy.analysis.ratings_csv import RatingsError
 from tests.readerstudy.analysis.tables import one_reader, ratings_of, rows_of
 
 # Readers alike in what they think of the variants.

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from readerstudy.analysis.errors import RatingsError
 from readerstudy.analysis.ratings import ALL, parse_ratings, read_ratings
-from readerstudy.analysis.ratings_csv import RatingsError
 from tests.readerstudy.analysis.tables import HEADER, csv_bytes, one_reader
 
 GOOD = csv_bytes(one_reader((0, 3, 5), (1, None, 2)))
