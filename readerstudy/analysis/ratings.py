@@ -332,17 +332,7 @@ def _laid_out(
             f"the table has {len(readers)} readers and {len(images)} images, more than "
             "any study; are the columns reader and image what their names say?"
         )
-    reader_at = {name: i for i, name in enumerate(readers)}
-    image_at = {image: i for i, image in enumerate(images)}
-    # Rating, position and session of each cell.
-    cells = np.full((3, len(readers), len(images), len(variants)), np.nan)
-    for row in rows:
-        if row.repeat == 0:
-            at = image_at[row.dataset, row.image], variants.index(row.variant)
-            told = (row.rating, row.position, row.session)
-            cells[:, reader_at[row.reader], *at] = [
-                np.nan if number is None else number for number in told
-            ]
+    cells = _first_shown(rows, readers, images, variants)
     reads = {(row.reader, row.dataset) for row in rows}
     assigned = np.array(
         [[(reader, dataset) in reads for dataset, _ in images] for reader in readers]
@@ -361,6 +351,27 @@ def _laid_out(
         n_training=n_training,
         sha256=sha256,
     )
+
+
+def _first_shown(
+    rows: Sequence[Row],
+    readers: Sequence[str],
+    images: Sequence[tuple[str, str]],
+    variants: Sequence[str],
+) -> NDArray[np.float64]:
+    """(3, readers, images, variants): rating, position and session of each cell, NaN
+    where it has none."""
+    reader_at = {name: i for i, name in enumerate(readers)}
+    image_at = {image: i for i, image in enumerate(images)}
+    cells = np.full((3, len(readers), len(images), len(variants)), np.nan)
+    for row in rows:
+        if row.repeat == 0:
+            at = image_at[row.dataset, row.image], variants.index(row.variant)
+            told = (row.rating, row.position, row.session)
+            cells[:, reader_at[row.reader], *at] = [
+                np.nan if number is None else number for number in told
+            ]
+    return cells
 
 
 def _refusals(rows: list[Row]) -> tuple[Row, ...]:
