@@ -26,7 +26,7 @@ demo: setup
 
 run: setup
 	$(BIN)/python manage.py migrate --verbosity 0
-	$(BIN)/gunicorn readerstudy.wsgi --bind $(ADDRESS)
+	$(BIN)/gunicorn --config python:readerstudy.gunicorn_config --bind $(ADDRESS) readerstudy.wsgi
 
 # Several processes of one thread each; how many tells tests/conftest.py.
 TOGETHER := -n auto --dist worksteal
