@@ -20,8 +20,8 @@ from mlcore.engine.config import (
     preset,
     with_overrides,
 )
-from mlcore.engine.networks import GreyResNet, build_network, wants_bfloat16
-from mlcore.engine.objectives import VARIANTS, Objective, find_objective
+from mlcore.engine.model.networks import GreyResNet, build_network, wants_bfloat16
+from mlcore.engine.model.objectives import VARIANTS, Objective, find_objective
 from mlcore.files import OccupiedError, only_process, sha256_file
 
 

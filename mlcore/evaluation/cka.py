@@ -24,9 +24,9 @@ from torch import Tensor, nn
 
 from mlcore.datasets.table import ImageTable
 from mlcore.engine.batches import Images, generator_for
-from mlcore.engine.batchnorm import Branch, attacking
 from mlcore.engine.config import EngineError
-from mlcore.engine.networks import GreyResNet, full_precision
+from mlcore.engine.model.batchnorm import Branch, attacking
+from mlcore.engine.model.networks import GreyResNet, full_precision
 from mlcore.engine.runs import LoadedRun
 from mlcore.evaluation.localization import branches
 

@@ -8,13 +8,13 @@ from numpy.typing import NDArray
 
 from mlcore.datasets.table import ImageTable
 from mlcore.engine.batches import load_images
-from mlcore.engine.batchnorm import branch as through
 from mlcore.engine.bundle import findings_of
 from mlcore.engine.config import AttackConfig
-from mlcore.engine.networks import full_precision
-from mlcore.engine.predict import Attacker
+from mlcore.engine.model.batchnorm import branch as through
+from mlcore.engine.model.networks import full_precision
+from mlcore.engine.model.predict import Attacker
+from mlcore.engine.model.saliency import loss_gradients, normalise
 from mlcore.engine.runs import LoadedRun
-from mlcore.engine.saliency import loss_gradients, normalise
 from mlcore.evaluation.discrimination import Measured
 from mlcore.evaluation.figures_discrimination import OutcomeCurve
 from mlcore.evaluation.figures_robustness import AttackExample

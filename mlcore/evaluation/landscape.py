@@ -10,11 +10,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from mlcore.datasets.table import ImageTable
-from mlcore.engine.attack import input_gradient
 from mlcore.engine.batches import Images, generator_for
-from mlcore.engine.batchnorm import attacking
 from mlcore.engine.config import EngineError
-from mlcore.engine.networks import GreyResNet, full_precision
+from mlcore.engine.model.attack import input_gradient
+from mlcore.engine.model.batchnorm import attacking
+from mlcore.engine.model.networks import GreyResNet, full_precision
 from mlcore.engine.runs import LoadedRun
 from mlcore.evaluation.localization import branches
 from mlcore.evaluation.robustness import labelled_rows

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from mlcore.datasets.table import MARKER, Box, ImageTable, Mask
 from mlcore.engine.batches import generator_for
-from mlcore.engine.batchnorm import Branch
-from mlcore.engine.networks import GreyResNet, build_network
+from mlcore.engine.model.batchnorm import Branch
+from mlcore.engine.model.networks import GreyResNet, build_network
+from mlcore.engine.model.saliency import BATCH_SIZE, loss_gradients
 from mlcore.engine.runs import LoadedRun
-from mlcore.engine.saliency import BATCH_SIZE, loss_gradients
 from mlcore.evaluation.means import count_known, limits, redraw_means
 from mlcore.evaluation.pointing import (
     MARKER_OF,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mlcore.engine.predict import auc
+from mlcore.engine.model.predict import auc
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]

@@ -16,9 +16,9 @@ from torch import nn
 
 from mlcore.datasets.table import ImageTable
 from mlcore.engine.config import EngineError
-from mlcore.engine.networks import GreyResNet, build_network
+from mlcore.engine.model.networks import GreyResNet, build_network
+from mlcore.engine.model.saliency import loss_gradients
 from mlcore.engine.runs import LoadedRun
-from mlcore.engine.saliency import loss_gradients
 from mlcore.evaluation.localization import branches
 from mlcore.evaluation.means import count_known, limits, redraw_means
 from mlcore.evaluation.resampling import number_patients

@@ -11,11 +11,11 @@ from torch import Tensor
 
 from mlcore.datasets.table import ImageTable
 from mlcore.engine.batches import Images, load_images
-from mlcore.engine.batchnorm import Branch, attacking
 from mlcore.engine.config import AttackConfig, EngineError
-from mlcore.engine.networks import GreyResNet, full_precision
-from mlcore.engine.objectives import summed_bce
-from mlcore.engine.predict import Attacker, SummedLoss, auc_per_class, loss_of
+from mlcore.engine.model.batchnorm import Branch, attacking
+from mlcore.engine.model.networks import GreyResNet, full_precision
+from mlcore.engine.model.objectives import summed_bce
+from mlcore.engine.model.predict import Attacker, SummedLoss, auc_per_class, loss_of
 from mlcore.engine.runs import LoadedRun
 from mlcore.evaluation.localization import branches
 

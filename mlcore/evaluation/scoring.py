@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from mlcore.datasets.table import ImageTable
 from mlcore.engine.batches import load_images
 from mlcore.engine.config import EngineError
-from mlcore.engine.networks import full_precision
-from mlcore.engine.predict import predict
+from mlcore.engine.model.networks import full_precision
+from mlcore.engine.model.predict import predict
 from mlcore.engine.runs import LoadedRun
 
 Row = dict[str, object]

@@ -10,8 +10,8 @@ from django.core.management.base import OutputWrapper
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn, track
 
-from mlcore.engine.lines import Say, line_of, plain_lines, share_done
-from mlcore.engine.progress import Event, OnEvent
+from mlcore.engine.training.console import Say, line_of, plain_lines, share_done
+from mlcore.engine.training.progress import Event, OnEvent
 
 
 def saying(out: OutputWrapper) -> Say:

@@ -12,7 +12,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from mlcore.datasets.table import TableError, open_table
 from mlcore.engine.config import EngineError
-from mlcore.engine.networks import find_device
+from mlcore.engine.model.networks import find_device
 from mlcore.evaluation.answer import answer
 from mlcore.evaluation.evaluate import (
     PARTS,

@@ -5,8 +5,8 @@ import torch
 from mlcore.datasets.decoding.grey_image import GreyImage
 from mlcore.datasets.record import ImageRecord, TableDescription, TableImage
 from mlcore.datasets.table import Box, ImageTable
-from mlcore.engine.networks import build_network
-from mlcore.engine.objectives import find_objective
+from mlcore.engine.model.networks import build_network
+from mlcore.engine.model.objectives import find_objective
 from mlcore.engine.runs import FinishedRun, LoadedRun, configure
 from tests.mlcore.tables import write_table
 from tests.mlcore.toy import QUICK

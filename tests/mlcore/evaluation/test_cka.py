@@ -12,9 +12,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from mlcore.engine.batches import Images
-from mlcore.engine.batchnorm import branch as through
 from mlcore.engine.config import EngineError, NetworkConfig
-from mlcore.engine.networks import build_network
+from mlcore.engine.model.batchnorm import branch as through
+from mlcore.engine.model.networks import build_network
 from mlcore.evaluation import cka as module
 from mlcore.evaluation.cka import (
     Similarity,

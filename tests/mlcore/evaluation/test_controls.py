@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from mlcore.datasets.importing import ImportOptions, import_source, read_source
-from mlcore.engine.networks import build_network
+from mlcore.engine.model.networks import build_network
 from mlcore.engine.runs import configure, load_run
-from mlcore.engine.train import Execution, train
+from mlcore.engine.training.train import Execution, train
 from mlcore.evaluation.discrimination import (
     classifier_metrics,
     development_cutoffs,

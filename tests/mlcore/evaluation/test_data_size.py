@@ -4,7 +4,7 @@ from sklearn.metrics import roc_auc_score
 
 from mlcore.engine.checkpoint import save_weights
 from mlcore.engine.config import to_dict
-from mlcore.engine.networks import build_network
+from mlcore.engine.model.networks import build_network
 from mlcore.engine.runs import configure, load_run, open_run
 from mlcore.evaluation.data_size import data_size, runs_on_fractions
 from mlcore.evaluation.scoring import score

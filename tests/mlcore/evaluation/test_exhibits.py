@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from mlcore.engine.batchnorm import branch as through
-from mlcore.engine.saliency import loss_gradients, normalise
+from mlcore.engine.model.batchnorm import branch as through
+from mlcore.engine.model.saliency import loss_gradients, normalise
 from mlcore.evaluation.discrimination import development_cutoffs, measure
 from mlcore.evaluation.exhibits import (
     EXAMPLE_EPS,

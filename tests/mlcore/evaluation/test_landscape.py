@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from mlcore.engine.batchnorm import branch as through
 from mlcore.engine.config import EngineError
+from mlcore.engine.model.batchnorm import branch as through
 from mlcore.evaluation.landscape import (
     Surface,
     landscape,

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from mlcore.datasets.importing import ImportOptions, import_source, read_source
 from mlcore.datasets.table import Box
-from mlcore.engine.saliency import loss_gradients
+from mlcore.engine.model.saliency import loss_gradients
 from mlcore.evaluation import localization as module
 from mlcore.evaluation.localization import (
     MAPS,

@@ -9,8 +9,8 @@ from hypothesis.extra import numpy as arrays
 from scipy import stats
 
 from mlcore.engine.config import EngineError
-from mlcore.engine.networks import build_network
-from mlcore.engine.saliency import loss_gradients
+from mlcore.engine.model.networks import build_network
+from mlcore.engine.model.saliency import loss_gradients
 from mlcore.evaluation import randomization as module
 from mlcore.evaluation.randomization import (
     SIMILARITIES,

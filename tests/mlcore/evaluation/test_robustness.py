@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from mlcore.engine.batchnorm import branch as through
 from mlcore.engine.config import EngineError
+from mlcore.engine.model.batchnorm import branch as through
 from mlcore.evaluation import robustness as module
 from mlcore.evaluation.robustness import (
     EPS,

@@ -6,8 +6,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlcore.engine.batchnorm import branch as through
 from mlcore.engine.config import EngineError
+from mlcore.engine.model.batchnorm import branch as through
 from mlcore.evaluation.scoring import (
     label_distribution,
     match_findings,

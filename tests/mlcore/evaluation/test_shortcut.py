@@ -6,9 +6,9 @@ import torch
 
 from mlcore.datasets.importing import ImportOptions, import_source, read_source
 from mlcore.datasets.table import MARKER
+from mlcore.engine.model.saliency import loss_gradients
 from mlcore.engine.runs import configure, load_run
-from mlcore.engine.saliency import loss_gradients
-from mlcore.engine.train import Execution, train
+from mlcore.engine.training.train import Execution, train
 from mlcore.evaluation.answer import above_chance, answer
 from mlcore.evaluation.localization import localization, marker_targets, targets
 from mlcore.evaluation.pointing import energy_inside

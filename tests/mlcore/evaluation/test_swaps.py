@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from mlcore.engine.predict import auc
+from mlcore.engine.model.predict import auc
 from mlcore.evaluation import swaps as swaps_module
 from mlcore.evaluation.metrics import discriminate
 from mlcore.evaluation.resampling import number_patients
