@@ -15,12 +15,12 @@ from mlcore.engine.model.networks import full_precision
 from mlcore.engine.model.predict import Attacker
 from mlcore.engine.model.saliency import loss_gradients, normalise
 from mlcore.engine.runs import LoadedRun
-from mlcore.evaluation.discrimination import Measured
-from mlcore.evaluation.figures_discrimination import OutcomeCurve
-from mlcore.evaluation.figures_robustness import AttackExample
-from mlcore.evaluation.figures_saliency import SaliencyExample
-from mlcore.evaluation.localization import targets
-from mlcore.evaluation.metrics import at_cutoff, curve
+from mlcore.evaluation.discrimination.figures import OutcomeCurve
+from mlcore.evaluation.discrimination.metrics import at_cutoff, curve
+from mlcore.evaluation.discrimination.part import Measured
+from mlcore.evaluation.localization.figures import SaliencyExample
+from mlcore.evaluation.localization.part import targets
+from mlcore.evaluation.robustness.figures import AttackExample
 
 # Of the paper's Figure 1.
 EXAMPLE_EPS = 0.002

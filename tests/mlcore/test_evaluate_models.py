@@ -270,7 +270,7 @@ def test_a_table_without_masks_gives_areas_and_says_so(undrawn, data_folder):
 
 def test_maps_of_nothing_are_told_as_undefined(runs, undrawn, monkeypatch):
     monkeypatch.setattr(
-        "mlcore.evaluation.localization.loss_gradients",
+        "mlcore.evaluation.localization.part.loss_gradients",
         lambda _network, images, *_, **__: np.zeros(images.shape, np.float32),
     )
     lines = evaluate()

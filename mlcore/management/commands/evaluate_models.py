@@ -21,7 +21,7 @@ from mlcore.evaluation.evaluate import (
     evaluate,
 )
 from mlcore.evaluation.figures import draw
-from mlcore.evaluation.pointing import MARKER_OF
+from mlcore.evaluation.localization.pointing import MARKER_OF
 from mlcore.evaluation.report import write_report
 from mlcore.management.choice import chosen_runs
 from mlcore.management.locate import table_folder
