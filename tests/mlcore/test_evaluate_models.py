@@ -16,7 +16,7 @@ from mlcore.engine.model.networks import build_network
 from mlcore.engine.model.objectives import VARIANTS, find_objective
 from mlcore.engine.runs import configure
 from mlcore.files import sha256_file, write_json
-from mlcore.management.choice import chosen_runs
+from mlcore.management.runs import chosen_runs
 from tests.mlcore.toy import QUICK, write_toy_table
 
 

@@ -23,8 +23,8 @@ from mlcore.evaluation.evaluate import (
 from mlcore.evaluation.figures import draw
 from mlcore.evaluation.localization.pointing import MARKER_OF
 from mlcore.evaluation.report import write_report
-from mlcore.management.choice import chosen_runs
 from mlcore.management.locate import table_folder
+from mlcore.management.runs import chosen_runs
 
 _HELP = {
     "redraws": "of the bootstrap",

@@ -10,8 +10,8 @@ from mlcore.datasets.table import TableError, open_table
 from mlcore.engine.bundle import draw_cases, write_bundle
 from mlcore.engine.config import EngineError
 from mlcore.engine.model.networks import find_device
-from mlcore.management.choice import chosen_runs
 from mlcore.management.locate import table_folder
+from mlcore.management.runs import chosen_runs
 
 
 class Command(BaseCommand):

@@ -21,7 +21,7 @@ from mlcore.engine.training.distributed import joined
 from mlcore.engine.training.progress import Event, OnEvent
 from mlcore.management.database import require_table
 from mlcore.management.locate import runs_root, table_folder
-from mlcore.management.progress import saying, shown
+from mlcore.management.progress_bar import saying, shown
 from mlcore.models import TrainingRun
 from mlcore.recorder import recorded
 

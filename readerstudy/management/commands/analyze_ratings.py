@@ -9,10 +9,10 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
 from readerstudy.analysis.analyse import PROFILES, Options, analyse, write_analysis
-from readerstudy.analysis.errors import RatingsError
+from readerstudy.analysis.csv_records import RatingsError
 from readerstudy.analysis.ratings import Ratings, parse_ratings, read_ratings
-from readerstudy.analysis.report import report_files
-from readerstudy.analysis.summary import summary
+from readerstudy.analysis.report.page import report_files
+from readerstudy.analysis.report.terminal import summary
 from readerstudy.analysis.units import MISSING
 from readerstudy.management.lookup import find_study
 from readerstudy.models import Study
