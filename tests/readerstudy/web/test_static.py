@@ -5,7 +5,7 @@ from django.conf import settings
 from django.core import mail
 
 from mlcore.engine.model.objectives import VARIANTS
-from readerstudy.trial.stimuli import study_folder
+from readerstudy.trial.cases.files import study_folder
 from tests.conftest import ROOT
 from tests.readerstudy.factories import rate_all
 from tests.readerstudy.web.conftest import address
