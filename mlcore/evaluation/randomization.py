@@ -19,7 +19,6 @@ from mlcore.engine.config import EngineError
 from mlcore.engine.networks import GreyResNet, build_network
 from mlcore.engine.runs import LoadedRun
 from mlcore.engine.saliency import loss_gradients
-from mlcore.evaluation.localization import branches
 from mlcore.evaluation.means import count_known, limits, redraw_means
 from mlcore.evaluation.resampling import number_patients
 
@@ -75,7 +74,7 @@ def randomization(
     pixels, labels = table.images[rows], table.labels[rows]
     found: list[Row] = []
     for run in runs:
-        for branch in branches(run):
+        for branch in run.branches:
             trained = None
             for stage, (layers, network) in enumerate(cascade(run, weights_seed)):
                 maps = loss_gradients(
@@ -83,7 +82,7 @@ def randomization(
                 )
                 trained = maps if trained is None else trained
                 name: Row = {
-                    "variant": run.run.variant,
+                    "variant": run.variant,
                     "branch": branch,
                     "stage": stage,
                     "layers": layers,
@@ -104,7 +103,7 @@ def cascade(run: LoadedRun, seed: int) -> Iterator[tuple[str, GreyResNet]]:
     """
     network = deepcopy(run.network)
     fresh = build_network(
-        run.run.config.train.network,
+        run.config.train.network,
         len(run.classes),
         dual=run.objective.dual,
         seed=seed,
