@@ -192,7 +192,7 @@ def write_bundle(
 
 
 def _common_target(runs: Sequence[LoadedRun]) -> SaliencyTarget:
-    targets = {loaded.run.config.train.saliency.target for loaded in runs}
+    targets = {loaded.config.train.saliency.target for loaded in runs}
     if len(targets) != 1:
         raise EngineError(
             "The runs differ in saliency.target, so their maps mean different things."
@@ -224,7 +224,7 @@ def _header(
         },
         "variants": {
             loaded.objective.name: {
-                "run": loaded.run.config.name,
+                "run": loaded.config.name,
                 "branch": loaded.objective.robust_branch,
                 "checkpoint_sha256": loaded.checkpoint_sha256,
             }

@@ -105,7 +105,7 @@ def saliency_examples(
         return []
     rows = np.array([row for row, _ in chosen])
     maps = {
-        run.run.variant: normalise(
+        run.variant: normalise(
             loss_gradients(
                 run.network,
                 table.images[rows],
@@ -166,7 +166,7 @@ def attack_examples(
         examples.append(
             AttackExample(
                 image_id=table.image_ids[row],
-                variant=run.run.variant,
+                variant=run.variant,
                 branch=branch,
                 image=pixels[0, 0].double().cpu().numpy(),
                 attacked=attacked[0, 0].double().cpu().numpy(),

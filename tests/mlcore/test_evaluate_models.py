@@ -241,7 +241,7 @@ def test_runs_named_by_path_are_taken_in_that_order(
 ):
     named = [runs["dual_bn"], runs["standard"]]
     chosen = chosen_runs(phantoms, named, cpu)
-    assert [run.run.folder for run in chosen] == named
+    assert [run.folder for run in chosen] == named
     evaluate(runs=named, out=tmp_path / "out")
     report = json.loads((tmp_path / "out" / "evaluation.json").read_text())
     assert list(report["run"]["runs"]) == ["dual_bn", "standard"]
@@ -253,7 +253,7 @@ def test_without_names_each_variants_newest_run_is_taken(
     root = data_folder / "runs" / "phantoms"
     newest = [make_run(root, phantoms, name, seed=2) for name in VARIANTS]
     chosen = chosen_runs(phantoms, None, cpu)
-    assert [run.run.folder for run in chosen] == newest
+    assert [run.folder for run in chosen] == newest
     assert not any(run.network.training for run in chosen)
 
 

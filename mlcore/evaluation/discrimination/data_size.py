@@ -54,7 +54,7 @@ def data_size(
         `reason` where a class is missing. Empty unless a variant was trained on
         several fractions: there is nothing to compare.
     """
-    family = runs_on_fractions([run.run for run in runs])
+    family = runs_on_fractions(runs)
     if len(family) == len(runs):
         return []
     rows: list[Row] = []

@@ -125,7 +125,7 @@ def score_external(
     matching = match_findings(runs[0].classes, table.classes)
     if not matching.pairs:
         raise EngineError(
-            f"{table.name} has no finding in common with {runs[0].run.config.dataset}: "
+            f"{table.name} has no finding in common with {runs[0].config.dataset}: "
             f"{', '.join(table.classes)} against {', '.join(runs[0].classes)}."
         )
     columns = [(ours, column, other) for ours, column, _, other in matching.pairs]
@@ -157,7 +157,7 @@ def _scored(
         split=split,
         external=external,
         findings=tuple(name for name, _, _ in columns),
-        variants=tuple(run.run.variant for run in runs),
+        variants=tuple(run.variant for run in runs),
         patients=tuple(table.patient_ids[row] for row in rows),
         labels=table.labels[rows][:, [column for _, _, column in columns]],
         scores=np.stack(scores, axis=1),

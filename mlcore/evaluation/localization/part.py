@@ -171,11 +171,6 @@ def box_mask(boxes: Sequence[Box], size: int) -> NDArray[np.bool_]:
     return mask
 
 
-def branches(run: LoadedRun) -> tuple[Branch, ...]:
-    """The batch norm branches that a run's network can be asked through."""
-    return ("std", "adv") if run.objective.dual else ("std",)
-
-
 def judge(
     table: ImageTable,
     target: Targets,
@@ -191,7 +186,7 @@ def judge(
     Args:
         seed: of the weights of the untrained networks.
     """
-    asked = [(run, branch) for run in runs for branch in branches(run)]
+    asked = [(run, branch) for run in runs for branch in run.branches]
     near = np.stack([nearby(mask) for mask in target.masks])
     places = list(zip(target.masks, near, strict=True))
 
@@ -211,7 +206,7 @@ def judge(
     return Judged(
         finding=target.finding,
         maps=target.maps,
-        arms=tuple((run.run.variant, branch) for run, branch in asked),
+        arms=tuple((run.variant, branch) for run, branch in asked),
         patients=number_patients(patients, len(patients)),
         area=target.masks.mean(axis=(1, 2)),
         scores=np.stack([scores_of(run.network, name) for run, name in asked], axis=2),
@@ -259,7 +254,7 @@ def _mean(values: Sequence[Floats] | Floats) -> Floats:
 def _untrained(run: LoadedRun, seed: int, number: int) -> GreyResNet:
     """A network with fresh weights, which are nobody's initial ones."""
     drawn = generator_for(seed, "untrained", number).initial_seed()
-    config, classes = run.run.config.train.network, len(run.classes)
+    config, classes = run.config.train.network, len(run.classes)
     return build_network(config, classes, dual=False, seed=drawn).eval()
 
 

@@ -20,7 +20,6 @@ from mlcore.engine.model.networks import GreyResNet, build_network
 from mlcore.engine.model.saliency import loss_gradients
 from mlcore.engine.runs import LoadedRun
 from mlcore.evaluation.discrimination.resampling import number_patients
-from mlcore.evaluation.localization.part import branches
 from mlcore.evaluation.localization.redraw_means import (
     count_known,
     limits,
@@ -79,7 +78,7 @@ def randomization(
     pixels, labels = table.images[rows], table.labels[rows]
     found: list[Row] = []
     for run in runs:
-        for branch in branches(run):
+        for branch in run.branches:
             trained = None
             for stage, (layers, network) in enumerate(cascade(run, weights_seed)):
                 maps = loss_gradients(
@@ -87,7 +86,7 @@ def randomization(
                 )
                 trained = maps if trained is None else trained
                 name: Row = {
-                    "variant": run.run.variant,
+                    "variant": run.variant,
                     "branch": branch,
                     "stage": stage,
                     "layers": layers,
@@ -108,7 +107,7 @@ def cascade(run: LoadedRun, seed: int) -> Iterator[tuple[str, GreyResNet]]:
     """
     network = deepcopy(run.network)
     fresh = build_network(
-        run.run.config.train.network,
+        run.config.train.network,
         len(run.classes),
         dual=run.objective.dual,
         seed=seed,

@@ -28,7 +28,6 @@ from mlcore.engine.config import EngineError
 from mlcore.engine.model.batchnorm import Branch, attacking
 from mlcore.engine.model.networks import GreyResNet, full_precision
 from mlcore.engine.runs import LoadedRun
-from mlcore.evaluation.localization.part import branches
 
 # The paper's number; its authors' code used 196.
 IMAGES = 202
@@ -120,14 +119,14 @@ def cka(
         "unbiased": (rows[order[:streamed]], partial(unbiased_cka, batch=batch_size)),
     }
     for run in runs:
-        for branch in branches(run):
+        for branch in run.branches:
             for form, (chosen, measure) in forms.items():
                 # From the memory map, each image when its turn comes: nothing here
                 # looks at an image more than a few times.
                 labels = torch.from_numpy(table.labels[chosen])
                 found = Images(table.images, chosen, labels, device)
                 layers, values = measure(run.network, found, branch)
-                model = f"{run.run.variant}[{branch}]"
+                model = f"{run.variant}[{branch}]"
                 yield Similarity(model, form, len(found), layers, values)
 
 

@@ -16,7 +16,6 @@ from mlcore.engine.model.attack import input_gradient
 from mlcore.engine.model.batchnorm import attacking
 from mlcore.engine.model.networks import GreyResNet, full_precision
 from mlcore.engine.runs import LoadedRun
-from mlcore.evaluation.localization.part import branches
 from mlcore.evaluation.robustness.part import labelled_rows
 
 # The authors' code: both directions from -0.5 to 0.5 in pixel units of [0, 1], 100
@@ -97,7 +96,7 @@ def landscape(
     shown = Images(table.images, rows, torch.from_numpy(table.labels[rows]), device)
     steps = np.linspace(-reach, reach, points)
     for run in runs:
-        for branch in branches(run):
+        for branch in run.branches:
             for position, row in enumerate(rows):
                 image_id = table.image_ids[row]
                 pixels, labels = shown.batch(torch.tensor([position]))
@@ -113,7 +112,7 @@ def landscape(
                         batch_size=batch_size,
                     )
                 flat = not along.any()
-                yield Surface(run.run.variant, branch, image_id, steps, loss, flat)
+                yield Surface(run.variant, branch, image_id, steps, loss, flat)
 
 
 @torch.no_grad()

@@ -17,7 +17,6 @@ from mlcore.engine.model.networks import GreyResNet, full_precision
 from mlcore.engine.model.objectives import summed_bce
 from mlcore.engine.model.predict import Attacker, SummedLoss, auc_per_class, loss_of
 from mlcore.engine.runs import LoadedRun
-from mlcore.evaluation.localization.part import branches
 
 # The sweep of the authors' code: 21 strengths, in pixel units of [0, 1].
 EPS = tuple(step / 2000 for step in range(21))
@@ -86,14 +85,14 @@ def robustness(
     shown = load_images(table, labelled_rows(table)[:images], device)
     rows: list[dict[str, object]] = []
     for run in runs:
-        for name, attacked in product(sweeps, branches(run)):
+        for name, attacked in product(sweeps, run.branches):
             for config in sweeps[name]:
                 attack = Attacker(run.network, config, attacked, loss=LOSSES[name])
                 with full_precision(run.network):
-                    scores = _scores(attack, shown, branches(run), batch_size)
+                    scores = _scores(attack, shown, run.branches, batch_size)
                 for scored, logits in scores.items():
                     head = {
-                        "variant": run.run.variant,
+                        "variant": run.variant,
                         "attacked": attacked,
                         "scored": scored,
                         "attack": name,

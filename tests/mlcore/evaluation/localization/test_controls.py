@@ -80,7 +80,7 @@ def test_networks_that_were_never_trained_are_at_chance(phantoms, tmp_path, cpu)
     # nothing. So many are asked, together: what untrained networks reach by chance is
     # then measured once.
     run = loaded(phantoms, "standard", tmp_path)
-    config = run.run.config.train.network
+    config = run.config.train.network
     networks = [build_network(config, 2, dual=False, seed=n).eval() for n in range(12)]
     runs = [dataclasses.replace(run, network=network) for network in networks]
     areas, maps = judged(phantoms, runs, cpu)

@@ -13,7 +13,6 @@ from mlcore.evaluation.localization.part import (
     MAPS,
     UNTRAINED,
     box_mask,
-    branches,
     judge,
     localization,
     targets,
@@ -77,7 +76,7 @@ def test_targets_of_another_split_are_its_own(table):
 
 
 def test_a_dual_network_is_asked_through_both_branches(runs):
-    assert [branches(run) for run in runs] == [("std",), ("std", "adv")]
+    assert [run.branches for run in runs] == [("std",), ("std", "adv")]
 
 
 def evaluated(table, runs, cpu, *, redraws=5, seed=1):

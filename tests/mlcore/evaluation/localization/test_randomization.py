@@ -105,7 +105,7 @@ def test_the_parts_become_random_from_the_last_to_the_first(unlike_runs, which):
             value += 1
     trained = weights(run.network)
     fresh = weights(
-        build_network(run.run.config.train.network, 2, dual=which == 1, seed=77)
+        build_network(run.config.train.network, 2, dual=which == 1, seed=77)
     )
     assert {part(name) for name in trained} == set(STAGES)
     names = []
