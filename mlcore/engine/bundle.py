@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from mlcore.datasets.table import ImageTable
 from mlcore.engine.config import EngineError, SaliencyTarget
+from mlcore.engine.model.saliency import loss_gradients, normalise, to_int8
 from mlcore.engine.runs import LoadedRun
-from mlcore.engine.saliency import loss_gradients, normalise, to_int8
 from mlcore.files import atomic_folder, sha256_file, write_json
 
 SCHEMA_VERSION = 1
@@ -192,7 +192,7 @@ def write_bundle(
 
 
 def _common_target(runs: Sequence[LoadedRun]) -> SaliencyTarget:
-    targets = {loaded.run.config.train.saliency.target for loaded in runs}
+    targets = {loaded.config.train.saliency.target for loaded in runs}
     if len(targets) != 1:
         raise EngineError(
             "The runs differ in saliency.target, so their maps mean different things."
@@ -224,7 +224,7 @@ def _header(
         },
         "variants": {
             loaded.objective.name: {
-                "run": loaded.run.config.name,
+                "run": loaded.config.name,
                 "branch": loaded.objective.robust_branch,
                 "checkpoint_sha256": loaded.checkpoint_sha256,
             }

@@ -20,8 +20,9 @@ from mlcore.engine.config import (
     preset,
     with_overrides,
 )
-from mlcore.engine.networks import GreyResNet, build_network, wants_bfloat16
-from mlcore.engine.objectives import VARIANTS, Objective, find_objective
+from mlcore.engine.model.batchnorm import Branch
+from mlcore.engine.model.networks import GreyResNet, build_network, wants_bfloat16
+from mlcore.engine.model.objectives import VARIANTS, Objective, find_objective
 from mlcore.files import OccupiedError, only_process, sha256_file
 
 
@@ -38,30 +39,33 @@ class FinishedRun:
         return self.config.objective
 
     @property
+    def classes(self) -> tuple[str, ...]:
+        return self.config.classes
+
+    @property
     def weights(self) -> Path:
         """The weights with the lowest clean development loss."""
         return self.folder / "best.safetensors"
 
 
 @dataclass(frozen=True)
-class LoadedRun:
-    """A finished run's network on its device, in eval mode, ready to be asked.
+class LoadedRun(FinishedRun):
+    """A finished run and its network on a device, in eval mode, ready to be asked.
 
     Attributes:
-        run: the folder and its configuration.
         objective: its variant; `objective.robust_branch` gives saliency.
-        network: with the weights of `run.weights`.
+        network: with the weights of the file `weights`.
         checkpoint_sha256: of that file.
     """
 
-    run: FinishedRun
     objective: Objective
     network: GreyResNet
     checkpoint_sha256: str
 
     @property
-    def classes(self) -> tuple[str, ...]:
-        return self.run.config.classes
+    def branches(self) -> tuple[Branch, ...]:
+        """The batch norm branches that the network can be asked through."""
+        return ("std", "adv") if self.objective.dual else ("std",)
 
 
 def configure(
@@ -176,7 +180,14 @@ def load_run(folder: Path, device: torch.device) -> LoadedRun:
     )
     load_weights(run.weights, network)
     network = network.to(device).eval()
-    return LoadedRun(run, objective, network, sha256_file(run.weights))
+    return LoadedRun(
+        run.folder,
+        run.config,
+        run.result,
+        objective,
+        network,
+        sha256_file(run.weights),
+    )
 
 
 def choose_runs(root: Path) -> list[FinishedRun]:

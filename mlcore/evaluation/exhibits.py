@@ -8,19 +8,19 @@ from numpy.typing import NDArray
 
 from mlcore.datasets.table import ImageTable
 from mlcore.engine.batches import load_images
-from mlcore.engine.batchnorm import branch as through
 from mlcore.engine.bundle import findings_of
 from mlcore.engine.config import AttackConfig
-from mlcore.engine.networks import full_precision
-from mlcore.engine.predict import Attacker
+from mlcore.engine.model.batchnorm import branch as through
+from mlcore.engine.model.networks import full_precision
+from mlcore.engine.model.predict import Attacker
+from mlcore.engine.model.saliency import loss_gradients, normalise
 from mlcore.engine.runs import LoadedRun
-from mlcore.engine.saliency import loss_gradients, normalise
-from mlcore.evaluation.discrimination import Measured
-from mlcore.evaluation.figures_discrimination import OutcomeCurve
-from mlcore.evaluation.figures_robustness import AttackExample
-from mlcore.evaluation.figures_saliency import SaliencyExample
-from mlcore.evaluation.localization import targets
-from mlcore.evaluation.metrics import at_cutoff, curve
+from mlcore.evaluation.discrimination.figures import OutcomeCurve
+from mlcore.evaluation.discrimination.metrics import at_cutoff, curve
+from mlcore.evaluation.discrimination.part import Measured
+from mlcore.evaluation.localization.figures import SaliencyExample
+from mlcore.evaluation.localization.part import targets
+from mlcore.evaluation.robustness.figures import AttackExample
 
 # Of the paper's Figure 1.
 EXAMPLE_EPS = 0.002
@@ -105,7 +105,7 @@ def saliency_examples(
         return []
     rows = np.array([row for row, _ in chosen])
     maps = {
-        run.run.variant: normalise(
+        run.variant: normalise(
             loss_gradients(
                 run.network,
                 table.images[rows],
@@ -166,7 +166,7 @@ def attack_examples(
         examples.append(
             AttackExample(
                 image_id=table.image_ids[row],
-                variant=run.run.variant,
+                variant=run.variant,
                 branch=branch,
                 image=pixels[0, 0].double().cpu().numpy(),
                 attacked=attacked[0, 0].double().cpu().numpy(),

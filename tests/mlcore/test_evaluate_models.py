@@ -12,11 +12,11 @@ from django.test import override_settings
 from mlcore.datasets.importing import ImportOptions, import_source, read_source
 from mlcore.engine.checkpoint import save_weights
 from mlcore.engine.config import to_dict
-from mlcore.engine.networks import build_network
-from mlcore.engine.objectives import VARIANTS, find_objective
+from mlcore.engine.model.networks import build_network
+from mlcore.engine.model.objectives import VARIANTS, find_objective
 from mlcore.engine.runs import configure
 from mlcore.files import sha256_file, write_json
-from mlcore.management.choice import chosen_runs
+from mlcore.management.runs import chosen_runs
 from tests.mlcore.toy import QUICK, write_toy_table
 
 
@@ -241,7 +241,7 @@ def test_runs_named_by_path_are_taken_in_that_order(
 ):
     named = [runs["dual_bn"], runs["standard"]]
     chosen = chosen_runs(phantoms, named, cpu)
-    assert [run.run.folder for run in chosen] == named
+    assert [run.folder for run in chosen] == named
     evaluate(runs=named, out=tmp_path / "out")
     report = json.loads((tmp_path / "out" / "evaluation.json").read_text())
     assert list(report["run"]["runs"]) == ["dual_bn", "standard"]
@@ -253,7 +253,7 @@ def test_without_names_each_variants_newest_run_is_taken(
     root = data_folder / "runs" / "phantoms"
     newest = [make_run(root, phantoms, name, seed=2) for name in VARIANTS]
     chosen = chosen_runs(phantoms, None, cpu)
-    assert [run.run.folder for run in chosen] == newest
+    assert [run.folder for run in chosen] == newest
     assert not any(run.network.training for run in chosen)
 
 
@@ -270,7 +270,7 @@ def test_a_table_without_masks_gives_areas_and_says_so(undrawn, data_folder):
 
 def test_maps_of_nothing_are_told_as_undefined(runs, undrawn, monkeypatch):
     monkeypatch.setattr(
-        "mlcore.evaluation.localization.loss_gradients",
+        "mlcore.evaluation.localization.part.loss_gradients",
         lambda _network, images, *_, **__: np.zeros(images.shape, np.float32),
     )
     lines = evaluate()

@@ -12,7 +12,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from mlcore.datasets.table import TableError, open_table
 from mlcore.engine.config import EngineError
-from mlcore.engine.networks import find_device
+from mlcore.engine.model.networks import find_device
 from mlcore.evaluation.answer import answer
 from mlcore.evaluation.evaluate import (
     PARTS,
@@ -21,10 +21,10 @@ from mlcore.evaluation.evaluate import (
     evaluate,
 )
 from mlcore.evaluation.figures import draw
-from mlcore.evaluation.pointing import MARKER_OF
+from mlcore.evaluation.localization.pointing import MARKER_OF
 from mlcore.evaluation.report import write_report
-from mlcore.management.choice import chosen_runs
 from mlcore.management.locate import table_folder
+from mlcore.management.runs import chosen_runs
 
 _HELP = {
     "redraws": "of the bootstrap",
@@ -109,8 +109,8 @@ class Command(BaseCommand):
             "dataset_sha256": table.sha256,
             "external": None if external is None else external.name,
             "external_sha256": None if external is None else external.sha256,
-            "runs": {run.run.variant: run.run.config.name for run in runs},
-            "checkpoints": {run.run.variant: run.checkpoint_sha256 for run in runs},
+            "runs": {run.variant: run.config.name for run in runs},
+            "checkpoints": {run.variant: run.checkpoint_sha256 for run in runs},
             "redraws": how.redraws,
             "seed": how.seed,
             "settings": asdict(how),

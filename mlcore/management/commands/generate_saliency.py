@@ -9,9 +9,9 @@ from mlcore.datasets.display import DisplayImage, display_case
 from mlcore.datasets.table import TableError, open_table
 from mlcore.engine.bundle import draw_cases, write_bundle
 from mlcore.engine.config import EngineError
-from mlcore.engine.networks import find_device
-from mlcore.management.choice import chosen_runs
+from mlcore.engine.model.networks import find_device
 from mlcore.management.locate import table_folder
+from mlcore.management.runs import chosen_runs
 
 
 class Command(BaseCommand):

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from mlcore.engine.bundle import draw_cases, findings_of, write_bundle
 from mlcore.engine.checkpoint import save_weights
 from mlcore.engine.config import EngineError, to_dict
-from mlcore.engine.networks import build_network
-from mlcore.engine.objectives import VARIANTS, find_objective
+from mlcore.engine.model.networks import build_network
+from mlcore.engine.model.objectives import VARIANTS, find_objective
+from mlcore.engine.model.saliency import loss_gradients, normalise, to_int8
 from mlcore.engine.runs import configure, load_run
-from mlcore.engine.saliency import loss_gradients, normalise, to_int8
 from mlcore.files import sha256_file, write_json
 from tests.mlcore.toy import QUICK
 
@@ -178,8 +178,8 @@ def test_a_bundle_holds_what_its_manifest_says(table, runs, tmp_path, cpu):
     }
     for loaded in runs:
         about = manifest["variants"][loaded.objective.name]
-        assert about["run"] == loaded.run.config.name
-        assert about["checkpoint_sha256"] == sha256_file(loaded.run.weights)
+        assert about["run"] == loaded.config.name
+        assert about["checkpoint_sha256"] == sha256_file(loaded.weights)
     listed = {"manifest.json"}
     for row, case in zip(draw.indices, manifest["cases"], strict=True):
         assert case["case_id"] == table.image_ids[row]
@@ -289,9 +289,7 @@ def test_a_bundle_is_replaced_but_no_other_folder(table, runs, tmp_path, cpu):
 
 def test_maps_of_different_targets_do_not_share_a_bundle(table, runs, tmp_path, cpu):
     config = configure(table, "dual_bn", "demo", ["saliency.target=positive_logits"])
-    other = dataclasses.replace(
-        runs[2], run=dataclasses.replace(runs[2].run, config=config)
-    )
+    other = dataclasses.replace(runs[2], config=config)
     with pytest.raises(EngineError, match=r"differ in saliency\.target"):
         write_bundle(
             tmp_path / "b",

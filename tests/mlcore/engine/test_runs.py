@@ -9,8 +9,8 @@ import torch
 
 from mlcore.engine.checkpoint import save_weights
 from mlcore.engine.config import EngineError, to_dict
-from mlcore.engine.networks import build_network
-from mlcore.engine.objectives import VARIANTS
+from mlcore.engine.model.networks import build_network
+from mlcore.engine.model.objectives import VARIANTS
 from mlcore.engine.runs import (
     check_runs,
     check_startable,

@@ -5,9 +5,9 @@ import torch
 from mlcore.datasets.decoding.grey_image import GreyImage
 from mlcore.datasets.record import ImageRecord, TableDescription, TableImage
 from mlcore.datasets.table import Box, ImageTable
-from mlcore.engine.networks import build_network
-from mlcore.engine.objectives import find_objective
-from mlcore.engine.runs import FinishedRun, LoadedRun, configure
+from mlcore.engine.model.networks import build_network
+from mlcore.engine.model.objectives import find_objective
+from mlcore.engine.runs import LoadedRun, configure
 from tests.mlcore.tables import write_table
 from tests.mlcore.toy import QUICK
 
@@ -81,8 +81,7 @@ def loaded(table, variant: str, tmp_path) -> LoadedRun:
     network = build_network(
         config.train.network, len(table.classes), dual=objective.dual, seed=1
     ).eval()
-    run = FinishedRun(tmp_path / variant, config, {})
-    return LoadedRun(run, objective, network, "0" * 64)
+    return LoadedRun(tmp_path / variant, config, {}, objective, network, "0" * 64)
 
 
 def with_branches_apart(run: LoadedRun) -> LoadedRun:

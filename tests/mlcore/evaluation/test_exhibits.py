@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from mlcore.engine.batchnorm import branch as through
-from mlcore.engine.saliency import loss_gradients, normalise
-from mlcore.evaluation.discrimination import development_cutoffs, measure
+from mlcore.engine.model.batchnorm import branch as through
+from mlcore.engine.model.saliency import loss_gradients, normalise
+from mlcore.evaluation.discrimination.part import development_cutoffs, measure
 from mlcore.evaluation.exhibits import (
     EXAMPLE_EPS,
     attack_examples,
@@ -13,7 +13,7 @@ from mlcore.evaluation.exhibits import (
     saliency_examples,
 )
 from tests.mlcore.evaluation.conftest import IMAGES, MASKS, loaded, write_marked_table
-from tests.mlcore.evaluation.test_discrimination import some_cases
+from tests.mlcore.evaluation.discrimination.test_part import some_cases
 from tests.mlcore.toy import write_toy_table
 
 
@@ -68,7 +68,7 @@ def test_maps_are_shown_as_readers_see_them(table, unlike_runs, cpu):
             )
         )
         for example, expected in zip(examples, maps, strict=True):
-            np.testing.assert_array_equal(example.maps[run.run.variant], expected)
+            np.testing.assert_array_equal(example.maps[run.variant], expected)
 
 
 def test_without_a_known_place_images_with_a_finding_are_shown(tmp_path, cpu):
@@ -82,7 +82,7 @@ def test_without_a_known_place_images_with_a_finding_are_shown(tmp_path, cpu):
 
 def test_an_attack_stays_in_its_ball_and_says_what_it_did(table, unlike_runs, cpu):
     examples = attack_examples(table, unlike_runs, device=cpu)
-    assert [each.variant for each in examples] == [r.run.variant for r in unlike_runs]
+    assert [each.variant for each in examples] == [r.variant for r in unlike_runs]
     for each, run in zip(examples, unlike_runs, strict=True):
         assert each.image_id == "both"
         assert 0 < np.abs(each.attacked - each.image).max() <= EXAMPLE_EPS + 1e-7
