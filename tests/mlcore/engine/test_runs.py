@@ -20,6 +20,7 @@ from mlcore.engine.runs import (
     occupied,
     open_run,
 )
+from mlcore.engine.saliency import GRADIENT
 from mlcore.files import write_json
 from tests.conftest import ROOT
 from tests.mlcore.toy import QUICK, write_toy_table
@@ -200,7 +201,7 @@ def test_a_loaded_run_has_the_weights_and_its_branch(root, table, cpu):
     run = open_run(folder)
     network = build_network(run.config.train.network, 2, dual=True, seed=8)
     save_weights(run.weights, network, {})
-    loaded = load_run(folder, cpu)
+    loaded = load_run(folder, cpu, GRADIENT)
     assert not loaded.network.training
     assert loaded.objective.robust_branch == "adv"
     assert loaded.classes == table.classes

@@ -22,6 +22,7 @@ from mlcore.engine.networks import build_network
 from mlcore.engine.objectives import OBJECTIVES
 from mlcore.engine.predict import loss_of, predict
 from mlcore.engine.runs import configure, load_run
+from mlcore.engine.saliency import GRADIENT
 from mlcore.engine.schedule import learning_rate
 from mlcore.engine.train import Execution, train
 from tests.mlcore.toy import QUICK, write_toy_table
@@ -110,7 +111,7 @@ def test_the_weights_with_the_lowest_clean_loss_are_kept(finished, table, cpu):
     robust = min(rows, key=lambda row: row["robust_dev_loss"])
     assert result["best_epoch"] == best["epoch"]
     assert result["best_robust_epoch"] == robust["epoch"]
-    loaded = load_run(folder, cpu)
+    loaded = load_run(folder, cpu, GRADIENT)
     images = load_images(table, table.split_indices("dev"), cpu)
     loss = loss_of(predict(loaded.network, images, branch="std"), images.labels)
     assert loss == pytest.approx(best["dev_loss"], rel=1e-5)
