@@ -326,7 +326,7 @@ class Presentation(models.Model):
 
 
 class Event(models.Model):
-    """A link of a hash chain (see `readerstudy.trial.ledger`). Never changed."""
+    """A link of a hash chain (`readerstudy.trial.record.hash_chain`). Never changed."""
 
     number = models.PositiveIntegerField(help_text="in its chain, from 1")
     username = models.CharField(

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from mlcore.datasets.table import ImageTable
 from mlcore.engine.config import EngineError, SaliencyTarget
+from mlcore.engine.model.saliency import normalise, to_int8
 from mlcore.engine.runs import LoadedRun
-from mlcore.engine.saliency import normalise, to_int8
 from mlcore.files import atomic_folder, sha256_file, write_json
 
 SCHEMA_VERSION = 1

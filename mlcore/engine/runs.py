@@ -12,7 +12,6 @@ import torch
 from numpy.typing import NDArray
 
 from mlcore.datasets.table import ImageTable
-from mlcore.engine.batchnorm import Branch
 from mlcore.engine.checkpoint import load_weights
 from mlcore.engine.config import (
     EngineError,
@@ -23,9 +22,10 @@ from mlcore.engine.config import (
     preset,
     with_overrides,
 )
-from mlcore.engine.networks import GreyResNet, build_network, wants_bfloat16
-from mlcore.engine.objectives import VARIANTS, Objective, find_objective
-from mlcore.engine.saliency import Legend, Method, saliency_maps
+from mlcore.engine.model.batchnorm import Branch
+from mlcore.engine.model.networks import GreyResNet, build_network, wants_bfloat16
+from mlcore.engine.model.objectives import VARIANTS, Objective, find_objective
+from mlcore.engine.model.saliency import Legend, Method, saliency_maps
 from mlcore.files import OccupiedError, only_process, sha256_file
 
 

@@ -9,9 +9,8 @@ from mlcore.datasets.table import ImageTable
 from mlcore.engine.config import EngineError
 from mlcore.engine.runs import LoadedRun
 from mlcore.evaluation import exhibits as shown
-from mlcore.evaluation.cka import cka
-from mlcore.evaluation.data_size import data_size
-from mlcore.evaluation.discrimination import (
+from mlcore.evaluation.discrimination.data_size import data_size
+from mlcore.evaluation.discrimination.part import (
     Measured,
     classifier_compare,
     classifier_metrics,
@@ -19,18 +18,19 @@ from mlcore.evaluation.discrimination import (
     for_findings,
     measure,
 )
-from mlcore.evaluation.figures import Exhibits
-from mlcore.evaluation.landscape import landscape, lipschitz
-from mlcore.evaluation.localization import localization
-from mlcore.evaluation.randomization import randomization
-from mlcore.evaluation.robustness import robustness, verdicts
-from mlcore.evaluation.scoring import (
+from mlcore.evaluation.discrimination.scoring import (
     Matching,
     Row,
     label_distribution,
     score,
     score_external,
 )
+from mlcore.evaluation.figures import Exhibits
+from mlcore.evaluation.localization.part import localization
+from mlcore.evaluation.localization.randomization import randomization
+from mlcore.evaluation.network.cka import cka
+from mlcore.evaluation.network.landscape import landscape, lipschitz
+from mlcore.evaluation.robustness.part import robustness, verdicts
 
 Rows = list[Row]
 

@@ -8,20 +8,20 @@ from numpy.typing import NDArray
 
 from mlcore.datasets.table import ImageTable
 from mlcore.engine.batches import load_images
-from mlcore.engine.batchnorm import branch as through
 from mlcore.engine.bundle import findings_of
 from mlcore.engine.config import AttackConfig
-from mlcore.engine.networks import full_precision
-from mlcore.engine.predict import Attacker
+from mlcore.engine.model.batchnorm import branch as through
+from mlcore.engine.model.networks import full_precision
+from mlcore.engine.model.predict import Attacker
+from mlcore.engine.model.saliency import normalise
 from mlcore.engine.runs import LoadedRun
-from mlcore.engine.saliency import normalise
-from mlcore.evaluation.discrimination import Measured
-from mlcore.evaluation.figures_discrimination import OutcomeCurve
-from mlcore.evaluation.figures_robustness import AttackExample
-from mlcore.evaluation.figures_saliency import SaliencyExample
-from mlcore.evaluation.localization import targets
+from mlcore.evaluation.discrimination.figures import OutcomeCurve
+from mlcore.evaluation.discrimination.metrics import at_cutoff, curve
+from mlcore.evaluation.discrimination.part import Measured
+from mlcore.evaluation.localization.figures import SaliencyExample
+from mlcore.evaluation.localization.part import targets
 from mlcore.evaluation.methods import told_once
-from mlcore.evaluation.metrics import at_cutoff, curve
+from mlcore.evaluation.robustness.figures import AttackExample
 
 # Of the paper's Figure 1.
 EXAMPLE_EPS = 0.002

@@ -8,9 +8,12 @@ from django.db import connection, transaction
 
 from readerstudy import triggers
 from readerstudy.models import Enrolment, Study, StudyEvent
-from readerstudy.trial import analyses, records, roles, stimuli
-from readerstudy.trial.allocation import Allocation
-from readerstudy.trial.ledger import (
+from readerstudy.trial import recorded_analyses, roles
+from readerstudy.trial.cases import files as case_files
+from readerstudy.trial.order.reader_lists import Allocation
+from readerstudy.trial.policies import Refusal
+from readerstudy.trial.record import events as record_events
+from readerstudy.trial.record.hash_chain import (
     BrokenChain,
     Head,
     Link,
@@ -18,7 +21,6 @@ from readerstudy.trial.ledger import (
     follow,
     study_genesis,
 )
-from readerstudy.trial.policies import Refusal
 
 Kind = StudyEvent.Kind
 
@@ -56,7 +58,7 @@ class Chain:
 
 def study_chain(study: Study) -> Chain:
     """Where the study's chain ends by its last event; nothing is verified."""
-    return Chain(f"study '{study}'", records.study_head(study))
+    return Chain(f"study '{study}'", record_events.study_head(study))
 
 
 def verify(study: Study) -> list[Chain]:
@@ -77,7 +79,7 @@ def verify(study: Study) -> list[Chain]:
     # meanwhile does not seem broken.
     events = list(study.events.select_related("user", "study").order_by("number"))
     owner = f"study '{study}'"
-    head = _head(owner, study_genesis(study.uuid), records.study_links(events))
+    head = _head(owner, study_genesis(study.uuid), record_events.study_links(events))
     chains = [Chain(owner, head)]
     _check_states(owner, events)
     _check_name(owner, events[0])
@@ -95,12 +97,12 @@ def verify(study: Study) -> list[Chain]:
     for enrolment in enrolments:
         owner = _owner(enrolment)
         genesis = enrolment_genesis(study.uuid, enrolment.uuid)
-        head = _head(owner, genesis, records.enrolment_links(enrolment))
+        head = _head(owner, genesis, record_events.enrolment_links(enrolment))
         if locked:
             _check_end(owner, head, ends.get(str(enrolment.uuid)))
         chains.append(Chain(owner, head))
     _check_roles(study)
-    for name in stimuli.damaged_files(study):
+    for name in case_files.damaged_files(study):
         raise BrokenLedger(f"File {name} of {chains[0].owner} is not as imported.")
     for problem in triggers.problems(connection):
         raise BrokenLedger(problem)
@@ -117,7 +119,7 @@ def check_analyses(study: Study) -> None:
         BrokenLedger: at the first that is gone or changed.
     """
     try:
-        analyses.check_files(study)
+        recorded_analyses.check_files(study)
     except Refusal as refusal:
         raise BrokenLedger(str(refusal)) from refusal
 
@@ -170,9 +172,9 @@ def _check_opening(
     if opened is None:
         return
     study.refresh_from_db()
-    if records.protocol_sha256(study) != opened["protocol"]:
+    if record_events.protocol_sha256(study) != opened["protocol"]:
         raise BrokenLedger(f"The protocol of study '{study}' is not that of opening.")
-    if records.stimuli_sha256(study) != opened["stimuli"]:
+    if record_events.stimuli_sha256(study) != opened["stimuli"]:
         raise BrokenLedger(
             f"Cases, maps or arms of study '{study}' are not those of opening."
         )
@@ -189,7 +191,7 @@ def _check_opening(
             raise BrokenLedger(
                 f"Reader {reader} was '{lists[uuid]['reader']}' at opening."
             )
-        if records.list_sha256(enrolment) != lists[uuid]["sha256"]:
+        if record_events.list_sha256(enrolment) != lists[uuid]["sha256"]:
             raise BrokenLedger(f"The list of reader {reader} is not that of opening.")
         shown = enrolment.presentations.order_by("position").values_list(*LIST_FIELDS)
         drawn = [
@@ -215,7 +217,7 @@ def _check_enrolling(
         there = {
             "experience": enrolment.experience,
             "conflicts_of_interest": enrolment.conflicts_of_interest,
-            "enrolled_at": records.enrolled_at(enrolment),
+            "enrolled_at": record_events.enrolled_at(enrolment),
         }
         for field, value in there.items():
             if recorded.get(field, value) != value:

@@ -12,12 +12,12 @@ from django.test import override_settings
 from mlcore.datasets.importing import ImportOptions, import_source, read_source
 from mlcore.engine.checkpoint import save_weights
 from mlcore.engine.config import to_dict
-from mlcore.engine.networks import build_network
-from mlcore.engine.objectives import VARIANTS, find_objective
+from mlcore.engine.model.networks import build_network
+from mlcore.engine.model.objectives import VARIANTS, find_objective
+from mlcore.engine.model.saliency import GRADIENT
 from mlcore.engine.runs import configure
-from mlcore.engine.saliency import GRADIENT
 from mlcore.files import sha256_file, write_json
-from mlcore.management.choice import chosen_runs
+from mlcore.management.runs import chosen_runs
 from tests.mlcore.toy import QUICK, write_toy_table
 
 

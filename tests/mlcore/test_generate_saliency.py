@@ -8,11 +8,11 @@ from django.core.management.base import CommandError
 
 from mlcore.engine.checkpoint import save_weights
 from mlcore.engine.config import to_dict
-from mlcore.engine.networks import build_network
-from mlcore.engine.objectives import VARIANTS, find_objective
+from mlcore.engine.model.networks import build_network
+from mlcore.engine.model.objectives import VARIANTS, find_objective
 from mlcore.engine.runs import configure
 from mlcore.files import sha256_file, write_json
-from readerstudy.trial.bundle import read_bundle
+from readerstudy.trial.cases.bundle import read_bundle
 from tests.mlcore.toy import QUICK, write_toy_table
 
 

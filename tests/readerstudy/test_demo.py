@@ -13,8 +13,8 @@ from django.core.management.base import CommandError
 from mlcore.datasets.table import open_table
 from mlcore.engine import config
 from mlcore.engine.checkpoint import save_weights
-from mlcore.engine.networks import build_network
-from mlcore.engine.objectives import VARIANTS, find_objective
+from mlcore.engine.model.networks import build_network
+from mlcore.engine.model.objectives import VARIANTS, find_objective
 from mlcore.engine.runs import configure
 from mlcore.files import write_json
 from mlcore.models import TrainingRun

@@ -5,9 +5,9 @@ import json
 import pytest
 
 from readerstudy.models import RatingEvent
-from readerstudy.trial import records
-from readerstudy.trial.analyses import analyses_folder
 from readerstudy.trial.enrolment import void_run
+from readerstudy.trial.record import events as record_events
+from readerstudy.trial.recorded_analyses import analyses_folder
 from readerstudy.trial.study import lock_study
 from readerstudy.trial.verification import verify
 from tests.readerstudy.commands import refusal, run
@@ -75,8 +75,8 @@ def test_an_analysis_keeps_and_prints_the_heads_of_the_lock(
         "hash": lock.hash,
         "chains": [{"reader": "rhea", "run": 1, "length": 12, "head": last.hash}],
         "voided": [],
-        "protocol": records.protocol_sha256(study),
-        "allocation": records.stimuli_sha256(study),
+        "protocol": record_events.protocol_sha256(study),
+        "allocation": record_events.stimuli_sha256(study),
     }
     assert f"Record: locked by event 6, hash {lock.hash}." in said
     assert f"Record of rhea: 12 events, head {last.hash}." in said

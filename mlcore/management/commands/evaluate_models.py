@@ -12,8 +12,8 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from mlcore.datasets.table import TableError, open_table
 from mlcore.engine.config import EngineError
-from mlcore.engine.networks import find_device
-from mlcore.engine.saliency import find_method
+from mlcore.engine.model.networks import find_device
+from mlcore.engine.model.saliency import find_method
 from mlcore.evaluation.answer import answer
 from mlcore.evaluation.evaluate import (
     PARTS,
@@ -22,10 +22,10 @@ from mlcore.evaluation.evaluate import (
     evaluate,
 )
 from mlcore.evaluation.figures import draw
-from mlcore.evaluation.pointing import MARKER_OF
+from mlcore.evaluation.localization.pointing import MARKER_OF
 from mlcore.evaluation.report import write_report
-from mlcore.management.choice import add_method_argument, chosen_runs
 from mlcore.management.locate import table_folder
+from mlcore.management.runs import add_method_argument, chosen_runs
 
 _HELP = {
     "redraws": "of the bootstrap",

@@ -9,10 +9,10 @@ from mlcore.datasets.display import DisplayImage, display_case
 from mlcore.datasets.table import TableError, open_table
 from mlcore.engine.bundle import draw_cases, write_bundle
 from mlcore.engine.config import EngineError
-from mlcore.engine.networks import find_device
-from mlcore.engine.saliency import find_method
-from mlcore.management.choice import add_method_argument, chosen_runs
+from mlcore.engine.model.networks import find_device
+from mlcore.engine.model.saliency import find_method
 from mlcore.management.locate import table_folder
+from mlcore.management.runs import add_method_argument, chosen_runs
 
 
 class Command(BaseCommand):

@@ -9,12 +9,19 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from mlcore.datasets.table import open_table
 from mlcore.engine.arguments import complain_in_one_line
 from mlcore.engine.config import to_dict
-from mlcore.engine.distributed import joined
-from mlcore.engine.jobs import FAILURES, Job, add_arguments, carry_out, explain, plan
-from mlcore.engine.progress import Event, OnEvent
+from mlcore.engine.training.command_line import (
+    FAILURES,
+    Job,
+    add_arguments,
+    carry_out,
+    explain,
+    plan,
+)
+from mlcore.engine.training.distributed import joined
+from mlcore.engine.training.progress import Event, OnEvent
 from mlcore.management.database import require_table
 from mlcore.management.locate import runs_root, table_folder
-from mlcore.management.progress import saying, shown
+from mlcore.management.progress_bar import saying, shown
 from mlcore.models import TrainingRun
 from mlcore.recorder import recorded
 

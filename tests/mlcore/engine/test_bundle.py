@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from mlcore.engine.bundle import draw_cases, findings_of, write_bundle
 from mlcore.engine.checkpoint import save_weights
 from mlcore.engine.config import EngineError, to_dict
-from mlcore.engine.networks import build_network
-from mlcore.engine.objectives import VARIANTS, find_objective
+from mlcore.engine.model.networks import build_network
+from mlcore.engine.model.objectives import VARIANTS, find_objective
+from mlcore.engine.model.saliency import GRADIENT, normalise, to_int8
 from mlcore.engine.runs import configure, load_run
-from mlcore.engine.saliency import GRADIENT, normalise, to_int8
 from mlcore.files import sha256_file, write_json
 from tests.mlcore.toy import QUICK
 

@@ -9,7 +9,7 @@ import torch
 
 from mlcore.engine.checkpoint import load_state, load_weights, save_state, save_weights
 from mlcore.engine.config import EngineError, NetworkConfig
-from mlcore.engine.networks import build_network, load_resnet_weights
+from mlcore.engine.model.networks import build_network, load_resnet_weights
 
 ONE = struct.pack("<f", 1)
 CONFIG = {"seed": 1, "classes": ["Nodule"]}

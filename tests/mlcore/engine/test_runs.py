@@ -9,8 +9,9 @@ import torch
 
 from mlcore.engine.checkpoint import save_weights
 from mlcore.engine.config import EngineError, to_dict
-from mlcore.engine.networks import build_network
-from mlcore.engine.objectives import VARIANTS
+from mlcore.engine.model.networks import build_network
+from mlcore.engine.model.objectives import VARIANTS
+from mlcore.engine.model.saliency import GRADIENT
 from mlcore.engine.runs import (
     check_runs,
     check_startable,
@@ -20,7 +21,6 @@ from mlcore.engine.runs import (
     occupied,
     open_run,
 )
-from mlcore.engine.saliency import GRADIENT
 from mlcore.files import write_json
 from tests.conftest import ROOT
 from tests.mlcore.toy import QUICK, write_toy_table

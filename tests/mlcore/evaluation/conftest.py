@@ -2,13 +2,14 @@ import numpy as np
 import pytest
 import torch
 
-from mlcore.datasets.record import GreyImage, ImageRecord
+from mlcore.datasets.decoding.grey_image import GreyImage
+from mlcore.datasets.record import ImageRecord, TableDescription, TableImage
 from mlcore.datasets.table import Box, ImageTable
-from mlcore.datasets.write import TableDescription, TableImage, write_table
-from mlcore.engine.networks import build_network
-from mlcore.engine.objectives import find_objective
+from mlcore.engine.model.networks import build_network
+from mlcore.engine.model.objectives import find_objective
+from mlcore.engine.model.saliency import GRADIENT
 from mlcore.engine.runs import LoadedRun, configure
-from mlcore.engine.saliency import GRADIENT
+from tests.mlcore.tables import write_table
 from tests.mlcore.toy import QUICK
 
 SIZE = 16

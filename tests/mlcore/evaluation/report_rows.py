@@ -2,11 +2,11 @@
 
 import numpy as np
 
+from mlcore.evaluation.discrimination.figures import OutcomeCurve
 from mlcore.evaluation.figures import Exhibits
-from mlcore.evaluation.figures_discrimination import OutcomeCurve
-from mlcore.evaluation.figures_robustness import AttackExample
-from mlcore.evaluation.figures_saliency import SaliencyExample
-from mlcore.evaluation.localization import MAPS
+from mlcore.evaluation.localization.figures import SaliencyExample
+from mlcore.evaluation.localization.part import MAPS
+from mlcore.evaluation.robustness.figures import AttackExample
 
 VARIANTS = ("standard", "single_bn", "dual_bn")
 ARMS = (*((variant, "std") for variant in VARIANTS), ("dual_bn", "adv"))

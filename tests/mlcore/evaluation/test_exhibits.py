@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from mlcore.engine.batchnorm import branch as through
-from mlcore.engine.saliency import normalise
-from mlcore.evaluation.discrimination import development_cutoffs, measure
+from mlcore.engine.model.batchnorm import branch as through
+from mlcore.engine.model.saliency import normalise
+from mlcore.evaluation.discrimination.part import development_cutoffs, measure
 from mlcore.evaluation.exhibits import (
     EXAMPLE_EPS,
     attack_examples,
@@ -13,7 +13,7 @@ from mlcore.evaluation.exhibits import (
     saliency_examples,
 )
 from tests.mlcore.evaluation.conftest import IMAGES, MASKS, loaded, write_marked_table
-from tests.mlcore.evaluation.test_discrimination import some_cases
+from tests.mlcore.evaluation.discrimination.test_part import some_cases
 from tests.mlcore.toy import write_toy_table
 
 

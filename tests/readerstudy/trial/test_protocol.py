@@ -5,7 +5,7 @@ import pytest
 from readerstudy.models import ANCHORS, Study
 from readerstudy.trial import protocol
 from readerstudy.trial.policies import Refusal
-from readerstudy.trial.records import protocol_sha256
+from readerstudy.trial.record.events import protocol_sha256
 from readerstudy.trial.study import change_protocol, open_study
 from tests.readerstudy.factories import coordinator, give, make_study
 

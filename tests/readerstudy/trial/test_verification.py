@@ -24,11 +24,12 @@ from readerstudy.models import (
     Study,
     StudyEvent,
 )
-from readerstudy.trial import design, records
+from readerstudy.trial.cases.files import study_folder
 from readerstudy.trial.enrolment import enrol, void_run, withdraw
-from readerstudy.trial.ledger import event_hash
+from readerstudy.trial.order import design
 from readerstudy.trial.rating import Answer, record_answer, record_shown
-from readerstudy.trial.stimuli import study_folder
+from readerstudy.trial.record import events as record_events
+from readerstudy.trial.record.hash_chain import event_hash
 from readerstudy.trial.study import lock_study, open_study, unblind_study
 from readerstudy.trial.verification import BrokenLedger, verify
 from tests.conftest import ROOT
@@ -88,9 +89,9 @@ def test_an_untouched_record_verifies_in_every_state(tmp_path, rhea, omar, state
         unblind_study(study=study, by=coordinator(), reason="analysis")
     chains = {chain.owner: chain.head for chain in verify(study)}
     assert list(chains) == ["study 'Chest maps'", "reader rhea", "reader omar"]
-    assert chains["study 'Chest maps'"] == records.study_head(study)
+    assert chains["study 'Chest maps'"] == record_events.study_head(study)
     for enrolment in study.enrolments.all():
-        head = records.enrolment_head(enrolment)
+        head = record_events.enrolment_head(enrolment)
         assert chains[f"reader {enrolment.reader}"] == head
         rated = state != "draft" and enrolment.reader == rhea
         assert head.length == (6 if rated else 0)
@@ -144,13 +145,13 @@ def test_the_record_of_a_study_holds_nothing_that_tells_an_arm(study):
 def test_a_hash_cannot_be_guessed_without_token_and_file_name(study, rheas):
     """With all else known the maps of a case could be tried until a hash fits."""
     event = rheas.get(number=4)
-    stimuli = records.stimuli_sha256(study)
+    stimuli = record_events.stimuli_sha256(study)
     with past_the_triggers():
         Presentation.objects.filter(pk=event.presentation_id).update(token="another")
         Overlay.objects.filter(pk=event.presentation.overlay_id).update(file="another")
-    other = records._rating_record(rheas.get(number=4))
+    other = record_events._rating_record(rheas.get(number=4))
     assert event_hash(other, 4, event.previous_hash) != event.hash
-    assert records.stimuli_sha256(study) != stimuli
+    assert record_events.stimuli_sha256(study) != stimuli
 
 
 # Ratings
@@ -193,7 +194,7 @@ def test_a_changed_rating_with_a_hash_to_match_breaks_the_next(study, rheas):
     event = rheas.get(number=4)
     with past_the_triggers():
         event.rating = 0 if event.rating else 1
-        rewrite([event], records._rating_record)
+        rewrite([event], record_events._rating_record)
     assert found(study) == (
         "Broken at reader rhea, event 5: previous_hash is not the hash of event 4."
     )
@@ -202,7 +203,7 @@ def test_a_changed_rating_with_a_hash_to_match_breaks_the_next(study, rheas):
 def test_a_chain_that_was_written_anew_has_not_the_head_of_the_lock(study, rheas):
     with past_the_triggers():
         rheas.filter(number=4).update(rating=0)
-        rewrite(list(rheas), records._rating_record)
+        rewrite(list(rheas), record_events._rating_record)
     assert found(study).startswith(
         "Broken at reader rhea, event 12: the chain was written anew"
     )
@@ -231,7 +232,7 @@ def test_a_chain_that_lost_its_end_is_found(study, rheas, kept):
 def test_an_added_event_is_found_though_its_hash_is_right(study, omar):
     """Inserting needs no way past the triggers."""
     enrolment = study.enrolments.get(reader=omar)
-    records.add_rating_event(
+    record_events.add_rating_event(
         enrolment=enrolment,
         presentation=enrolment.presentations.get(position=4),
         kind=RatingEvent.Kind.SHOWN,
@@ -284,7 +285,7 @@ def test_an_event_of_another_readers_presentation_is_found(study, rheas, omar):
         Study.objects.update(state="open")
         foreign = Presentation.objects.get(enrolment__reader=omar, position=6)
         rheas.filter(number__gt=11).update(presentation=foreign)
-        rewrite(list(rheas), records._rating_record)
+        rewrite(list(rheas), record_events._rating_record)
     assert found(study) == (
         "Broken at reader rhea, event 12: presentation is another reader's."
     )
@@ -295,7 +296,7 @@ def test_what_was_shown_is_compared_with_the_map_of_the_presentation(study, rhea
         StudyEvent.objects.filter(kind="locked").delete()
         Study.objects.update(state="open")
         rheas.filter(number=7).update(overlay_sha256="0" * 64)
-        rewrite(list(rheas), records._rating_record)
+        rewrite(list(rheas), record_events._rating_record)
     assert found(study) == (
         "Broken at reader rhea, event 7: overlay_sha256 is not that of its "
         "presentation's map."
@@ -357,7 +358,7 @@ def test_a_state_that_no_event_led_to_is_found(study, state):
 def test_a_state_that_was_left_out_is_found(tmp_path, rhea):
     study = make_study(tmp_path / "bundle", readers=[rhea], cases=1, opened=False)
     kind = StudyEvent.Kind.LOCKED
-    records.add_study_event(study=study, kind=kind, user=None, details={})
+    record_events.add_study_event(study=study, kind=kind, user=None, details={})
     Study.objects.update(state="locked")
     assert found(study).endswith("its events lead through draft, locked.")
 
@@ -523,7 +524,7 @@ def test_what_events_of_an_earlier_version_lack_is_not_compared(enrolled):
                 for name in ("name", "experience", "conflicts_of_interest"):
                     details.pop(name, None)
                 details.pop("enrolled_at", None)
-        rewrite(events, records._study_record)
+        rewrite(events, record_events._study_record)
     assert len(verify(enrolled)) == 3
     Study.objects.update(name="Lung maps")
     enrolled.enrolments.update(experience="10 years", enrolled_at=timezone.now())
