@@ -1,7 +1,7 @@
 """Run folders: setting one up, reading it back, choosing among finished ones."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +15,8 @@ from mlcore.datasets.table import ImageTable
 from mlcore.engine.checkpoint import load_weights
 from mlcore.engine.config import (
     EngineError,
-    RunConfig,
     differences,
     flat,
-    from_dict,
     preset,
     with_overrides,
 )
@@ -26,6 +24,7 @@ from mlcore.engine.model.batchnorm import Branch
 from mlcore.engine.model.networks import GreyResNet, build_network, wants_bfloat16
 from mlcore.engine.model.objectives import VARIANTS, Objective, find_objective
 from mlcore.engine.model.saliency import Legend, Method, saliency_maps
+from mlcore.engine.run_config import RunConfig, from_json
 from mlcore.files import OccupiedError, only_process, sha256_file
 
 
@@ -191,7 +190,7 @@ def open_run(folder: Path) -> FinishedRun:
         raise EngineError(f"{folder} is not finished; train_models --resume goes on.")
     path = folder / "config.json"
     try:
-        config = from_dict(RunConfig, read_json(path))
+        config = from_json(read_json(path))
     except EngineError as error:
         raise EngineError(
             f"{path} is not understood: {error} If another version wrote it, train "
@@ -231,16 +230,35 @@ def load_run(folder: Path, device: torch.device, method: Method) -> LoadedRun:
     )
 
 
-def choose_runs(root: Path) -> list[FinishedRun]:
+def finished_runs(
+    root: Path, pattern: str, warn: Callable[[str], object]
+) -> Iterator[FinishedRun]:
+    """The finished runs in the folders of `root` that match, by name.
+
+    Args:
+        warn: is told which one cannot be read, and why; the others are given.
+    """
+    for path in sorted(root.glob(f"{pattern}/result.json")):
+        try:
+            run = open_run(path.parent)
+        except EngineError as error:
+            warn(f"A run is passed over. {error}")
+        else:
+            yield run
+
+
+def choose_runs(root: Path, warn: Callable[[str], object]) -> list[FinishedRun]:
     """Each variant's newest finished run under `root` that used all training images.
+
+    Args:
+        warn: is told of each run that had to be passed over.
 
     Raises:
         EngineError: a variant has none, or they differ in data set, preset, settings
             or seed, so that comparing them would compare more than the variants.
     """
     finished: dict[str, FinishedRun] = {}
-    for path in root.glob("*/result.json"):
-        run = open_run(path.parent)
+    for run in finished_runs(root, "*", warn):
         newest = finished.get(run.variant)
         if run.config.fraction == 1 and (newest is None or _age(newest) < _age(run)):
             finished[run.variant] = run
@@ -288,7 +306,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def _age(run: FinishedRun) -> str:
-    return str(run.result["finished_at"])
+    return str(run.result.get("finished_at", ""))
 
 
 def _check_alike(one: FinishedRun, other: FinishedRun) -> None:

@@ -88,13 +88,18 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Subject:
-    """What is evaluated, on what, and how."""
+    """What is evaluated, on what, and how.
+
+    Attributes:
+        warn: is told of what had to be passed over.
+    """
 
     table: ImageTable
     external: ImageTable | None
     runs: Sequence[LoadedRun]
     device: torch.device
     settings: EvaluationSettings
+    warn: Callable[[str], object]
 
 
 def _discrimination(subject: Subject) -> Evaluation:
@@ -137,6 +142,7 @@ def _data_size(subject: Subject) -> Evaluation:
         redraws=settings.redraws,
         seed=settings.seed,
         device=subject.device,
+        warn=subject.warn,
     )
     return Evaluation({"data_size": rows} if rows else {})
 

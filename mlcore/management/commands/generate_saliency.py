@@ -75,7 +75,7 @@ class Command(BaseCommand):
             allow_no_finding=options["allow_no_finding"],
         )
         method = find_method(options["method"])
-        runs = chosen_runs(table, options["runs"], device, method)
+        runs = chosen_runs(table, options["runs"], device, method, self.stderr.write)
         manifest = write_bundle(out, table, draw, runs, display=display)
         gone = sum(case["image"]["source"] == "table" for case in manifest["cases"])
         variants = ", ".join(manifest["variants"])

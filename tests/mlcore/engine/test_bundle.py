@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 
 from mlcore.engine.bundle import draw_cases, findings_of, write_bundle
 from mlcore.engine.checkpoint import save_weights
-from mlcore.engine.config import EngineError, to_dict
+from mlcore.engine.config import EngineError
 from mlcore.engine.model.networks import build_network
 from mlcore.engine.model.objectives import VARIANTS, find_objective
 from mlcore.engine.model.saliency import GRADIENT, normalise, to_int8
+from mlcore.engine.run_config import to_json
 from mlcore.engine.runs import configure, load_run
 from mlcore.files import sha256_file, write_json
 from tests.mlcore.toy import QUICK
@@ -120,7 +121,7 @@ def runs(table, tmp_path_factory):
     for seed, variant in enumerate(VARIANTS):
         config = configure(table, variant, "demo", QUICK)
         folder = tmp_path_factory.mktemp("runs") / config.name
-        write_json(folder / "config.json", to_dict(config))
+        write_json(folder / "config.json", to_json(config))
         write_json(folder / "result.json", {"finished_at": "2026-01-01"})
         network = build_network(
             config.train.network, 2, dual=find_objective(variant).dual, seed=seed
