@@ -20,8 +20,9 @@ from mlcore.engine.config import (
     preset,
     with_overrides,
 )
+from mlcore.engine.model.backbones import GreyNetwork
 from mlcore.engine.model.batchnorm import Branch
-from mlcore.engine.model.networks import GreyResNet, build_network, wants_bfloat16
+from mlcore.engine.model.networks import build_network, wants_bfloat16
 from mlcore.engine.model.objectives import VARIANTS, Objective, find_objective
 from mlcore.engine.model.saliency import Legend, Method, saliency_maps
 from mlcore.engine.run_config import RunConfig, from_json
@@ -62,7 +63,7 @@ class LoadedRun(FinishedRun):
     """
 
     objective: Objective
-    network: GreyResNet
+    network: GreyNetwork
     checkpoint_sha256: str
     method: Method
 

@@ -34,11 +34,11 @@ from mlcore.engine.checkpoint import (
     save_weights,
 )
 from mlcore.engine.config import EngineError
+from mlcore.engine.model.backbones import GreyNetwork
 from mlcore.engine.model.batchnorm import Branch
 from mlcore.engine.model.networks import (
-    GreyResNet,
     build_network,
-    load_resnet_weights,
+    load_backbone_weights,
     wants_bfloat16,
     why_not_compiled,
 )
@@ -367,13 +367,15 @@ def _set_up(
     )
 
 
-def _load_initial(network: GreyResNet, config: RunConfig, execution: Execution) -> None:
+def _load_initial(
+    network: GreyNetwork, config: RunConfig, execution: Execution
+) -> None:
     path = execution.initial_weights
     if path is None or sha256_file(path) != config.initial_weights:
         raise EngineError(
             f"{config.name} starts from weights that {path or 'no --weights'} are not."
         )
-    load_resnet_weights(network, path)
+    load_backbone_weights(network, path)
 
 
 def _begin(training: _Training) -> Progress:

@@ -9,7 +9,7 @@ import torch
 
 from mlcore.engine.checkpoint import load_state, load_weights, save_state, save_weights
 from mlcore.engine.config import EngineError, NetworkConfig
-from mlcore.engine.model.networks import build_network, load_resnet_weights
+from mlcore.engine.model.networks import build_network, load_backbone_weights
 
 ONE = struct.pack("<f", 1)
 CONFIG = {"seed": 1, "classes": ["Nodule"]}
@@ -182,7 +182,7 @@ def test_random_bytes_are_a_damaged_checkpoint_and_unreadable_weights(
         for path in (weights, weights.with_suffix(".safetensors")):
             path.write_bytes(content)
             with pytest.raises(EngineError, match="weights"):
-                load_resnet_weights(network, path)
+                load_backbone_weights(network, path)
         with pytest.raises(EngineError, match="cannot be read"):
             load_weights(weights.with_suffix(".safetensors"), network)
 
@@ -200,7 +200,7 @@ def test_flipped_bits_of_weights_are_refused_in_one_line(tmp_path, archive):
         weights.write_bytes(whole)
         flip(weights, position, generator.randrange(8))
         with pytest.raises(EngineError, match="weights"):
-            load_resnet_weights(network, weights)
+            load_backbone_weights(network, weights)
 
 
 def test_a_state_that_cannot_be_written_leaves_the_last_one(tmp_path):
