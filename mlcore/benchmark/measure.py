@@ -323,7 +323,7 @@ class Bench:
         config = replace(self.config, optimiser=replace(self.config.optimiser, lr=RATE))
         dual = find_objective(variant).dual
         network = build_network(self.config.network, CLASSES, dual=dual, seed=1)
-        return ReferenceLoop(network.resnet.to(self.device), variant, config)
+        return ReferenceLoop(network.backbone.to(self.device), variant, config)
 
     def _work(self, subject: str) -> Work:
         """Counted on a step of two images, the least that batch norm takes."""
@@ -331,7 +331,10 @@ class Bench:
         pixels, labels = self.images[:2], self.labels[:2]
         flops = count_flops(self._own_step(subject, learner, pixels, labels)) / 2
         image = torch.empty(1, 3, *pixels.shape[2:], device="meta")
-        elements = count_elements(learner.network.resnet.to("meta"), image)
+        network = learner.network
+        elements = count_elements(
+            network.backbone.to("meta"), image, network.residual_blocks
+        )
         attacks = {"standard": 0, "saliency": 1}.get(subject, self.config.attack.steps)
         trains = {"saliency": 0, "dual_bn": 2}.get(subject, 1)
         moved = attacks * elements.attack_step + trains * elements.train_step

@@ -88,13 +88,18 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Subject:
-    """What is evaluated, on what, and how."""
+    """What is evaluated, on what, and how.
+
+    Attributes:
+        warn: is told of what had to be passed over.
+    """
 
     table: ImageTable
     external: ImageTable | None
     runs: Sequence[LoadedRun]
     device: torch.device
     settings: EvaluationSettings
+    warn: Callable[[str], object]
 
 
 def _discrimination(subject: Subject) -> Evaluation:
@@ -137,20 +142,15 @@ def _data_size(subject: Subject) -> Evaluation:
         redraws=settings.redraws,
         seed=settings.seed,
         device=subject.device,
+        warn=subject.warn,
     )
     return Evaluation({"data_size": rows} if rows else {})
 
 
 def _localization(subject: Subject) -> Evaluation:
     table, runs, settings = subject.table, subject.runs, subject.settings
-    tables = localization(
-        table,
-        runs,
-        redraws=settings.redraws,
-        seed=settings.seed,
-        device=subject.device,
-    )
-    examples = shown.saliency_examples(table, runs, device=subject.device)
+    tables = localization(table, runs, redraws=settings.redraws, seed=settings.seed)
+    examples = shown.saliency_examples(table, runs)
     return Evaluation(tables, Exhibits(saliency=examples))
 
 
@@ -162,7 +162,6 @@ def _randomization(subject: Subject) -> Evaluation:
         images=settings.map_images,
         redraws=settings.redraws,
         seed=settings.seed,
-        device=subject.device,
     )
     return Evaluation({"randomization": rows})
 

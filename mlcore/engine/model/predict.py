@@ -11,8 +11,8 @@ from torch.func import functional_call
 from mlcore.engine.batches import Images
 from mlcore.engine.config import AttackConfig
 from mlcore.engine.model.attack import pgd
+from mlcore.engine.model.backbones import GreyNetwork
 from mlcore.engine.model.batchnorm import Branch, attacking
-from mlcore.engine.model.networks import GreyResNet
 from mlcore.engine.model.objectives import mean_bce, summed_bce
 
 Perturb = Callable[[Tensor, Tensor], Tensor]
@@ -21,7 +21,7 @@ SummedLoss = Callable[[Tensor, Tensor], Tensor]
 
 
 def predict(
-    network: GreyResNet,
+    network: GreyNetwork,
     images: Images,
     *,
     branch: Branch,
@@ -36,7 +36,7 @@ def predict(
         forward: the network as it is to be called, e.g. compiled.
     """
     call = forward or network
-    logits = [torch.empty(0, network.resnet.fc.out_features)]
+    logits = [torch.empty(0, network.classes)]
     with attacking(network, branch):
         for pixels, labels in images.batches(batch_size):
             seen = pixels if perturb is None else perturb(pixels, labels)
@@ -59,7 +59,7 @@ class Attacker:
 
     def __init__(
         self,
-        network: GreyResNet,
+        network: GreyNetwork,
         config: AttackConfig,
         branch: Branch,
         *,

@@ -16,8 +16,9 @@ from typing import Any
 import torch
 
 from mlcore.datasets.table import ImageTable, TableError
-from mlcore.engine.config import PRESETS, EngineError, RunConfig
+from mlcore.engine.config import PRESETS, EngineError
 from mlcore.engine.model.objectives import OBJECTIVES, VARIANTS
+from mlcore.engine.run_config import RunConfig
 from mlcore.engine.runs import check_startable, configure
 from mlcore.engine.training.console import Say, summary
 from mlcore.engine.training.distributed import World, leave_telling_to_another

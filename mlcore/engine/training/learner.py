@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from mlcore.engine.config import OptimiserConfig, TrainConfig
+from mlcore.engine.model.backbones import GreyNetwork
 from mlcore.engine.model.batchnorm import Branch
-from mlcore.engine.model.networks import GreyResNet, compiled
+from mlcore.engine.model.networks import compiled
 from mlcore.engine.model.objectives import Objective
 from mlcore.engine.model.predict import Attacker
 from mlcore.engine.training.distributed import ALONE, World
@@ -60,7 +61,7 @@ class Learner:
 
     def __init__(
         self,
-        network: GreyResNet,
+        network: GreyNetwork,
         objective: Objective,
         config: TrainConfig,
         *,

@@ -33,17 +33,18 @@ from mlcore.engine.checkpoint import (
     save_state,
     save_weights,
 )
-from mlcore.engine.config import EngineError, RunConfig, to_dict
+from mlcore.engine.config import EngineError
+from mlcore.engine.model.backbones import GreyNetwork
 from mlcore.engine.model.batchnorm import Branch
 from mlcore.engine.model.networks import (
-    GreyResNet,
     build_network,
-    load_resnet_weights,
+    load_backbone_weights,
     wants_bfloat16,
     why_not_compiled,
 )
 from mlcore.engine.model.objectives import find_objective
 from mlcore.engine.model.predict import Attacker, loss_of, predict
+from mlcore.engine.run_config import RunConfig, to_json
 from mlcore.engine.runs import check_startable, occupied, read_json
 from mlcore.engine.training.augment import augment
 from mlcore.engine.training.development_scores import development_scores
@@ -268,14 +269,14 @@ def _close_epoch(training: _Training, progress: Progress, row: Event) -> None:
 
 def _save_best(training: _Training, name: str, epoch: int, loss: float) -> None:
     if training.execution.world.main:
-        about = {"config": to_dict(training.config), "epoch": epoch, "loss": loss}
+        about = {"config": to_json(training.config), "epoch": epoch, "loss": loss}
         save_weights(training.folder / name, training.learner.network, about)
 
 
 def _save(training: _Training, progress: Progress) -> None:
     if training.execution.world.main:
         state = {
-            "config": to_dict(training.config),
+            "config": to_json(training.config),
             "network": training.learner.network.state_dict(),
             "optimiser": training.learner.optimiser.state_dict(),
             "progress": vars(progress),
@@ -366,13 +367,15 @@ def _set_up(
     )
 
 
-def _load_initial(network: GreyResNet, config: RunConfig, execution: Execution) -> None:
+def _load_initial(
+    network: GreyNetwork, config: RunConfig, execution: Execution
+) -> None:
     path = execution.initial_weights
     if path is None or sha256_file(path) != config.initial_weights:
         raise EngineError(
             f"{config.name} starts from weights that {path or 'no --weights'} are not."
         )
-    load_resnet_weights(network, path)
+    load_backbone_weights(network, path)
 
 
 def _begin(training: _Training) -> Progress:
