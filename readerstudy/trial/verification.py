@@ -1,14 +1,15 @@
 """Is the record of a study what was recorded? Reads everything and writes nothing."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from django.db import connection, transaction
+from django.db.models import QuerySet
 
 from readerstudy import triggers
-from readerstudy.models import Enrolment, Study, StudyEvent
-from readerstudy.trial import analyses, records, roles, stimuli
+from readerstudy.models import Enrolment, RatingEvent, Study, StudyEvent
+from readerstudy.trial import analyses, digests, records, roles, stimuli
 from readerstudy.trial.allocation import Allocation
 from readerstudy.trial.ledger import (
     BrokenChain,
@@ -21,6 +22,10 @@ from readerstudy.trial.ledger import (
 from readerstudy.trial.policies import Refusal
 
 Kind = StudyEvent.Kind
+Row = TypeVar("Row", StudyEvent, RatingEvent)
+
+# Of an event, what its chain is made of.
+TEXT = ("payload", "hash")
 
 # Of a presentation, what the seed of its list decides.
 LIST_FIELDS = ("overlay_id", "position", "session", "block", "repeat", "training")
@@ -75,9 +80,9 @@ def verify(study: Study) -> list[Chain]:
     """
     # One statement gives the events and the state, so that a study that is locked
     # meanwhile does not seem broken.
-    events = list(study.events.select_related("user", "study").order_by("number"))
-    owner = f"study '{study}'"
-    head = _head(owner, study_genesis(study.uuid), records.study_links(events))
+    owner, genesis = f"study '{study}'", study_genesis(study.uuid)
+    rows = study.events.select_related("user", "study").order_by("number")
+    events, head = _follow(owner, genesis, rows, records.study_links)
     chains = [Chain(owner, head)]
     _check_states(owner, events)
     _check_name(owner, events[0])
@@ -87,7 +92,13 @@ def verify(study: Study) -> list[Chain]:
     later = [e.details["list"] for e in events if e.kind == Kind.VOIDED]
     first = opened["lists"] if opened else []
     lists = {row["enrolment"]: row for row in (*first, *later)}
-    _check_opening(study, enrolments, opened, lists)
+    try:
+        _check_opening(study, enrolments, opened, lists)
+    except digests.UnknownVersion as unknown:
+        raise BrokenLedger(
+            f"What opening fixed of study '{study}' is of {unknown}, which is unknown "
+            "here; a later version of the application can verify it."
+        ) from unknown
     _check_enrolling(enrolments, events, lists)
     _check_moments(enrolments, events)
     locked = _details(events, Kind.LOCKED)
@@ -95,7 +106,8 @@ def verify(study: Study) -> list[Chain]:
     for enrolment in enrolments:
         owner = _owner(enrolment)
         genesis = enrolment_genesis(study.uuid, enrolment.uuid)
-        head = _head(owner, genesis, records.enrolment_links(enrolment))
+        answers = records.rating_events(enrolment)
+        _, head = _follow(owner, genesis, answers, records.enrolment_links)
         if locked:
             _check_end(owner, head, ends.get(str(enrolment.uuid)))
         chains.append(Chain(owner, head))
@@ -125,6 +137,22 @@ def check_analyses(study: Study) -> None:
 def _owner(enrolment: Enrolment) -> str:
     run = f", run {enrolment.run}" if enrolment.run > 1 else ""
     return f"reader {enrolment.reader}{run}"
+
+
+def _follow(
+    owner: str,
+    genesis: str,
+    rows: "QuerySet[Row]",
+    links: Callable[[Iterable[Row]], Iterator[Link]],
+) -> tuple[list[Row], Head]:
+    """The events of a chain, whose columns are what their payloads say, and its end."""
+    try:
+        events = list(rows)
+    except ValueError as error:  # such as a 13th month, which SQLite keeps
+        # Payloads can be read in any case and tell which event was always like that.
+        _head(owner, genesis, (Link(*row) for row in rows.values_list(*TEXT)))
+        raise BrokenLedger(f"Broken at {owner}: an event cannot be read.") from error
+    return events, _head(owner, genesis, links(events))
 
 
 def _head(owner: str, genesis: str, links: Iterable[Link]) -> Head:
@@ -170,9 +198,9 @@ def _check_opening(
     if opened is None:
         return
     study.refresh_from_db()
-    if records.protocol_sha256(study) != opened["protocol"]:
+    if digests.protocol_sha256(study, opened) != opened["protocol"]:
         raise BrokenLedger(f"The protocol of study '{study}' is not that of opening.")
-    if records.stimuli_sha256(study) != opened["stimuli"]:
+    if digests.stimuli_sha256(study, opened) != opened["stimuli"]:
         raise BrokenLedger(
             f"Cases, maps or arms of study '{study}' are not those of opening."
         )
@@ -189,7 +217,7 @@ def _check_opening(
             raise BrokenLedger(
                 f"Reader {reader} was '{lists[uuid]['reader']}' at opening."
             )
-        if records.list_sha256(enrolment) != lists[uuid]["sha256"]:
+        if digests.list_sha256(enrolment, lists[uuid]) != lists[uuid]["sha256"]:
             raise BrokenLedger(f"The list of reader {reader} is not that of opening.")
         shown = enrolment.presentations.order_by("position").values_list(*LIST_FIELDS)
         drawn = [
