@@ -1,10 +1,10 @@
 """A plain training loop to measure ours against: as the authors' code behaves.
 
-Written from what is known of that code (float32, one batch at a time, a mean loss on
-sigmoid outputs, two forwards for two batch norms), with none of our levers. It is
-spared what their loop pays besides: images lie on the device as float tensors, nothing
-is augmented or logged, and only one grey channel is perturbed. So it does the very work
-of `Learner.step`, and gives the same loss.
+Written from what is known of that code: float32, one batch at a time, a mean loss on
+sigmoid outputs, two forwards for two batch norms, contiguous memory, parameters that
+are not frozen while attacked. It is spared what their loop pays besides: images lie on
+the device as float tensors, nothing is augmented or logged, and only one grey channel
+is perturbed. So it does the very work of `Learner.step`, and gives the same loss.
 """
 
 import torch

@@ -61,6 +61,11 @@ class EvaluationSettings:
     slope_images: int = 100
     cka_images: int = 202
 
+    @property
+    def strengths(self) -> list[float]:
+        """Those of the sweep, from 0; by default that of the authors' code."""
+        return [self.eps_max * step / 20 for step in range(21)]
+
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
             least = 0 if name == "seed" else 1
@@ -171,7 +176,7 @@ def _robustness(subject: Subject) -> Evaluation:
     rows = robustness(
         subject.table,
         subject.runs,
-        eps=[settings.eps_max * step / 20 for step in range(21)],
+        eps=settings.strengths,
         margin_eps=[settings.eps_max * share for share in (0.25, 0.5, 1)],
         steps=settings.attack_steps,
         images=settings.attack_images,

@@ -31,7 +31,6 @@ class GreyNetwork(nn.Module, ABC):
     def __init__(self, *, mixed_precision: bool = False) -> None:
         super().__init__()
         self.mixed_precision = mixed_precision
-        self.memory_format = torch.channels_last
 
     @property
     @abstractmethod
@@ -70,8 +69,8 @@ class GreyNetwork(nn.Module, ABC):
     @property
     def head_name(self) -> str:
         """The head's name in the backbone."""
-        names = {module: name for name, module in self.backbone.named_modules()}
-        return names[self.head]
+        modules = self.backbone.named_modules()
+        return str(next(name for name, module in modules if module is self.head))
 
     @property
     def convolutions(self) -> Mapping[str, nn.Conv2d]:
@@ -87,7 +86,7 @@ class GreyNetwork(nn.Module, ABC):
     def forward(self, x: Tensor) -> Tensor:
         """Images (N, 1, H, W), float32 in [0, 1], to float32 logits (N, classes)."""
         # Of one input channel the convolution cannot tell the memory format.
-        x = self.convolve_grey(x).contiguous(memory_format=self.memory_format)
+        x = self.convolve_grey(x).contiguous(memory_format=torch.channels_last)
         if self.mixed_precision:
             x = x.bfloat16()
         with torch.autocast(
@@ -138,7 +137,7 @@ class GreyResNet(GreyNetwork):
 
     @property
     def backbone(self) -> nn.Module:
-        return self.resnet
+        return cast(nn.Module, self.resnet)
 
     @property
     def stem(self) -> tuple[nn.Conv2d, nn.Module]:

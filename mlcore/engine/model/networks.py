@@ -47,7 +47,7 @@ def build_network(
         torch.manual_seed(seed)
         resnet = ResNet(block, layers, num_classes=classes, norm_layer=norm_layer)
     network = GreyResNet(resnet, mixed_precision=mixed_precision)
-    return network.to(memory_format=network.memory_format)
+    return network.to(memory_format=torch.channels_last)
 
 
 def load_backbone_weights(network: GreyNetwork, path: Path) -> None:

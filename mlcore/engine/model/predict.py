@@ -65,18 +65,16 @@ class Attacker:
         *,
         generator: torch.Generator | None = None,
         forward: nn.Module | None = None,
-        frozen: bool = True,
         loss: SummedLoss = summed_bce,
     ) -> None:
         self.network, self.config, self.branch = network, config, branch
-        self.generator, self.forward, self.frozen = generator, forward, frozen
-        self.loss = loss
+        self.generator, self.forward, self.loss = generator, forward, loss
         self.zero_gradients = torch.zeros((), dtype=torch.int64, device=network.device)
 
     def __call__(self, images: Tensor, labels: Tensor) -> Tensor:
         """The attacked images; see `pgd`."""
         config = self.config
-        with attacking(self.network, self.branch, frozen=self.frozen):
+        with attacking(self.network, self.branch):
             call = self._call()
             attacked = pgd(
                 lambda x: self.loss(call(x), labels),
@@ -93,8 +91,6 @@ class Attacker:
     def _call(self) -> Callable[[Tensor], Tensor]:
         if self.forward is not None and self.forward is not self.network:
             return self.forward  # compiled: it casts the weights in passing
-        if not self.frozen:
-            return self.network
         weights = self.network.cast_weights()
         return lambda x: functional_call(self.network, weights, x)
 

@@ -8,7 +8,7 @@ weights of one that was never stopped (bit for bit on a CPU).
 import json
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -49,7 +49,7 @@ from mlcore.engine.runs import check_startable, occupied, read_json
 from mlcore.engine.training.augment import augment
 from mlcore.engine.training.development_scores import development_scores
 from mlcore.engine.training.distributed import ALONE, World
-from mlcore.engine.training.learner import Learner, Levers, learning_rate
+from mlcore.engine.training.learner import Learner, learning_rate
 from mlcore.engine.training.progress import (
     Event,
     Meter,
@@ -70,7 +70,8 @@ class Execution:
 
     Attributes:
         device: of this process.
-        levers: what makes steps fast.
+        compile_network: for faster steps after a slow first one; only the rounding
+            differs.
         world: the processes that train together.
         checkpoint_seconds: a checkpoint within an epoch follows the last one after
             this time; there is one after every epoch besides.
@@ -78,7 +79,7 @@ class Execution:
     """
 
     device: torch.device
-    levers: Levers = field(default_factory=Levers)
+    compile_network: bool = False
     world: World = ALONE
     checkpoint_seconds: float = 600.0
     initial_weights: Path | None = None
@@ -314,7 +315,7 @@ def _finish(training: _Training, progress: Progress) -> dict[str, Any]:
         "images_per_second": float(np.median(speeds)),
         "device": _device_name(execution.device),
         "processes": world.size,
-        "compiled": execution.levers.compiled,
+        "compiled": execution.compile_network,
         "bfloat16": network.mixed_precision,
         "versions": {
             "torch": str(torch.__version__),
@@ -358,7 +359,7 @@ def _set_up(
             objective,
             settings,
             world=world,
-            levers=execution.levers,
+            compile_network=execution.compile_network,
         ),
         images=load_images(table, rows["train"], device),
         development=load_images(table, development[own], device),

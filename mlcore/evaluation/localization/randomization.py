@@ -107,8 +107,9 @@ def cascade(run: LoadedRun, seed: int) -> Iterator[tuple[str, LoadedRun]]:
         seed=seed,
     )
     yield "none", copy
-    for name, modules in reversed(network.parts.items()):
-        for module, source in zip(modules, fresh.parts[name], strict=True):
+    for name in reversed(list(network.parts)):
+        pairs = zip(network.parts[name], fresh.parts[name], strict=True)
+        for module, source in pairs:
             module.load_state_dict(source.state_dict())
         yield name, copy
 

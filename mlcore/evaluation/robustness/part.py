@@ -19,9 +19,6 @@ from mlcore.engine.model.objectives import summed_bce
 from mlcore.engine.model.predict import Attacker, SummedLoss, auc_per_class, loss_of
 from mlcore.engine.runs import LoadedRun
 
-# The sweep of the authors' code: 21 strengths, in pixel units of [0, 1].
-EPS = tuple(step / 2000 for step in range(21))
-STEPS = 10
 BATCH_SIZE = 256
 # The row of a strength that stands for all findings.
 ALL = "all"
@@ -48,9 +45,9 @@ def robustness(
     table: ImageTable,
     runs: Sequence[LoadedRun],
     *,
-    eps: Sequence[float] = EPS,
+    eps: Sequence[float],
     margin_eps: Sequence[float] | None = None,
-    steps: int = STEPS,
+    steps: int,
     images: int | None = None,
     batch_size: int = BATCH_SIZE,
     device: torch.device,

@@ -72,7 +72,7 @@ def test_the_attack_is_ours(twins, batch):
     assert (difference > 1e-6).float().mean() < 0.01
 
 
-def test_the_loop_pulls_none_of_our_levers(twins):
+def test_the_loop_does_nothing_that_makes_ours_fast(twins):
     _, loop = twins("dual_bn")
     assert loop.optimiser.param_groups[0]["fused"] is None
     weight = loop.backbone.layer1[0].conv1.weight
