@@ -89,7 +89,7 @@ def test_a_table_that_is_registered_is_in_every_file(
     view = page[start : page.index(Heading.ASIDES.value, start)]
     for text in ("How often maps were rated 0.", "zeros of SDBN", "Counted by a test."):
         assert text in view
-    assert "<td class=\"n\">1.00</td>" in view
+    assert '<td class="n">1.00</td>' in view
     methods = page[page.index("<h2>Methods, ready to paste") :]
     assert "<h3>Ratings of zero</h3>" in methods
     assert "Ratings of 0 were counted, at P &lt; .001 or not." in methods

@@ -16,6 +16,7 @@ from readerstudy.analysis.units import triples
 
 Array = NDArray[np.float64]
 
+NO_ERROR = "every image says the same: these odds have no standard error"
 ESTIMATOR = "ordinal GEE, logit, working independence, clusters: images"
 
 
@@ -62,7 +63,7 @@ def _odds(result: Fit, contrast: Array) -> Row:
     test = result.wald(contrast[np.newaxis])
     if result.beta is None or result.covariance is None or test is None:
         names = ("log_odds", "se", "OR", "OR_lo", "OR_hi", "z", "p")
-        return dict.fromkeys(names) | verdict(None, result.reason)
+        return dict.fromkeys(names) | verdict(None, result.reason or NO_ERROR)
     log_odds = float(contrast @ result.beta)
     se = float(contrast @ result.covariance @ contrast) ** 0.5
     half = float(stats.norm.ppf(0.975)) * se
