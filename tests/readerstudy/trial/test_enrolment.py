@@ -13,7 +13,7 @@ from readerstudy.trial.enrolment import (
     sign_off,
     void_run,
 )
-from readerstudy.trial.exports.tables import ratings_csv
+from readerstudy.trial.exports.tables import ratings_table
 from readerstudy.trial.policies import Refusal
 from readerstudy.trial.rating import find_presentation, next_presentation, record_shown
 from readerstudy.trial.record import events as record_events
@@ -297,7 +297,7 @@ def test_a_void_run_enters_no_export_and_does_not_hold_up_the_lock(study, begun,
     rate_all(new, rating=5)
     rate_all(study.enrolments.get(reader__username="omar"), rating=5)
     lock_study(study=study, by=coordinator(), reason="over")
-    rows = ratings_csv(study, blinded=True).splitlines()[1:]
+    rows = ratings_table(study, blinded=True).csv().splitlines()[1:]
     assert len(rows) == 12
     assert {row.split(",")[4] for row in rows} == {"5"}
     chains = record_events.recorded_at_lock(study)["chains"]
