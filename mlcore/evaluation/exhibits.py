@@ -6,14 +6,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from mlcore.bundle.drawing import findings_of
+from mlcore.bundle.normalising import normalise
 from mlcore.datasets.table import ImageTable
 from mlcore.engine.batches import load_images
-from mlcore.engine.bundle import findings_of
 from mlcore.engine.config import AttackConfig
 from mlcore.engine.model.batchnorm import branch as through
 from mlcore.engine.model.networks import full_precision
 from mlcore.engine.model.predict import Attacker
-from mlcore.engine.model.saliency import normalise
 from mlcore.engine.runs import LoadedRun
 from mlcore.evaluation.discrimination.figures import OutcomeCurve
 from mlcore.evaluation.discrimination.metrics import at_cutoff, curve

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
+from mlcore.bundle.normalising import normalise
 from mlcore.engine.model.batchnorm import branch as through
-from mlcore.engine.model.saliency import normalise
 from mlcore.evaluation.discrimination.part import development_cutoffs, measure
 from mlcore.evaluation.exhibits import (
     EXAMPLE_EPS,
