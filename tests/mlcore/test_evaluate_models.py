@@ -49,9 +49,9 @@ def made(tmp_path_factory):
     table = import_source(
         read_source(
             "phantom",
-            ImportOptions(
-                image_size=32, images=30, seed=3, classes=("Cardiomegaly", "Nodule")
-            ),
+            ImportOptions(image_size=32, seed=3),
+            images=30,
+            classes=("Cardiomegaly", "Nodule"),
         ),
         root / "phantoms",
         name="phantoms",

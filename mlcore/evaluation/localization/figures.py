@@ -19,14 +19,11 @@ from mlcore.evaluation.plotting import (
     arms_of,
     distinct,
     forest,
-    legend,
-    listed,
     of_arm,
     panels,
-    span,
-    told,
 )
-from mlcore.reporting.figures import FULL_WIDTH, SOFT, Drawing, figure_style
+from mlcore.reporting.figures import FULL_WIDTH, SOFT, Drawing, figure_style, legend
+from mlcore.reporting.words import listed, span, told
 
 Pixels = NDArray[np.integer] | NDArray[np.floating]
 # Blue below zero, white at it, red above: the two colours of the reading page.

@@ -361,6 +361,7 @@ def test_images_and_masks_can_be_drawn_in_another_process():
 
 def test_a_source_path_and_the_tables_options_redraw_the_image():
     recipe = Recipe(8, ("Pneumothorax", "Nodule"), marker="Pneumothorax")
+    options = {"classes": list(recipe.classes), "marker": recipe.marker}
     for record in phantom_records(8, 32, recipe):
-        again = redrawn(record.source_path, 32, recipe.classes, recipe.marker)
+        again = redrawn(record.source_path, 32, options)
         np.testing.assert_array_equal(again, record.read().pixels)
