@@ -24,7 +24,7 @@ from django.contrib.auth.models import User
 from django.db import transaction
 
 from readerstudy.models import Case, Overlay, Study
-from readerstudy.trial import policies, protocol
+from readerstudy.trial import policies
 from readerstudy.trial.archive.study_rows import (
     TABLES,
     Row,
@@ -34,6 +34,7 @@ from readerstudy.trial.archive.study_rows import (
     rows_of,
 )
 from readerstudy.trial.cases import files as case_files
+from readerstudy.trial.checked_json import is_text
 from readerstudy.trial.locking import hold
 from readerstudy.trial.policies import Refusal
 from readerstudy.trial.verification import BrokenLedger, Chain, verify
@@ -185,7 +186,7 @@ def _check_study(folder: Path, rows: Sequence[Row]) -> UUID:
         uuid, name, state = UUID(row["uuid"]), row["name"], Study.State(row["state"])
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise ArchiveError(f"{path}: not the row of a study.") from error
-    if not protocol.is_text(name):
+    if not is_text(name):
         raise ArchiveError(f"{path}: the study has no name.")
     if state not in (Study.State.LOCKED, Study.State.UNBLINDED):
         raise ArchiveError(f"{path}: the study is {state}; it has to be locked.")
