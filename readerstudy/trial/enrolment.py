@@ -185,8 +185,8 @@ def void_run(*, enrolment: Enrolment, by: User, reason: str) -> Enrolment:
         hold_enrolment(enrolment)
         policies.check_can_void(enrolment, by)
         voided = _void_answers(enrolment, by, reason)
-        # A reader has one run at a time. The event, which has the list of the new run,
-        # comes last and tells the moment.
+        # A reader has one run at a time, and the event, which has the list of the new
+        # run, comes after it: the moment is of both.
         enrolment.voided_at = record_events.now()
         enrolment.save(update_fields=["voided_at"])
         new = Enrolment.objects.create(
@@ -197,19 +197,18 @@ def void_run(*, enrolment: Enrolment, by: User, reason: str) -> Enrolment:
             conflicts_of_interest=enrolment.conflicts_of_interest,
         )
         Allocation(study).write(new)
-        event = record(
+        record(
             study,
             Kind.VOIDED,
             by,
             reason,
+            at=enrolment.voided_at,
             reader=enrolment.reader.get_username(),
             run=enrolment.run,
             enrolment=str(enrolment.uuid),
             answers=voided,
             list=record_events.list_details(new),
         )
-        enrolment.voided_at = event.at
-        enrolment.save(update_fields=["voided_at"])
         return new
 
 

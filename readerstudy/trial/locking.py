@@ -1,5 +1,6 @@
 """What every act on a study begins and ends with: the lock, a reason, the record."""
 
+from datetime import datetime
 from typing import Any
 
 from django.contrib.auth.models import User
@@ -48,9 +49,13 @@ def record(
     kind: StudyEvent.Kind,
     by: User | None,
     reason: str = "",
+    at: datetime | None = None,
     **details: Any,
 ) -> StudyEvent:
-    """Add an event to the study's chain. Needs the lock on the study's row."""
+    """Add an event to the study's chain. Needs the lock on the study's row.
+
+    `at` as for `record_events.add_study_event`.
+    """
     return record_events.add_study_event(
-        study=study, kind=kind, user=by, reason=reason, details=details
+        study=study, kind=kind, user=by, reason=reason, details=details, at=at
     )

@@ -12,7 +12,7 @@ these.
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,9 +21,9 @@ import numpy as np
 
 from mlcore.datasets.decoding.grey_image import GreyImage
 from mlcore.datasets.decoding.image_files import read_grey
-from mlcore.datasets.formats.source import (
+from mlcore.datasets.formats.format import CLASSES_OPTION, Format, Option, Source
+from mlcore.datasets.formats.lists import (
     CsvRow,
-    Source,
     chosen_classes,
     plain_text,
     read_csv,
@@ -176,13 +176,17 @@ def read_part(
     return read_grey(path)
 
 
-def _home(root: Path) -> Path:
-    """CheXpert's folder: `root`, or the one below it."""
-    found = [
+def _homes(root: Path) -> list[Path]:
+    """The folders of CheXpert: `root` itself, and those below it."""
+    return [
         folder
         for folder in (root, *(root / name for name in FOLDERS))
         if any((folder / below / "train.csv").exists() for below in ("", VALID_BATCH))
     ]
+
+
+def _home(root: Path) -> Path:
+    found = _homes(root)
     if not found:
         raise TableError(f"{root} has no train.csv, nor has {' or '.join(FOLDERS)}.")
     if len(found) > 1 and found[0] != root:
@@ -352,3 +356,21 @@ def _notes(
         missing = len(rows) - len(held[name])
         counts[f"frontal images of {name}.csv that are not there"] = missing
     return tuple(f"{text}: {count}" for text, count in counts.items() if count)
+
+
+FORMAT = Format(
+    name="chexpert",
+    title="CheXpert, original or small",
+    read=read_chexpert,
+    recognises=lambda root: bool(_homes(root)),
+    options=(
+        replace(CLASSES_OPTION, help="of its fourteen; default the seven of the paper"),
+        Option(
+            name="uncertain",
+            choices=tuple(POLICIES),
+            help="what -1 becomes; as in the paper (1, Consolidation 0; default), not "
+            "known, 0, 1",
+        ),
+    ),
+    read_part=read_part,
+)

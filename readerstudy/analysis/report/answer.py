@@ -4,8 +4,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from readerstudy.analysis.analyse import Analysis, Row
 from readerstudy.analysis.ratings import ALL
+from readerstudy.analysis.table import Analysis, Row
 
 # Given beside the paper's level everywhere. Readers in general are judged by it alone:
 # their t test has few degrees of freedom, and hardly reaches .001 with six readers.

@@ -8,7 +8,8 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
-from readerstudy.analysis.analyse import PROFILES, Options, analyse, write_analysis
+from readerstudy.analysis.analyse import analyse, write_analysis
+from readerstudy.analysis.context import PROFILES, Options
 from readerstudy.analysis.csv_records import RatingsError
 from readerstudy.analysis.ratings import Ratings, parse_ratings, read_ratings
 from readerstudy.analysis.report.page import report_files

@@ -33,13 +33,16 @@ from readerstudy.trial.archive.study_rows import (
     people_in,
     rows_of,
 )
+from readerstudy.trial.archive.version_1 import brought_up_to_date
 from readerstudy.trial.cases import files as case_files
 from readerstudy.trial.checked_json import is_text
 from readerstudy.trial.locking import hold
 from readerstudy.trial.policies import Refusal
 from readerstudy.trial.verification import BrokenLedger, Chain, verify
 
-SCHEMA_VERSION = 1
+# 1 has no payloads in the rows of events.
+SCHEMA_VERSION = 2
+READABLE = (1, 2)
 MANIFEST = "manifest.json"
 ROWS, FILES = "rows", "files"
 
@@ -119,8 +122,8 @@ def import_study(folder: Path) -> Imported:
         ArchiveError: the archive is damaged, or its ledger is broken.
         Refusal: the study is here already.
     """
-    hashes = _read_manifest(folder)
-    tables = {
+    version, hashes = _read_manifest(folder)
+    tables: Mapping[str, Sequence[Row]] = {
         table: list(_read_rows(folder, f"{ROWS}/{table}.jsonl", hashes))
         for table in TABLES
     }
@@ -132,6 +135,8 @@ def import_study(folder: Path) -> Imported:
         undo.callback(shutil.rmtree, target, ignore_errors=True)
         _copy_files(folder, hashes, target)
         try:
+            if version == 1:
+                tables = brought_up_to_date(tables)
             with transaction.atomic():
                 known, new = _people(tables)
                 study = _add_study(folder, tables, known | new, hashes)
@@ -144,8 +149,8 @@ def import_study(folder: Path) -> Imported:
     return Imported(study, sorted(known), sorted(new), chains)
 
 
-def _read_manifest(folder: Path) -> Mapping[str, str]:
-    """The SHA-256 by name of the files, which are there, and no others."""
+def _read_manifest(folder: Path) -> tuple[int, Mapping[str, str]]:
+    """Version, and SHA-256 by name of the files, which are there, and no others."""
     path = folder / MANIFEST
     manifest = _json(path, _content(path))
     try:
@@ -153,9 +158,10 @@ def _read_manifest(folder: Path) -> Mapping[str, str]:
         named = {str(name): str(sha256) for name, sha256 in hashes.items()}
     except (LookupError, TypeError, AttributeError) as error:
         raise ArchiveError(f"{path}: not the manifest of an archive.") from error
-    if version != SCHEMA_VERSION:
+    if version not in READABLE:
         raise ArchiveError(
-            f"{path}: schema_version is {version}; {SCHEMA_VERSION} can be read."
+            f"{path}: schema_version is {version}; "
+            f"{' and '.join(map(str, READABLE))} can be read."
         )
     found = set(_file_names(folder)) - {MANIFEST}
     for name in sorted(found ^ set(named)):
@@ -164,7 +170,7 @@ def _read_manifest(folder: Path) -> Mapping[str, str]:
     for name in (f"{ROWS}/{table}.jsonl" for table in TABLES):
         if name not in named:
             raise ArchiveError(f"{path}: '{name}' is missing.")
-    return named
+    return version, named
 
 
 def _read_rows(folder: Path, name: str, hashes: Mapping[str, str]) -> Iterator[Row]:

@@ -6,6 +6,7 @@ itself. What a blinded file must not hold: see `ledger`.
 
 import csv
 import io
+import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,9 +24,9 @@ from readerstudy.trial.record import events as record_events
 from readerstudy.trial.record.hash_chain import (
     BrokenChain,
     Link,
-    canonical_json,
-    enrolment_chain,
-    study_chain,
+    canonical_text,
+    enrolment_chain_identity,
+    study_chain_identity,
 )
 
 # A text, a whole number, or an empty number; a time is a text, an unknown one is empty.
@@ -180,7 +181,7 @@ def ledger_jsonl(study: Study, *, blinded: bool) -> str:
         raise Refusal(
             f"The ledger of study '{study}' is broken at {broken}; see verify_ledger."
         ) from broken
-    return "".join(canonical_json(line).decode() + "\n" for line in lines)
+    return "".join(canonical_text(line) + "\n" for line in lines)
 
 
 # By what `export_ratings --format` calls it: the text of the file.
@@ -272,22 +273,24 @@ def _time_cell(moment: datetime) -> str:
 
 def _ledger_lines(study: Study, withheld: Iterable[str]) -> Iterator[dict[str, Any]]:
     events = study.events.select_related("user", "study").order_by("number")
-    chain = study_chain(study.uuid)
-    for link in record_events.study_links(events):
+    chain = study_chain_identity(study.uuid)
+    # Every column is compared before a line is made: a payload then says all it must.
+    for link in list(record_events.study_links(events)):
         yield _ledger_line(link, (), chain=chain)
     for enrolment in study.enrolments.select_related("reader", "study").order_by("pk"):
-        chain = enrolment_chain(study.uuid, enrolment.uuid)
+        chain = enrolment_chain_identity(study.uuid, enrolment.uuid)
         reader, run = enrolment.reader.get_username(), enrolment.run
-        for link in record_events.enrolment_links(enrolment):
+        answers = record_events.rating_events(enrolment)
+        for link in list(record_events.enrolment_links(answers)):
             yield _ledger_line(link, withheld, chain=chain, reader=reader, run=run)
 
 
 def _ledger_line(link: Link, withheld: Iterable[str], **owner: Any) -> dict[str, Any]:
-    record = {key: value for key, value in link.record.items() if key not in withheld}
+    content = json.loads(link.payload)
+    record = {key: v for key, v in content["record"].items() if key not in withheld}
     return {
         **owner,
-        "number": link.number,
-        "previous_hash": link.previous_hash,
+        **content,
         "record": record,
         **({"withheld": list(withheld)} if withheld else {}),
         "hash": link.hash,

@@ -2,7 +2,8 @@
 
 import pytest
 import time_machine
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
+from django.test.utils import CaptureQueriesContext
 
 from readerstudy.models import Enrolment, RatingEvent
 from readerstudy.trial.enrolment import (
@@ -215,9 +216,18 @@ def test_voiding_keeps_a_run_and_opens_a_new_one(study, begun, rhea):
     assert {(e.user, e.reason) for e in voids} == {(coordinator(), "wrong glasses")}
     assert begun.rating_events.filter(kind="rate").count() == 6
     record = study.events.get(kind="voided")
+    begun.refresh_from_db()
+    assert begun.voided_at == record.at
     assert record.details["answers"] == 6
     assert record.details["list"] == record_events.list_details(new)
     assert len(verify(study)) == 4
+
+
+def test_the_moment_of_a_void_is_written_once(study, begun):
+    with CaptureQueriesContext(connection) as captured:
+        void_run(enrolment=begun, by=coordinator(), reason="wrong glasses")
+    written = [q["sql"] for q in captured if '"voided_at" = \'' in q["sql"]]
+    assert [sql[:29] for sql in written] == ['UPDATE "readerstudy_enrolment']
 
 
 @pytest.fixture

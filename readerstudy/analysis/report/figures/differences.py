@@ -17,7 +17,6 @@ from mlcore.reporting.figures import (
     VariantStyle,
     figure_style,
 )
-from readerstudy.analysis.analyse import Analysis, Row
 from readerstudy.analysis.ratings import ALL, Ratings
 from readerstudy.analysis.report.answer import where
 from readerstudy.analysis.report.figures.plotting import (
@@ -29,6 +28,7 @@ from readerstudy.analysis.report.figures.plotting import (
     styles_of,
     told,
 )
+from readerstudy.analysis.table import Analysis, Row
 from readerstudy.analysis.units import Unit, under_policy, units
 
 Array = NDArray[np.float64]

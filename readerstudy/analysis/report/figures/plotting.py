@@ -9,8 +9,8 @@ from matplotlib.lines import Line2D
 
 from mlcore.reporting.figures import FULL_WIDTH, VariantStyle, variant_styles
 from mlcore.reporting.page import MINUS
-from readerstudy.analysis.analyse import Analysis
 from readerstudy.analysis.ratings import ALL
+from readerstudy.analysis.table import Analysis
 
 # Of a figure's text alternative: its table has all numbers.
 MOST_PHRASES = 24

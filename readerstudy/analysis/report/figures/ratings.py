@@ -12,7 +12,6 @@ from mlcore.reporting.figures import (
     VariantStyle,
     figure_style,
 )
-from readerstudy.analysis.analyse import Analysis, Row
 from readerstudy.analysis.ratings import ALL
 from readerstudy.analysis.report.answer import where
 from readerstudy.analysis.report.figures.plotting import (
@@ -23,6 +22,7 @@ from readerstudy.analysis.report.figures.plotting import (
     told,
     variant_handle,
 )
+from readerstudy.analysis.table import Analysis, Row
 
 # Light to dark, of a hue that no variant has: order is seen without colour.
 SCORES = ("#f1edf5", "#d9cbe5", "#bb9fd0", "#9770b6", "#6e4394", "#3f1d5f")

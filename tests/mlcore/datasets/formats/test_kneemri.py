@@ -210,7 +210,7 @@ def test_the_split_by_slice_is_called_leaky_and_counts_slices_as_patients(exams)
 
 def test_the_options_of_the_command_reach_the_reader(root):
     by_exam = read_source("kneemri", ImportOptions(root=root))
-    by_slice = read_source("kneemri", ImportOptions(root=root, split_by="slice"))
+    by_slice = read_source("kneemri", ImportOptions(root=root), split_by="slice")
 
     assert by_exam.digest == read_kneemri(root, seed=1).digest
     assert by_slice.notes != by_exam.notes

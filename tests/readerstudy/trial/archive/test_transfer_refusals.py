@@ -14,10 +14,12 @@ from readerstudy.trial.study import lock_study
 from readerstudy.trial.verification import BrokenLedger, verify
 from tests.readerstudy.archives import (
     contents,
+    drop_row,
     export,
     forget,
     read_rows,
     reseal,
+    set_column,
     write_rows,
 )
 from tests.readerstudy.factories import coordinator, make_study, rate_all
@@ -140,24 +142,6 @@ def test_a_link_that_leads_elsewhere_is_refused(archive, study, tmp_path, kind):
     refused(archive, "link: not a file")
 
 
-def set_column(table, column, value, which=0):
-    def tamper(folder):
-        changed = read_rows(folder, table)
-        changed[which][column] = value
-        write_rows(folder, table, changed)
-
-    return tamper
-
-
-def drop_row(table, which=-1):
-    def tamper(folder):
-        kept = read_rows(folder, table)
-        del kept[which]
-        write_rows(folder, table, kept)
-
-    return tamper
-
-
 def add_row(table):
     def tamper(folder):
         there = read_rows(folder, table)
@@ -177,9 +161,12 @@ def text_of(table, text):
 @pytest.mark.parametrize(
     ("tamper", "message"),
     [
-        (set_column("rating_event", "rating", 0, 3), "hash is not that of its fields"),
-        (set_column("rating_event", "comment", "x"), "hash is not that of its fields"),
-        (set_column("study_event", "reason", "x", 3), "hash is not that of its fields"),
+        (set_column("rating_event", "rating", 0, 3), "rating is not as it was record"),
+        (set_column("rating_event", "comment", "x"), "comment is not as it was record"),
+        (set_column("study_event", "reason", "x", 3), "reason is not as it was record"),
+        (set_column("rating_event", "payload", "x"), "payload is not the canonical JS"),
+        (set_column("rating_event", "payload", None), "rows: rating_event: .*payload"),
+        (set_column("study_event", "hash", "0" * 64), "hash is not that of its payloa"),
         (drop_row("rating_event"), "the chain has 5 events and had 6 at the lock"),
         (drop_row("rating_event", 3), "its number is 5; an event was removed or added"),
         (drop_row("study_event"), "its events end at open and the study is locked"),
@@ -221,7 +208,7 @@ def text_of(table, text):
         ),
         (
             set_column("rating_event", "comment", "a\0b"),
-            "rows: rating_event|hash is no",
+            "rows: rating_event|comment is n",
         ),
         (set_column("membership", "allocator", True), "roles of coordinator are not"),
         (set_column("membership", "user_id", "x"), "roles of coordinator are not as"),
@@ -258,7 +245,7 @@ def test_a_tampered_archive_is_refused(archive, study, data_folder, tamper, mess
         ("[]", "not the manifest of an archive"),
         ("{}", "not the manifest of an archive"),
         ('{"schema_version": 1, "files": []}', "not the manifest of an archive"),
-        ('{"schema_version": 2, "files": {}}', "schema_version is 2; 1 can be read"),
+        ('{"schema_version": 3, "files": {}}', "is 3; 1 and 2 can be read"),
     ],
 )
 def test_another_manifest_is_refused(archive, study, text, message):
