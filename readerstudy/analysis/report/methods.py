@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from mlcore.reporting.page import Block, Section
+from mlcore.reporting.words import listed
 from readerstudy.analysis.ratings import ALL
-from readerstudy.analysis.report.answer import level_text, listed
+from readerstudy.analysis.report.answer import level_text
 from readerstudy.analysis.table import Analysis, Heading
 from readerstudy.analysis.tables import all_tables
 from readerstudy.analysis.tables.agreement import AGREEMENT

@@ -11,15 +11,15 @@ from mlcore.reporting.figures import (
     Drawing,
     VariantStyle,
     figure_style,
+    legend,
 )
+from mlcore.reporting.words import told
 from readerstudy.analysis.ratings import ALL
 from readerstudy.analysis.report.answer import where
 from readerstudy.analysis.report.figures.plotting import (
     figure_of,
-    legend,
     name_ticks,
     styles_of,
-    told,
     variant_handle,
 )
 from readerstudy.analysis.table import Analysis, Row
