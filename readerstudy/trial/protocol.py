@@ -21,7 +21,7 @@ def _is_scale(value: object) -> bool:
 
 
 def _is_legend(value: object) -> bool:
-    return _are_texts(value, 2)
+    return _are_texts(value, 2) or _are_texts(value, 3)
 
 
 def _are_texts(value: object, number: int) -> bool:
@@ -66,7 +66,10 @@ FIELDS: Mapping[str, Check] = {
     "consent": TEXT,
     "opacity": (_from_to(0, 1), "a number from 0 to 1"),
     "display_mode": (_one_of("overlay", "side_by_side"), "overlay or side_by_side"),
-    "legend": (_is_legend, "two texts, below and above zero"),
+    "legend": (
+        _is_legend,
+        "two texts, below and above zero, or a third on what they mean as well",
+    ),
     "blocks": (_one_of("mixed", "by_dataset"), "mixed or by_dataset"),
     "sessions": (_one_of(1, 3), "1 or 3"),
     "washout_days": (_days, f"a whole number from 0 to {LONGEST_WASHOUT_DAYS}"),
