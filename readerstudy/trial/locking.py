@@ -6,7 +6,7 @@ from typing import Any
 from django.contrib.auth.models import User
 
 from readerstudy.models import Enrolment, Study, StudyEvent
-from readerstudy.trial import protocol
+from readerstudy.trial.checked_json import is_text
 from readerstudy.trial.policies import Refusal
 from readerstudy.trial.record import events as record_events
 
@@ -40,7 +40,7 @@ def check_reason(reason: str) -> None:
     """Refuse an act without a reason that can be kept."""
     if not reason.strip():
         raise Refusal("A reason is needed; it becomes part of the study's record.")
-    if not protocol.is_text(reason):
+    if not is_text(reason):
         raise Refusal(f"The reason {reason!r} is not a text that can be kept.")
 
 

@@ -20,6 +20,7 @@ from readerstudy.models import Case, Presentation, Study, StudyEvent
 from readerstudy.trial import enrolment, policies, protocol, readiness, roles
 from readerstudy.trial.cases import files as case_files
 from readerstudy.trial.cases.bundle import read_bundles
+from readerstudy.trial.checked_json import is_text
 from readerstudy.trial.locking import check_reason, hold, hold_enrolments, record
 from readerstudy.trial.order.reader_lists import Allocation
 from readerstudy.trial.policies import Refusal
@@ -199,7 +200,7 @@ def unblind_case(*, case: Case, by: User, reason: str) -> dict[str, str]:
 
 def _draft(name: str, fields: Mapping[str, Any]) -> Study:
     """An unsaved study, checked as far as it can be without its bundles."""
-    if not protocol.is_text(name):
+    if not is_text(name):
         raise Refusal(f"name: {name!r} is not a text that can be kept.")
     study = Study(name=name.strip(), **protocol.checked(fields))
     _check_fields(study)

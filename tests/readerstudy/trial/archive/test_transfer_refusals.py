@@ -219,7 +219,7 @@ def text_of(table, text):
         (add_row("study"), "one study is needed, 2 found"),
         (add_row("presentation"), "rows: presentation: "),
         (add_row("study_event"), "rows: study_event: "),
-        (text_of("arm", "[]\n"), r"arm\.jsonl: line 1: an object is needed here"),
+        (text_of("arm", "[]\n"), r"arm\.jsonl: line 1: must be an object"),
         (text_of("arm", "{}\n"), "arm: a column too many or too few: id, letter"),
         (text_of("arm", '{"id": NaN}\n'), "line 1: not valid JSON"),
         (text_of("study", ""), "one study is needed, 0 found"),
@@ -242,10 +242,12 @@ def test_a_tampered_archive_is_refused(archive, study, data_folder, tamper, mess
     ("text", "message"),
     [
         ("{", "not valid JSON"),
-        ("[]", "not the manifest of an archive"),
-        ("{}", "not the manifest of an archive"),
-        ('{"schema_version": 1, "files": []}', "not the manifest of an archive"),
-        ('{"schema_version": 3, "files": {}}', "is 3; 1 and 2 can be read"),
+        ("[]", r"manifest\.json: must be an object"),
+        ("{}", r"manifest\.json: schema_version: is missing"),
+        ('{"schema_version": 1, "files": []}', "files: must be an object"),
+        ('{"schema_version": 3, "files": {}}', "schema_version: must be 1 or 2"),
+        ('{"schema_version": true, "files": {}}', "schema_version: must be 1 or 2"),
+        ('{"files": {}, "files": {}}', 'the key "files" stands twice'),
     ],
 )
 def test_another_manifest_is_refused(archive, study, text, message):
@@ -263,7 +265,7 @@ def test_an_archive_without_a_table_is_refused(archive, study):
     forget(study)
     (archive / "rows" / "arm.jsonl").unlink()
     reseal(archive)
-    refused(archive, r"manifest\.json: 'rows/arm\.jsonl' is missing")
+    refused(archive, r'manifest\.json: files\["rows/arm\.jsonl"\]: is missing')
 
 
 def test_a_full_disk_leaves_nothing(archive, study, data_folder, monkeypatch):
