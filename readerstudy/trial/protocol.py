@@ -21,15 +21,22 @@ LONGEST_WASHOUT_DAYS = 183
 Check = Callable[[JsonObject, str], object]
 
 
-def _texts(*names: str) -> Check:
-    """A list of texts, one for each of what `names` says, none of them blank."""
+def _texts(*names: str, optional: str = "") -> Check:
+    """A list of texts, one for each of what `names` says, none of them blank.
+
+    Args:
+        optional: what one more text would be for, if there may be one.
+    """
+    lengths = (len(names), len(names) + bool(optional))
+    words = f"must be {len(names)} texts, for {', '.join(names)}"
+    words += f", or one more, for {optional}" if optional else ""
 
     def check(protocol: JsonObject, key: str) -> None:
         texts = protocol.take(key)
-        if not (isinstance(texts, list) and len(texts) == len(names)) or not all(
+        if not (isinstance(texts, list) and len(texts) in lengths) or not all(
             is_text(text) and text.strip() for text in texts
         ):
-            protocol.refuse(f"must be {len(names)} texts, for {', '.join(names)}", key)
+            protocol.refuse(words, key)
 
     return check
 
@@ -42,7 +49,7 @@ FIELDS: Mapping[str, Check] = {
     "consent": JsonObject.text,
     "opacity": lambda protocol, key: protocol.number(key, 0, 1),
     "display_mode": lambda p, key: p.one_of(key, Study.DisplayMode.values),
-    "legend": _texts("below zero", "above zero"),
+    "legend": _texts("below zero", "above zero", optional="what they mean"),
     "blocks": lambda p, key: p.one_of(key, Study.Blocks.values),
     "sessions": lambda p, key: p.one_of(key, (1, 3)),
     "washout_days": lambda p, key: p.whole(key, 0, LONGEST_WASHOUT_DAYS),

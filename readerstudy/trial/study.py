@@ -51,7 +51,8 @@ def create_study(
         bundles: folders, one or more, all of the same three variants.
         readers: enrolled in the draft; more can follow.
         by: who does it and becomes its coordinator; None from the command line.
-        fields: of the protocol, see `protocol.FIELDS`; each has a default.
+        fields: of the protocol, see `protocol.FIELDS`; each has a default, the legend
+            what the bundles say.
 
     Raises:
         BundleError: a bundle is damaged or the bundles do not go together.
@@ -59,6 +60,8 @@ def create_study(
     """
     study = _draft(name, fields or {})
     contents = read_bundles(bundles)
+    if "legend" not in (fields or {}):
+        study.legend = list(contents[0].legend)
     folder = case_files.study_folder(study)
     with ExitStack() as undo:
         # Files cannot take part in a transaction. They come first and go if anything

@@ -30,6 +30,11 @@ def read_bundles(folders: Sequence[Path]) -> list[Bundle]:
     for bundle in bundles:
         if set(bundle.variants) != set(bundles[0].variants):
             raise BundleError(f"{bundle.folder}: not the variants of the first bundle.")
+        if bundle.legend != bundles[0].legend:
+            raise BundleError(
+                f"{bundle.folder}: its maps mean something else than those of the "
+                "first bundle."
+            )
         first = first_of.setdefault(bundle.dataset, bundle)
         if (bundle.overlay_size, bundle.variants) != (
             first.overlay_size,

@@ -11,6 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from readerstudy.trial import policies
+from readerstudy.trial.cases.legend import (
+    BY_TARGET,
+    LONGEST_MEANING,
+    LONGEST_WORD,
+    Legend,
+)
 from readerstudy.trial.cases.pixel_files import (
     IMAGE_DTYPES,
     OVERLAY_DTYPE,
@@ -63,6 +69,7 @@ class Bundle:
     folder: Path
     manifest: bytes
     dataset: str
+    legend: Legend
     variants: Mapping[str, Mapping[str, Any]]
     cases: tuple[BundleCase, ...]
 
@@ -97,10 +104,22 @@ def parse_manifest(content: bytes, folder: Path) -> Bundle:
         root.refuse(f"'{dataset}' stands for every data set in an analysis", "dataset")
     variants = _variants(root.part("variants"))
     cases = tuple(_case(case, folder, tuple(variants)) for case in root.parts("cases"))
-    bundle = Bundle(folder, content, dataset, variants, cases)
+    bundle = Bundle(folder, content, dataset, _legend(root), variants, cases)
     no_finding = root.part("sampling").boolean("allow_no_finding")
     _check_cases(root, bundle, no_finding=no_finding)
     return bundle
+
+
+def _legend(root: JsonObject) -> Legend:
+    """What the maps' colours mean, as the manifest says or, an older one, implies."""
+    if "legend" not in root.value:
+        return BY_TARGET[root.part("saliency").one_of("target", tuple(BY_TARGET))]
+    legend = root.part("legend")
+    return (
+        legend.name("below", LONGEST_WORD),
+        legend.name("above", LONGEST_WORD),
+        legend.name("meaning", LONGEST_MEANING),
+    )
 
 
 def _variants(runs: JsonObject) -> dict[str, Mapping[str, Any]]:
