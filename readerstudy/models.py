@@ -326,7 +326,7 @@ class Presentation(models.Model):
 
 
 class Event(models.Model):
-    """A link of a hash chain (see `readerstudy.trial.ledger`). Never changed.
+    """A link of a hash chain (`readerstudy.trial.record.hash_chain`). Never changed.
 
     The payload is the record. All other columns but the keys are an index into it, to
     ask the database by; `verify_ledger` compares.

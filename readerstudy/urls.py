@@ -4,20 +4,20 @@ from django.contrib import admin
 from django.contrib.auth.views import LoginView, LogoutView
 from django.urls import include, path
 
-from readerstudy.web import reading, views
+from readerstudy.web import rating_page, study_pages
 
 pages = [
-    path("", views.home, name="home"),
-    path("studies/<uuid:uuid>/", views.study, name="study"),
-    path("studies/<uuid:uuid>/display/", views.display, name="display"),
-    path("studies/<uuid:uuid>/finish/", views.finish, name="finish"),
-    path("read/<str:token>/", reading.read, name="read"),
-    path("read/<str:token>/change", reading.change, name="change"),
-    path("read/<str:token>/image", reading.image, name="image"),
-    path("read/<str:token>/overlay", reading.overlay, name="overlay"),
-    path("help/", views.help_page, name="help"),
-    path("settings/", views.settings, name="settings"),
-    path("healthz", views.healthz, name="healthz"),
+    path("", study_pages.home, name="home"),
+    path("studies/<uuid:uuid>/", study_pages.study, name="study"),
+    path("studies/<uuid:uuid>/display/", study_pages.display, name="display"),
+    path("studies/<uuid:uuid>/finish/", study_pages.finish, name="finish"),
+    path("read/<str:token>/", rating_page.read, name="read"),
+    path("read/<str:token>/change", rating_page.change, name="change"),
+    path("read/<str:token>/image", rating_page.image, name="image"),
+    path("read/<str:token>/overlay", rating_page.overlay, name="overlay"),
+    path("help/", study_pages.help_page, name="help"),
+    path("settings/", study_pages.settings, name="settings"),
+    path("healthz", study_pages.healthz, name="healthz"),
 ]
 
 urlpatterns = [

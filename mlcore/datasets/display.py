@@ -9,10 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from mlcore.datasets import chestxray14, chexpert, folder, kneemri, luna16
-from mlcore.datasets.phantom import redrawn
-from mlcore.datasets.prepare import default_window, inside, range_window, to_uint8
-from mlcore.datasets.record import GreyImage, Pixels, Window
+from mlcore.datasets.decoding.grey_image import (
+    GreyImage,
+    Pixels,
+    Window,
+    default_window,
+    inside,
+    range_window,
+    to_uint8,
+)
+from mlcore.datasets.formats import chestxray14, chexpert, folder, kneemri
+from mlcore.datasets.formats.luna16 import scans
+from mlcore.datasets.formats.phantom.reader import redrawn
 from mlcore.datasets.table import ImageTable, TableError, split_address
 
 MAX_SIDE = 2048
@@ -28,7 +36,7 @@ _READERS: Mapping[str, ReadPart] = {
     "chestxray14": chestxray14.read_part,
     "chexpert": chexpert.read_part,
     "folder": folder.read_part,
-    "luna16": luna16.read_part,
+    "luna16": scans.read_part,
     "kneemri": kneemri.read_part,
 }
 

@@ -5,18 +5,17 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from mlcore.datasets.chestxray14 import read_chestxray14
-from mlcore.datasets.chexpert import read_chexpert
-from mlcore.datasets.folder import read_folder
-from mlcore.datasets.kneemri import read_kneemri
-from mlcore.datasets.luna16 import read_luna16
-from mlcore.datasets.phantom import read_phantom
-from mlcore.datasets.prepare import DECODING, prepared
+from mlcore.datasets.formats.chestxray14 import read_chestxray14
+from mlcore.datasets.formats.chexpert import read_chexpert
+from mlcore.datasets.formats.folder import read_folder
+from mlcore.datasets.formats.kneemri import read_kneemri
+from mlcore.datasets.formats.luna16.scans import read_luna16
+from mlcore.datasets.formats.phantom.reader import read_phantom
+from mlcore.datasets.formats.source import OnError, Source
 from mlcore.datasets.record import TableDescription, TableImage, Unreadable
-from mlcore.datasets.source import OnError, Source
-from mlcore.datasets.table import ImageTable, TableError
-from mlcore.datasets.unfinished import open_writer
-from mlcore.datasets.write import same_import
+from mlcore.datasets.table import ImageTable, TableError, open_table
+from mlcore.datasets.writing.decode_ahead import DECODING, prepared
+from mlcore.datasets.writing.table_writer import open_writer
 from mlcore.files import canonical_json, sha256_bytes
 
 Images = Iterable[TableImage | Unreadable]
@@ -150,6 +149,15 @@ def import_source(
                     say(f"Left out: {image.problem}")
                     _check_share(len(writer.problems), source.count)
         return Imported(writer.finish(), written=True, problems=tuple(writer.problems))
+
+
+def same_import(folder: Path, source_digest: str) -> ImageTable | None:
+    """The table in `folder` if it was written from this very source, else None."""
+    try:
+        table = open_table(folder)
+    except TableError:
+        return None
+    return table if table.source_digest == source_digest else None
 
 
 def _check_on_error(image: Unreadable, on_error: OnError) -> None:

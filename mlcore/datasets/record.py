@@ -7,53 +7,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from mlcore.datasets.decoding.grey_image import GreyImage
 from mlcore.datasets.table import Box, Mask
 
 # Threads where decoding releases the interpreter lock, as Pillow does.
 DecodedIn = Literal["threads", "processes"]
-Pixels = NDArray[np.uint8] | NDArray[np.uint16]
-
-# No pixel, window or distance comes near; far beyond it, float32 has no number.
-LARGEST = 1e9
-
-
-@dataclass(frozen=True)
-class Window:
-    """A display window by DICOM PS3.3 C.11.2.1.2.1 (linear).
-
-    A value x is shown at clamp01((x - (center - 0.5)) / (width - 1) + 0.5); `center`
-    and `width` are in rescaled pixel values; a width of 1 (the least) is a threshold.
-    """
-
-    label: str
-    center: float
-    width: float
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class GreyImage:
-    """One decoded image at full depth and size, and how its values become grey.
-
-    Attributes:
-        pixels: stored values, uint8 or uint16 (H, W). Signed values are stored with an
-            offset, which `rescale_intercept` takes back.
-        windows: presets, the first one is the default; none stands for the image's own
-            range (16 bits) or 0..255 (8 bits).
-        rescale_slope, rescale_intercept: stored value to the windows' unit.
-        inverted: whether low values are bright (DICOM MONOCHROME1).
-        padding_value: stored value of pixels outside the image, if there is one.
-        pixel_spacing_mm: height and width of a pixel, if known.
-        view: projection as the file gives it, such as PA, or empty.
-    """
-
-    pixels: Pixels
-    windows: tuple[Window, ...] = ()
-    rescale_slope: float = 1.0
-    rescale_intercept: float = 0.0
-    inverted: bool = False
-    padding_value: int | None = None
-    pixel_spacing_mm: tuple[float, float] | None = None
-    view: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,9 +10,15 @@ from typing import Any
 
 from mlcore.datasets.table import open_table
 from mlcore.engine.arguments import complain_in_one_line
-from mlcore.engine.distributed import joined
-from mlcore.engine.jobs import FAILURES, add_arguments, carry_out, explain, plan
-from mlcore.engine.lines import plain_lines
+from mlcore.engine.training.command_line import (
+    FAILURES,
+    add_arguments,
+    carry_out,
+    explain,
+    plan,
+)
+from mlcore.engine.training.console import plain_lines
+from mlcore.engine.training.distributed import joined
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

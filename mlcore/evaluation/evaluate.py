@@ -9,9 +9,8 @@ from mlcore.datasets.table import ImageTable
 from mlcore.engine.config import EngineError
 from mlcore.engine.runs import LoadedRun
 from mlcore.evaluation import exhibits as shown
-from mlcore.evaluation.cka import cka
-from mlcore.evaluation.data_size import data_size
-from mlcore.evaluation.discrimination import (
+from mlcore.evaluation.discrimination.data_size import data_size
+from mlcore.evaluation.discrimination.part import (
     Measured,
     classifier_compare,
     classifier_metrics,
@@ -19,18 +18,19 @@ from mlcore.evaluation.discrimination import (
     for_findings,
     measure,
 )
-from mlcore.evaluation.figures import Exhibits
-from mlcore.evaluation.landscape import landscape, lipschitz
-from mlcore.evaluation.localization import localization
-from mlcore.evaluation.randomization import randomization
-from mlcore.evaluation.robustness import robustness, verdicts
-from mlcore.evaluation.scoring import (
+from mlcore.evaluation.discrimination.scoring import (
     Matching,
     Row,
     label_distribution,
     score,
     score_external,
 )
+from mlcore.evaluation.figures import Exhibits
+from mlcore.evaluation.localization.part import localization
+from mlcore.evaluation.localization.randomization import randomization
+from mlcore.evaluation.network.cka import cka
+from mlcore.evaluation.network.landscape import landscape, lipschitz
+from mlcore.evaluation.robustness.part import robustness, verdicts
 
 Rows = list[Row]
 
@@ -88,13 +88,18 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Subject:
-    """What is evaluated, on what, and how."""
+    """What is evaluated, on what, and how.
+
+    Attributes:
+        warn: is told of what had to be passed over.
+    """
 
     table: ImageTable
     external: ImageTable | None
     runs: Sequence[LoadedRun]
     device: torch.device
     settings: EvaluationSettings
+    warn: Callable[[str], object]
 
 
 def _discrimination(subject: Subject) -> Evaluation:
@@ -137,20 +142,15 @@ def _data_size(subject: Subject) -> Evaluation:
         redraws=settings.redraws,
         seed=settings.seed,
         device=subject.device,
+        warn=subject.warn,
     )
     return Evaluation({"data_size": rows} if rows else {})
 
 
 def _localization(subject: Subject) -> Evaluation:
     table, runs, settings = subject.table, subject.runs, subject.settings
-    tables = localization(
-        table,
-        runs,
-        redraws=settings.redraws,
-        seed=settings.seed,
-        device=subject.device,
-    )
-    examples = shown.saliency_examples(table, runs, device=subject.device)
+    tables = localization(table, runs, redraws=settings.redraws, seed=settings.seed)
+    examples = shown.saliency_examples(table, runs)
     return Evaluation(tables, Exhibits(saliency=examples))
 
 
@@ -162,7 +162,6 @@ def _randomization(subject: Subject) -> Evaluation:
         images=settings.map_images,
         redraws=settings.redraws,
         seed=settings.seed,
-        device=subject.device,
     )
     return Evaluation({"randomization": rows})
 

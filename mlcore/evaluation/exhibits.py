@@ -8,19 +8,20 @@ from numpy.typing import NDArray
 
 from mlcore.datasets.table import ImageTable
 from mlcore.engine.batches import load_images
-from mlcore.engine.batchnorm import branch as through
 from mlcore.engine.bundle import findings_of
 from mlcore.engine.config import AttackConfig
-from mlcore.engine.networks import full_precision
-from mlcore.engine.predict import Attacker
+from mlcore.engine.model.batchnorm import branch as through
+from mlcore.engine.model.networks import full_precision
+from mlcore.engine.model.predict import Attacker
+from mlcore.engine.model.saliency import normalise
 from mlcore.engine.runs import LoadedRun
-from mlcore.engine.saliency import loss_gradients, normalise
-from mlcore.evaluation.discrimination import Measured
-from mlcore.evaluation.figures_discrimination import OutcomeCurve
-from mlcore.evaluation.figures_robustness import AttackExample
-from mlcore.evaluation.figures_saliency import SaliencyExample
-from mlcore.evaluation.localization import targets
-from mlcore.evaluation.metrics import at_cutoff, curve
+from mlcore.evaluation.discrimination.figures import OutcomeCurve
+from mlcore.evaluation.discrimination.metrics import at_cutoff, curve
+from mlcore.evaluation.discrimination.part import Measured
+from mlcore.evaluation.localization.figures import SaliencyExample
+from mlcore.evaluation.localization.part import targets
+from mlcore.evaluation.methods import told_once
+from mlcore.evaluation.robustness.figures import AttackExample
 
 # Of the paper's Figure 1.
 EXAMPLE_EPS = 0.002
@@ -87,7 +88,7 @@ def _chosen(
 
 
 def saliency_examples(
-    table: ImageTable, runs: Sequence[LoadedRun], *, device: torch.device
+    table: ImageTable, runs: Sequence[LoadedRun]
 ) -> list[SaliencyExample]:
     """The first test images with a known place, all findings in turn, and their maps.
 
@@ -105,23 +106,19 @@ def saliency_examples(
         return []
     rows = np.array([row for row, _ in chosen])
     maps = {
-        run.run.variant: normalise(
-            loss_gradients(
-                run.network,
-                table.images[rows],
-                table.labels[rows],
-                branch=run.objective.robust_branch,
-                device=device,
-            )
-        )
+        run.variant: normalise(run.maps(table.images[rows], table.labels[rows]))
         for run in runs
     }
+    quantity = told_once({run.variant: run.legend.quantity for run in runs})
+    meaning = told_once({run.variant: run.legend.meaning for run in runs})
     return [
         SaliencyExample(
             image_id=table.image_ids[row],
             findings=", ".join(findings_of(table, row)),
             image=np.asarray(table.images[row]),
             maps={name: each[number] for name, each in maps.items()},
+            quantity=quantity,
+            meaning=meaning,
             mask=mask,
         )
         for number, (row, mask) in enumerate(chosen)
@@ -166,7 +163,7 @@ def attack_examples(
         examples.append(
             AttackExample(
                 image_id=table.image_ids[row],
-                variant=run.run.variant,
+                variant=run.variant,
                 branch=branch,
                 image=pixels[0, 0].double().cpu().numpy(),
                 attacked=attacked[0, 0].double().cpu().numpy(),

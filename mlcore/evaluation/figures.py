@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from mlcore.evaluation.figures_discrimination import (
+from mlcore.evaluation.discrimination.figures import (
     OutcomeCurve,
     auc_forest,
     data_size,
@@ -11,18 +11,18 @@ from mlcore.evaluation.figures_discrimination import (
     precision_recall_curves,
     roc_curves,
 )
-from mlcore.evaluation.figures_network import cka_heat_maps, loss_surfaces
-from mlcore.evaluation.figures_parts import Row
-from mlcore.evaluation.figures_robustness import (
-    AttackExample,
-    attack_examples,
-    robustness_curves,
-)
-from mlcore.evaluation.figures_saliency import (
+from mlcore.evaluation.localization.figures import (
     SaliencyExample,
     localization_forest,
     randomization_curves,
     saliency_rows,
+)
+from mlcore.evaluation.network.figures import cka_heat_maps, loss_surfaces
+from mlcore.evaluation.plotting import Row
+from mlcore.evaluation.robustness.figures import (
+    AttackExample,
+    attack_examples,
+    robustness_curves,
 )
 from mlcore.reporting.figures import Drawing
 

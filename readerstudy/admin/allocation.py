@@ -15,7 +15,8 @@ from django.views.decorators.http import require_http_methods
 
 from readerstudy.admin.pages import get_study, show
 from readerstudy.models import Case, Overlay
-from readerstudy.trial import policies, stimuli
+from readerstudy.trial import policies
+from readerstudy.trial.cases import files as case_files
 
 CASES_A_PAGE = 10
 
@@ -52,7 +53,7 @@ def _picture(case: Case) -> str:
 def image(request: HttpRequest, pk: int, case: int) -> HttpResponse:
     study = get_study(request, pk, policies.check_can_see_allocation)
     row = get_object_or_404(Case.objects.select_related("study"), study=study, pk=case)
-    return _pixels(stimuli.image_buffer(row))
+    return _pixels(case_files.image_buffer(row))
 
 
 @require_http_methods(["GET"])
@@ -60,7 +61,9 @@ def overlay(request: HttpRequest, pk: int, overlay: int) -> HttpResponse:
     study = get_study(request, pk, policies.check_can_see_allocation)
     rows = Overlay.objects.select_related("case__study")
     return _pixels(
-        stimuli.overlay_buffer(get_object_or_404(rows, case__study=study, pk=overlay))
+        case_files.overlay_buffer(
+            get_object_or_404(rows, case__study=study, pk=overlay)
+        )
     )
 
 

@@ -13,8 +13,8 @@ from django.utils.decorators import method_decorator
 
 from readerstudy.admin.pages import person
 from readerstudy.trial import policies
-from readerstudy.trial.accounts import record_password_change
 from readerstudy.trial.policies import Refusal
+from readerstudy.trial.roles import record_password_change
 
 if TYPE_CHECKING:
     # Generic for the type checker alone; the class itself takes no parameter.

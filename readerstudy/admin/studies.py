@@ -11,7 +11,7 @@ from django.shortcuts import get_object_or_404
 from django.urls import URLPattern, path
 from django.views.decorators.http import require_http_methods
 
-from readerstudy.admin import acts, allocation, records
+from readerstudy.admin import allocation, downloads, study_changes
 from readerstudy.admin.pages import (
     may_take_roles,
     person,
@@ -20,8 +20,8 @@ from readerstudy.admin.pages import (
 )
 from readerstudy.models import Membership, Study
 from readerstudy.trial import policies, protocol, readiness
-from readerstudy.trial.analyses import recorded_analyses
-from readerstudy.trial.progress import progress
+from readerstudy.trial.reader_progress import progress
+from readerstudy.trial.recorded_analyses import recorded_analyses
 
 if TYPE_CHECKING:
     # Generic for the type checker alone; the class itself takes no parameter.
@@ -34,20 +34,20 @@ View = Callable[..., HttpResponse]
 # After admin/readerstudy/study/<pk>/, by name of the address. The views guard
 # themselves.
 PAGES: dict[str, tuple[str, View]] = {
-    "take": ("roles/take/", acts.take),
-    "give": ("roles/give/", acts.give),
-    "end": ("roles/<int:user>/<str:role>/end/", acts.end),
-    "protocol": ("protocol/", acts.protocol),
-    "enrol": ("readers/enrol/", acts.enrol_reader),
-    "withdraw": ("readers/<int:enrolment>/withdraw/", acts.withdraw_reader),
-    "void": ("readers/<int:enrolment>/void/", acts.void),
-    "open": ("open/", acts.open_),
-    "lock": ("lock/", acts.lock),
-    "unblind": ("unblind/", acts.unblind),
-    "unblind_one": ("unblind-case/", acts.unblind_one),
-    "ledger": ("ledger/", records.ledger),
-    "export": ("export/<str:table>/", records.export),
-    "analysis": ("analyses/<str:folder>/<path:name>", records.analysis),
+    "take": ("roles/take/", study_changes.take),
+    "give": ("roles/give/", study_changes.give),
+    "end": ("roles/<int:user>/<str:role>/end/", study_changes.end),
+    "protocol": ("protocol/", study_changes.protocol),
+    "enrol": ("readers/enrol/", study_changes.enrol_reader),
+    "withdraw": ("readers/<int:enrolment>/withdraw/", study_changes.withdraw_reader),
+    "void": ("readers/<int:enrolment>/void/", study_changes.void),
+    "open": ("open/", study_changes.open_),
+    "lock": ("lock/", study_changes.lock),
+    "unblind": ("unblind/", study_changes.unblind),
+    "unblind_one": ("unblind-case/", study_changes.unblind_one),
+    "ledger": ("ledger/", downloads.ledger),
+    "export": ("export/<str:table>/", downloads.export),
+    "analysis": ("analyses/<str:folder>/<path:name>", downloads.analysis),
     "cases": ("cases/", allocation.cases),
     "image": ("cases/<int:case>/image", allocation.image),
     "overlay": ("overlays/<int:overlay>/map", allocation.overlay),
@@ -98,7 +98,7 @@ class StudyAdmin(StudyModelAdmin):
         name = "readerstudy_study_{}".format
         return [
             path("", view(self.changelist_view), name=name("changelist")),
-            path("add/", view(acts.add), name=name("add")),
+            path("add/", view(study_changes.add), name=name("add")),
             path("<int:pk>/change/", view(overview), name=name("change")),
             *(
                 path(f"<int:pk>/{route}", view(page), name=name(which))
@@ -136,7 +136,9 @@ def _contents(study: Study, user: User) -> dict[str, Any]:
         "members": _members(study),
         "analyses": recorded_analyses(study) if can_see_ratings else None,
         "tables": [
-            table for table in records.TABLES if records.can_fetch(study, user, table)
+            table
+            for table in downloads.TABLES
+            if downloads.can_fetch(study, user, table)
         ],
     }
 

@@ -17,20 +17,20 @@ from mlcore.files import (
     sha256_file,
     write_json,
 )
-from readerstudy.analysis.agreement import agreement
-from readerstudy.analysis.descriptives import (
+from readerstudy.analysis.csv_records import RatingsError
+from readerstudy.analysis.ratings import Ratings
+from readerstudy.analysis.statistics.resampling import Bootstrap
+from readerstudy.analysis.tables.agreement import agreement
+from readerstudy.analysis.tables.descriptives import (
     cannot_judge,
     score_distribution,
     table1_means,
 )
-from readerstudy.analysis.errors import RatingsError
-from readerstudy.analysis.intra_reader import intra_reader
-from readerstudy.analysis.mrmc import mrmc
-from readerstudy.analysis.ordinal_model import ordinal_model
-from readerstudy.analysis.periods import period_effects, period_tests
-from readerstudy.analysis.rank_tables import rank_tables
-from readerstudy.analysis.ratings import Ratings
-from readerstudy.analysis.resampling import Bootstrap
+from readerstudy.analysis.tables.intra_reader import intra_reader
+from readerstudy.analysis.tables.mrmc import mrmc
+from readerstudy.analysis.tables.ordinal_model import ordinal_model
+from readerstudy.analysis.tables.periods import period_effects, period_tests
+from readerstudy.analysis.tables.rank_tables import rank_tables
 from readerstudy.analysis.units import MISSING, under_policy, units
 
 Row = dict[str, Any]
@@ -241,10 +241,13 @@ def _version() -> str | None:
 
 
 def code_sha256() -> str:
-    """Of the analysis' own source: SHA-256 of its files' names and contents."""
-    files = sorted(Path(__file__).parent.glob("*.py"))
-    listed = [(path.name, sha256_file(path)) for path in files]
-    return sha256_bytes(canonical_json(listed))
+    """Of the analysis' own source: SHA-256 of its files' paths and contents."""
+    folder = Path(__file__).parent
+    sources = {
+        path.relative_to(folder).as_posix(): sha256_file(path)
+        for path in folder.rglob("*.py")
+    }
+    return sha256_bytes(canonical_json(sources))
 
 
 def _csv(rows: list[Row]) -> str:

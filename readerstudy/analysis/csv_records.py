@@ -4,11 +4,13 @@ import csv
 import io
 from collections.abc import Iterator
 
-from readerstudy.analysis.errors import RatingsError
-
 REQUIRED = ("reader", "dataset", "image", "variant", "rating")
 # Columns that are read where a table has them. Others are left alone.
 OPTIONAL = ("repeat", "run", "position", "session", "cannot_judge", "training")
+
+
+class RatingsError(ValueError):
+    """What is wrong with a ratings table, or with where its analysis is to go."""
 
 
 def csv_records(content: bytes) -> Iterator[tuple[int, dict[str, str]]]:

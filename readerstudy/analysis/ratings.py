@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlcore.files import sha256_bytes
-from readerstudy.analysis.csv_records import csv_records
-from readerstudy.analysis.errors import RatingsError
+from readerstudy.analysis.csv_records import RatingsError, csv_records
 
 # The codes by which a table may name the three variants. A table keeps to one list, and
 # the list's order is the order of variants and pairs in every result.

@@ -7,15 +7,16 @@ from django.contrib.auth.models import User
 from django.db import transaction
 
 from readerstudy.models import Enrolment, Membership, RatingEvent, Study, StudyEvent
-from readerstudy.trial import policies, protocol, records
-from readerstudy.trial.acts import (
+from readerstudy.trial import policies, protocol
+from readerstudy.trial.locking import (
     check_reason,
     hold,
     hold_enrolment,
     record,
 )
-from readerstudy.trial.allocation import Allocation
+from readerstudy.trial.order.reader_lists import Allocation
 from readerstudy.trial.policies import Refusal
+from readerstudy.trial.record import events as record_events
 
 Kind = StudyEvent.Kind
 
@@ -185,7 +186,7 @@ def void_run(*, enrolment: Enrolment, by: User, reason: str) -> Enrolment:
         voided = _void_answers(enrolment, by, reason)
         # A reader has one run at a time, and the event, which has the list of the new
         # run, comes after it: the moment is of both.
-        enrolment.voided_at = records.now()
+        enrolment.voided_at = record_events.now()
         enrolment.save(update_fields=["voided_at"])
         new = Enrolment.objects.create(
             study=study,
@@ -205,7 +206,7 @@ def void_run(*, enrolment: Enrolment, by: User, reason: str) -> Enrolment:
             run=enrolment.run,
             enrolment=str(enrolment.uuid),
             answers=voided,
-            list=records.list_details(new),
+            list=record_events.list_details(new),
         )
         return new
 
@@ -213,7 +214,7 @@ def void_run(*, enrolment: Enrolment, by: User, reason: str) -> Enrolment:
 def _void_answers(enrolment: Enrolment, by: User, reason: str) -> int:
     answers = RatingEvent.objects.all_standing(enrolment)
     for answer in answers:
-        records.add_rating_event(
+        record_events.add_rating_event(
             enrolment=enrolment,
             presentation=answer.presentation,
             kind=RatingEvent.Kind.VOID,

@@ -15,9 +15,10 @@ from readerstudy.models import (
     Study,
 )
 from readerstudy.querysets import ANSWERS
-from readerstudy.trial import policies, protocol, records
-from readerstudy.trial.acts import hold_enrolment
+from readerstudy.trial import policies, protocol
+from readerstudy.trial.locking import hold_enrolment
 from readerstudy.trial.policies import Refusal
+from readerstudy.trial.record import events as record_events
 
 Kind = RatingEvent.Kind
 Reason = RatingEvent.Reason
@@ -260,7 +261,7 @@ def _answer(
     else:
         policies.check_can_change(presentation.enrolment)
     kind = Kind.CHANGE if standing else Kind.RATE
-    return records.add_rating_event(
+    return record_events.add_rating_event(
         enrolment=presentation.enrolment,
         presentation=presentation,
         kind=Kind.CANNOT_JUDGE if answer.rating is None else kind,
@@ -275,7 +276,7 @@ def _answer(
 
 
 def _add_shown(presentation: Presentation, user: User) -> None:
-    records.add_rating_event(
+    record_events.add_rating_event(
         enrolment=presentation.enrolment,
         presentation=presentation,
         kind=Kind.SHOWN,

@@ -8,8 +8,9 @@ from django.db.models import Count
 
 from readerstudy import triggers
 from readerstudy.models import Overlay, Study
-from readerstudy.trial import policies, protocol, stimuli
-from readerstudy.trial.bundle import VARIANTS
+from readerstudy.trial import policies, protocol
+from readerstudy.trial.cases import files as case_files
+from readerstudy.trial.cases.bundle import VARIANTS
 
 
 def readiness(study: Study) -> list[str]:
@@ -38,7 +39,7 @@ def damaged_files(study: Study) -> list[str]:
     """The files that are not as they were imported."""
     return [
         f"File {name} of the study is missing or not as it was imported."
-        for name in stimuli.damaged_files(study)
+        for name in case_files.damaged_files(study)
     ]
 
 

@@ -7,7 +7,7 @@ from django.db import transaction
 
 from readerstudy.models import Membership, Study, StudyEvent
 from readerstudy.trial import policies
-from readerstudy.trial.acts import check_reason, hold, record
+from readerstudy.trial.locking import check_reason, hold, record
 from readerstudy.trial.policies import Refusal
 
 Kind = StudyEvent.Kind
@@ -84,3 +84,17 @@ def recorded_in(study: Study) -> dict[str, set[str]]:
         elif event.kind == Kind.ROLE_ENDED:
             held[details["user"]].discard(details["role"])
     return {name: roles for name, roles in held.items() if roles}
+
+
+def record_password_change(*, user: User, by: User) -> None:
+    """Record in every study of the person that `by` changed their password.
+
+    Whoever did can log in as that person, rate and sign. A person's own change is
+    nobody else's business. Needs a transaction, that of the change itself.
+    """
+    if user == by:
+        return
+    # In one order, so that two such acts never wait for each other.
+    for study in Study.objects.with_member(user).order_by("pk"):
+        hold(study)
+        record(study, StudyEvent.Kind.PASSWORD_CHANGED, by, user=user.get_username())

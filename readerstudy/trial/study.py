@@ -17,19 +17,13 @@ from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 
 from readerstudy.models import Case, Presentation, Study, StudyEvent
-from readerstudy.trial import (
-    enrolment,
-    policies,
-    protocol,
-    readiness,
-    records,
-    roles,
-    stimuli,
-)
-from readerstudy.trial.acts import check_reason, hold, hold_enrolments, record
-from readerstudy.trial.allocation import Allocation
-from readerstudy.trial.bundle import read_bundles
+from readerstudy.trial import enrolment, policies, protocol, readiness, roles
+from readerstudy.trial.cases import files as case_files
+from readerstudy.trial.cases.bundle import read_bundles
+from readerstudy.trial.locking import check_reason, hold, hold_enrolments, record
+from readerstudy.trial.order.reader_lists import Allocation
 from readerstudy.trial.policies import Refusal
+from readerstudy.trial.record import events as record_events
 
 State = Study.State
 Kind = StudyEvent.Kind
@@ -64,17 +58,17 @@ def create_study(
     """
     study = _draft(name, fields or {})
     contents = read_bundles(bundles)
-    folder = stimuli.study_folder(study)
+    folder = case_files.study_folder(study)
     with ExitStack() as undo:
         # Files cannot take part in a transaction. They come first and go if anything
         # fails. Once only the commit is left they stay, so that the worst that a crash
         # leaves is a folder without rows, never a row without its file.
         undo.callback(shutil.rmtree, folder, ignore_errors=True)
         folder.mkdir(parents=True)
-        copies = [stimuli.copy_files(bundle, folder) for bundle in contents]
+        copies = [case_files.copy_files(bundle, folder) for bundle in contents]
         with transaction.atomic():
             _save_draft(study)
-            stimuli.write_rows(study, contents, copies)
+            case_files.write_rows(study, contents, copies)
             origins = [bundle.origin for bundle in contents]
             record(study, Kind.CREATED, by, name=study.name, bundles=origins)
             if by is not None:
@@ -127,7 +121,7 @@ def open_study(*, study: Study, by: User, reason: str) -> None:
         _conceal_arms(study)
         readers = _write_lists(study)
         _advance(study, State.OPEN)
-        details = records.opening_details(study)
+        details = record_events.opening_details(study)
         record(study, Kind.OPENED, by, reason, readers=readers, **details)
 
 
@@ -161,7 +155,7 @@ def lock_study(*, study: Study, by: User, reason: str, unfinished: bool = False)
             reason,
             unrated=unrated,
             not_signed_off=_not_signed_off(study),
-            chains=records.chain_heads(study),
+            chains=record_events.chain_heads(study),
         )
         return unrated
 

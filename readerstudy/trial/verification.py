@@ -9,9 +9,13 @@ from django.db.models import QuerySet
 
 from readerstudy import triggers
 from readerstudy.models import Enrolment, RatingEvent, Study, StudyEvent
-from readerstudy.trial import analyses, digests, records, roles, stimuli
-from readerstudy.trial.allocation import Allocation
-from readerstudy.trial.ledger import (
+from readerstudy.trial import recorded_analyses, roles
+from readerstudy.trial.cases import files as case_files
+from readerstudy.trial.order.reader_lists import Allocation
+from readerstudy.trial.policies import Refusal
+from readerstudy.trial.record import digests
+from readerstudy.trial.record import events as record_events
+from readerstudy.trial.record.hash_chain import (
     BrokenChain,
     Head,
     Link,
@@ -19,7 +23,6 @@ from readerstudy.trial.ledger import (
     follow,
     study_genesis,
 )
-from readerstudy.trial.policies import Refusal
 
 Kind = StudyEvent.Kind
 Row = TypeVar("Row", StudyEvent, RatingEvent)
@@ -61,7 +64,7 @@ class Chain:
 
 def study_chain(study: Study) -> Chain:
     """Where the study's chain ends by its last event; nothing is verified."""
-    return Chain(f"study '{study}'", records.study_head(study))
+    return Chain(f"study '{study}'", record_events.study_head(study))
 
 
 def verify(study: Study) -> list[Chain]:
@@ -82,7 +85,7 @@ def verify(study: Study) -> list[Chain]:
     # meanwhile does not seem broken.
     owner, genesis = f"study '{study}'", study_genesis(study.uuid)
     rows = study.events.select_related("user", "study").order_by("number")
-    events, head = _follow(owner, genesis, rows, records.study_links)
+    events, head = _follow(owner, genesis, rows, record_events.study_links)
     chains = [Chain(owner, head)]
     _check_states(owner, events)
     _check_name(owner, events[0])
@@ -106,13 +109,13 @@ def verify(study: Study) -> list[Chain]:
     for enrolment in enrolments:
         owner = _owner(enrolment)
         genesis = enrolment_genesis(study.uuid, enrolment.uuid)
-        answers = records.rating_events(enrolment)
-        _, head = _follow(owner, genesis, answers, records.enrolment_links)
+        answers = record_events.rating_events(enrolment)
+        _, head = _follow(owner, genesis, answers, record_events.enrolment_links)
         if locked:
             _check_end(owner, head, ends.get(str(enrolment.uuid)))
         chains.append(Chain(owner, head))
     _check_roles(study)
-    for name in stimuli.damaged_files(study):
+    for name in case_files.damaged_files(study):
         raise BrokenLedger(f"File {name} of {chains[0].owner} is not as imported.")
     for problem in triggers.problems(connection):
         raise BrokenLedger(problem)
@@ -129,7 +132,7 @@ def check_analyses(study: Study) -> None:
         BrokenLedger: at the first that is gone or changed.
     """
     try:
-        analyses.check_files(study)
+        recorded_analyses.check_files(study)
     except Refusal as refusal:
         raise BrokenLedger(str(refusal)) from refusal
 
@@ -243,7 +246,7 @@ def _check_enrolling(
         there = {
             "experience": enrolment.experience,
             "conflicts_of_interest": enrolment.conflicts_of_interest,
-            "enrolled_at": records.enrolled_at(enrolment),
+            "enrolled_at": record_events.enrolled_at(enrolment),
         }
         for field, value in there.items():
             if recorded.get(field, value) != value:

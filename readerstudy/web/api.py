@@ -23,9 +23,9 @@ from rest_framework.viewsets import GenericViewSet
 
 from readerstudy.models import Enrolment, Study
 from readerstudy.trial import policies
-from readerstudy.trial.exports import allocation_csv, ratings_csv
+from readerstudy.trial.exports.tables import allocation_csv, ratings_csv
 from readerstudy.trial.policies import Refusal
-from readerstudy.trial.progress import progress
+from readerstudy.trial.reader_progress import progress
 from readerstudy.web.serializers import (
     PlaceSerializer,
     RatingSerializer,

@@ -7,8 +7,9 @@ from typing import Any
 from rest_framework import serializers
 
 from readerstudy.models import Study
-from readerstudy.trial import codebook, policies
-from readerstudy.trial.codebook import Column
+from readerstudy.trial import policies
+from readerstudy.trial.exports import codebook
+from readerstudy.trial.exports.codebook import Column
 
 
 class OwnProgressSerializer(serializers.Serializer[Any]):

@@ -29,13 +29,13 @@ import pydicom
 from PIL import Image
 from pydicom.uid import ExplicitVRLittleEndian, JPEG2000Lossless
 
-from mlcore.datasets import phantom
+from mlcore.datasets.formats.phantom import reader
 from mlcore.datasets.importing import ImportOptions, import_source, read_source
-from mlcore.datasets.prepare import prepared
 from mlcore.datasets.record import ImageRecord, TableDescription, TableImage
 from mlcore.datasets.table import open_table
-from mlcore.datasets.write import write_table
+from mlcore.datasets.writing.decode_ahead import prepared
 from mlcore.files import sha256_file
+from tests.mlcore.tables import write_table
 
 SIDE, SIZE = 1024, 256
 # So many different radiographs; the other files are copies.
@@ -192,7 +192,7 @@ def main() -> None:
     options = parser.parse_args()
     images = [
         record.read().pixels
-        for record in phantom.phantom_records(DIFFERENT, SIDE, phantom.Recipe(1))
+        for record in reader.phantom_records(DIFFERENT, SIDE, reader.Recipe(1))
     ]
     say(f"{options.files} files of {SIDE} pixels, {options.workers} workers")
     with tempfile.TemporaryDirectory() as name:

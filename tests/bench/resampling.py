@@ -19,14 +19,14 @@ import sklearn
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from mlcore.evaluation.resampling import (
+from mlcore.evaluation.discrimination.resampling import (
     Redraws,
     bootstrap,
     number_patients,
     percentile_interval,
     redraw_counts,
 )
-from mlcore.evaluation.swaps import swap_test
+from mlcore.evaluation.discrimination.swaps import swap_test
 
 # As in the paper's test set: shares of positives of seven findings, three variants.
 PREVALENCES = (0.011, 0.02, 0.03, 0.04, 0.06, 0.09, 0.117)

@@ -19,9 +19,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from readerstudy.analysis.mrmc import inferences, layout
-from readerstudy.analysis.plan import Components, simulate
-from readerstudy.analysis.rank_tests import friedman, wilcoxon
+from readerstudy.analysis.planning.power import Components, simulate
+from readerstudy.analysis.statistics.rank_tests import friedman, wilcoxon
+from readerstudy.analysis.tables.mrmc import inferences, layout
 
 READERS, IMAGES = 6, 100
 LEVELS = (0.05, 0.001)

@@ -13,7 +13,7 @@ from django.contrib.auth.models import Permission, User
 from playwright.sync_api import expect
 
 from readerstudy.models import Study
-from readerstudy.trial import stimuli
+from readerstudy.trial.cases import files as case_files
 from tests.readerstudy.commands import run
 from tests.readerstudy.factories import begin, give, make_bundle, rate_all
 
@@ -76,7 +76,7 @@ def test_from_two_bundles_to_the_export(
 
     # A file is damaged and nobody noticed; readiness does, and opening refuses.
     case = study.cases.order_by("pk").first()
-    path = stimuli.study_folder(study) / case.file
+    path = case_files.study_folder(study) / case.file
     content = path.read_bytes()
     path.write_bytes(content[:-1] + b"?")
     page.reload()
@@ -171,12 +171,12 @@ def test_the_image_is_shown_through_its_window_with_the_map_over_it(
 
     case = study.cases.get()
     # The full range of 8 bits: the stored value is the grey.
-    stored = np.frombuffer(stimuli.image_buffer(case), np.uint8)
+    stored = np.frombuffer(case_files.image_buffer(case), np.uint8)
     grey = spread(stored.reshape(case.height, case.width))
     assert np.array_equal(image[INSIDE][..., 0], grey[INSIDE])
     overlays = case.overlays.order_by("arm__variant")
     for seen, overlay in zip(maps, overlays, strict=True):
-        buffer = np.frombuffer(stimuli.overlay_buffer(overlay), np.int8)
+        buffer = np.frombuffer(case_files.overlay_buffer(overlay), np.int8)
         values = spread(buffer.reshape(overlay.height, overlay.width).astype(float))
         share = 0.7 * np.abs(values) / 127
         red = np.where(values < 0, 76, 232)

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from readerstudy.analysis.analyse import analyse
-from readerstudy.analysis.report import report_files
+from readerstudy.analysis.report.page import report_files
 from tests.browser.conftest import assert_accessible
 from tests.browser.test_report import SIDEWAYS, UPRIGHT, too_wide, unfold
-from tests.readerstudy.analysis.tables import ratings_of, rows_of
+from tests.readerstudy.analysis.rating_tables import ratings_of, rows_of
 
 pytestmark = pytest.mark.browser
 

@@ -23,7 +23,7 @@ from django.contrib.auth.models import User
 from playwright.sync_api import Page, expect
 from scipy import stats
 
-from mlcore.datasets import chestxray14
+from mlcore.datasets.formats import chestxray14
 from tests.browser.conftest import check_display, rate_by_key, wait_until_ready
 from tests.readerstudy.commands import refusal, run
 

@@ -5,7 +5,7 @@ import pytest
 from django.core.management import call_command, execute_from_command_line
 from django.core.management.base import CommandError
 
-from mlcore.engine.bench import main
+from mlcore.benchmark.command_line import main
 
 TINY = ["--device=cpu", "--size=32", "--batch-size=4", "--steps=1", "--repeats=1"]
 ONLY = ["--only", "standard", "dual_bn", "reference", "no_compile"]

@@ -15,11 +15,13 @@ from django.db import OperationalError
 from django.db.models import QuerySet
 from django.urls import reverse
 
-from mlcore.datasets import folder, prepare
-from mlcore.datasets.folder import read_part
+from mlcore.datasets.decoding import grey_image
+from mlcore.datasets.decoding.grey_image import GreyImage
+from mlcore.datasets.formats import folder
+from mlcore.datasets.formats.folder import read_part
 from mlcore.datasets.importing import ImportOptions, import_source, read_source
-from mlcore.datasets.record import GreyImage
 from mlcore.datasets.table import verify_table
+from mlcore.datasets.writing import decode_ahead
 from mlcore.files import only_process, sha256_file
 from mlcore.management.locate import table_folder, tables_root
 from mlcore.models import Dataset
@@ -55,7 +57,8 @@ def test_a_folder_becomes_a_data_set_by_name(scans):
     assert (table.name, table.modality, table.image_size) == ("scans", "ct", 16)
     assert table.source_file(3) == scans / "3.png"
     expected = [
-        prepare.to_uint8(GreyImage(pixels=grey(number, 24)), 16) for number in range(10)
+        grey_image.to_uint8(GreyImage(pixels=grey(number, 24)), 16)
+        for number in range(10)
     ]
     np.testing.assert_array_equal(table.images, expected)
     counts = {split: table.splits.count(split) for split in ("train", "dev", "test")}
@@ -88,7 +91,7 @@ def test_the_same_import_again_changes_nothing_and_says_so(scans, monkeypatch):
         raise AssertionError("an image was decoded")
 
     with monkeypatch.context() as patch:
-        patch.setattr(prepare, "prepare", never)
+        patch.setattr(decode_ahead, "prepare", never)
         (line,) = run("folder", scans, name="scans", image_size=16)
 
     assert "has not changed" in line
@@ -245,7 +248,7 @@ def test_what_changed_meanwhile_is_read_anew(scans):
         **whole("scans", source=("folder", scans), image_size=16)
     }
     table = verify_table(table_folder("scans"))
-    expected = prepare.to_uint8(GreyImage(pixels=grey(77, 23)), 16)
+    expected = grey_image.to_uint8(GreyImage(pixels=grey(77, 23)), 16)
     np.testing.assert_array_equal(table.images[3], expected)
 
 
@@ -284,7 +287,7 @@ def test_skipped_files_are_listed_in_the_lines_and_in_the_manifest(many):
     digest = sha256_file(many / "18.png")
     assert manifest[19] == f"18.png,{digest},"
     np.testing.assert_array_equal(
-        table.images[17], prepare.to_uint8(GreyImage(pixels=grey(18, 12)), 8)
+        table.images[17], grey_image.to_uint8(GreyImage(pixels=grey(18, 12)), 8)
     )
 
 
@@ -342,9 +345,9 @@ def test_a_killed_import_goes_on_and_ends_as_if_undisturbed(tmp_path, data_folde
     command = """
 import sys, time
 from pathlib import Path
-from mlcore.datasets import unfinished
+from mlcore.datasets.writing import table_writer
 from mlcore.datasets.importing import ImportOptions, import_source, read_source
-unfinished._CHECKPOINT_SECONDS = 0.02
+table_writer._CHECKPOINT_SECONDS = 0.02
 source = read_source("folder", ImportOptions(root=Path(sys.argv[1])))
 def slowly(images, kept):
     for number, image in enumerate(images, kept + 1):

@@ -3,7 +3,7 @@ import io
 import pytest
 from django.core.management.base import OutputWrapper
 
-from mlcore.management.progress import saying, shown
+from mlcore.management.progress_bar import saying, shown
 
 
 class Flushed(io.StringIO):

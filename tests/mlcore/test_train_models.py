@@ -10,13 +10,13 @@ from django.db import InterfaceError, OperationalError
 from django.db.models import QuerySet
 from django.urls import reverse
 
-from mlcore.engine import progress
-from mlcore.engine import train as engine
 from mlcore.engine.config import PRESETS, NetworkConfig
-from mlcore.engine.lines import summary
-from mlcore.engine.networks import build_network
-from mlcore.engine.objectives import OBJECTIVES
+from mlcore.engine.model.networks import build_network
+from mlcore.engine.model.objectives import OBJECTIVES
 from mlcore.engine.runs import occupied
+from mlcore.engine.training import progress
+from mlcore.engine.training import train as engine
+from mlcore.engine.training.console import summary
 from mlcore.files import sha256_file
 from mlcore.management.commands import train_models
 from mlcore.models import TrainingRun

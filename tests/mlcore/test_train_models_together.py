@@ -6,7 +6,7 @@ from contextlib import closing
 
 import pytest
 
-from mlcore.engine.lines import summary
+from mlcore.engine.training.console import summary
 from tests.mlcore.toy import QUICK, write_toy_table
 from tests.processes import python
 

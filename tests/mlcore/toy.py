@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from mlcore.datasets.record import GreyImage, ImageRecord
+from mlcore.datasets.decoding.grey_image import GreyImage
+from mlcore.datasets.record import ImageRecord, TableDescription, TableImage
 from mlcore.datasets.table import ImageTable
-from mlcore.datasets.write import TableDescription, TableImage, write_table
+from tests.mlcore.tables import write_table
 
 SIZE = 32
 CLASSES = ("Nodule", "Heart")

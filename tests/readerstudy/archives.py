@@ -6,9 +6,9 @@ import shutil
 from django.contrib.auth.models import User
 
 from mlcore.files import sha256_file
-from readerstudy.trial import stimuli
-from readerstudy.trial.rows import TABLES
-from readerstudy.trial.transfer import export_study
+from readerstudy.trial.archive.study_rows import TABLES
+from readerstudy.trial.archive.transfer import export_study
+from readerstudy.trial.cases import files as case_files
 from tests.readerstudy.tampering import past_the_triggers
 
 
@@ -20,7 +20,7 @@ def export(study, folder):
 
 def forget(study, *, people=True):
     """What is left after a fire: nothing of the study, nobody of its people."""
-    shutil.rmtree(stimuli.study_folder(study))
+    shutil.rmtree(case_files.study_folder(study))
     with past_the_triggers():
         for model, way in reversed(TABLES.values()):
             model.objects.filter(**{way: study.pk}).delete()

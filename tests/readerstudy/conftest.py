@@ -3,7 +3,7 @@
 import pytest
 
 from mlcore.reporting.figures import Picture
-from readerstudy.analysis import report
+from readerstudy.analysis.report import page
 
 
 @pytest.fixture
@@ -23,4 +23,4 @@ def unrendered(monkeypatch):
             width=drawing.figure.get_figwidth(),
         )
 
-    monkeypatch.setattr(report, "rendered", rendered)
+    monkeypatch.setattr(page, "rendered", rendered)

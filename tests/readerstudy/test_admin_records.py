@@ -12,9 +12,9 @@ from django.test import Client
 from django.urls import reverse
 
 from readerstudy.models import Overlay, RatingEvent
-from readerstudy.trial import stimuli
-from readerstudy.trial.analyses import analyses_folder, recorded_analyses
-from readerstudy.trial.exports import allocation_csv, ledger_jsonl, ratings_csv
+from readerstudy.trial.cases import files as case_files
+from readerstudy.trial.exports.tables import allocation_csv, ledger_jsonl, ratings_csv
+from readerstudy.trial.recorded_analyses import analyses_folder, recorded_analyses
 from readerstudy.trial.study import lock_study, unblind_study
 from tests.readerstudy.commands import run
 from tests.readerstudy.factories import coordinator, give, make_study, rate_all
@@ -241,11 +241,11 @@ def test_the_allocator_sees_each_case_with_its_three_maps(study, allocator):
 def test_the_buffers_are_those_that_readers_get(study, allocator):
     case = study.cases.first()
     image = allocator.get(url(study, "image", case.pk))
-    assert image.content == stimuli.image_buffer(case)
+    assert image.content == case_files.image_buffer(case)
     assert image["Cache-Control"].startswith("no-store")
     overlay = case.overlays.first()
     answer = allocator.get(url(study, "overlay", overlay.pk))
-    assert answer.content == stimuli.overlay_buffer(overlay)
+    assert answer.content == case_files.overlay_buffer(overlay)
     assert np.frombuffer(answer.content, np.int8).size == overlay.height * overlay.width
 
 

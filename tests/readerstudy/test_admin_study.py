@@ -7,9 +7,10 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
 
-from readerstudy.admin import acts
+from readerstudy.admin import study_changes
 from readerstudy.models import Case, Study
-from readerstudy.trial import policies, stimuli
+from readerstudy.trial import policies
+from readerstudy.trial.cases import files as case_files
 from readerstudy.trial.enrolment import sign_off, void_run
 from readerstudy.trial.policies import Refusal
 from readerstudy.trial.rating import Answer, record_answer, record_shown
@@ -68,7 +69,7 @@ def alert(response):
 
 def test_a_draft_says_line_by_line_what_it_still_needs(study, staff):
     assert text_of(staff.get(url(study))).count(": yes") == 6
-    file = stimuli.study_folder(study) / study.cases.first().file
+    file = case_files.study_folder(study) / study.cases.first().file
     file.write_bytes(b"other")
     text = text_of(staff.get(url(study)))
     assert "Every file is as it was imported: no" in text
@@ -289,7 +290,7 @@ def test_nothing_happens_without_a_reason(study, staff, reason):
 
 
 def test_it_says_why_a_draft_cannot_open(study, staff):
-    (stimuli.study_folder(study) / Case.objects.first().file).unlink()
+    (case_files.study_folder(study) / Case.objects.first().file).unlink()
     response = staff.post(url(study, "open"), {"reason": "in a hurry"})
     assert response.status_code == 422
     assert "cannot open: File" in alert(response)[0]
@@ -330,7 +331,7 @@ def test_a_refusal_at_the_last_moment_is_told(study, staff, monkeypatch):
     def refuse(**_arguments):
         raise Refusal("The study has opened.")
 
-    monkeypatch.setattr(acts, "open_study", refuse)
+    monkeypatch.setattr(study_changes, "open_study", refuse)
     response = staff.post(url(study, "open"), {"reason": "ready"})
     assert (response.status_code, alert(response)) == (422, ["The study has opened."])
 

@@ -10,7 +10,7 @@ from django.core.management.base import CommandError
 
 from readerstudy.analysis.analyse import FIGURES
 from readerstudy.trial.study import lock_study, unblind_study
-from tests.readerstudy.analysis.tables import csv_bytes, one_reader
+from tests.readerstudy.analysis.rating_tables import csv_bytes, one_reader
 from tests.readerstudy.factories import coordinator, make_study, rate_all
 
 

@@ -9,10 +9,15 @@ from django.core.management import call_command
 from django.core.management.base import CommandError
 
 from readerstudy.trial.enrolment import sign_off
-from readerstudy.trial.exports import ratings_csv
+from readerstudy.trial.exports.tables import ratings_csv
 from readerstudy.trial.study import lock_study, unblind_study
 from tests.conftest import GOLDEN
-from tests.readerstudy.analysis.tables import HEADER, csv_bytes, one_reader, row_of
+from tests.readerstudy.analysis.rating_tables import (
+    HEADER,
+    csv_bytes,
+    one_reader,
+    row_of,
+)
 from tests.readerstudy.factories import answer, coordinator, make_study, rate_all
 
 pytestmark = pytest.mark.usefixtures("unrendered")

@@ -9,7 +9,7 @@ from django.core.management import call_command
 from django.urls import reverse
 
 from readerstudy.trial.enrolment import void_run
-from readerstudy.trial.exports import allocation_csv, ratings_csv
+from readerstudy.trial.exports.tables import allocation_csv, ratings_csv
 from readerstudy.trial.rating import (
     Answer,
     next_presentation,

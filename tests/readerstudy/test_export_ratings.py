@@ -1,7 +1,7 @@
 import pytest
 
 from readerstudy.trial.enrolment import void_run
-from readerstudy.trial.exports import EXPORTS, ratings_csv
+from readerstudy.trial.exports.tables import EXPORTS, ratings_csv
 from readerstudy.trial.study import lock_study, unblind_study
 from tests.readerstudy.commands import refusal, run
 from tests.readerstudy.factories import answer, coordinator, give, make_study, rate_all

@@ -7,7 +7,7 @@ from django.contrib.auth.models import User
 
 from mlcore.files import sha256_file
 from readerstudy.models import Study
-from readerstudy.trial import stimuli
+from readerstudy.trial.cases import files as case_files
 from readerstudy.trial.study import lock_study, unblind_study
 from tests.processes import python
 from tests.readerstudy.archives import contents, forget
@@ -82,7 +82,7 @@ def test_what_the_server_reads_is_not_for_its_owner_alone(study, tmp_path):
 
 
 def files_of(study):
-    return list(stimuli.study_folder(study).iterdir())
+    return list(case_files.study_folder(study).iterdir())
 
 
 @pytest.mark.parametrize("kind", ["folder", "file", "link"])
@@ -119,14 +119,14 @@ def test_a_full_disk_leaves_nothing(study, tmp_path, monkeypatch):
     def fill(path, content, **options):
         raise OSError(28, "No space left on device", str(path))
 
-    monkeypatch.setattr(stimuli, "write_new", fill)
+    monkeypatch.setattr(case_files, "write_new", fill)
     said = refusal("export_study", study, "--out", tmp_path / "archive")
     assert said.startswith("The study was not exported: No space left on device (")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bundle", "data"]
     monkeypatch.undo()
     run("export_study", study, "--out", tmp_path / "archive")
     forget(study)
-    monkeypatch.setattr(stimuli, "write_new", fill)
+    monkeypatch.setattr(case_files, "write_new", fill)
     said = refusal("import_study", tmp_path / "archive")
     assert said.startswith("The study was not imported: No space left on device (")
 

@@ -19,7 +19,7 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from readerstudy.trial.ledger import Link, enrolment_genesis, follow
+from readerstudy.trial.record.hash_chain import Link, enrolment_genesis, follow
 from tests.conftest import ROOT, missing
 from tests.readerstudy.before_payload import unpack
 

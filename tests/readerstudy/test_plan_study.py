@@ -8,7 +8,7 @@ import pytest
 from django.core.management import call_command
 from django.core.management.base import CommandError
 
-from tests.readerstudy.analysis.tables import csv_bytes, one_reader
+from tests.readerstudy.analysis.rating_tables import csv_bytes, one_reader
 
 SMALL = ("--cases", "20", "--shift", "0.5", "--studies", "100")
 

@@ -5,9 +5,9 @@ import json
 import pytest
 
 from readerstudy.models import RatingEvent
-from readerstudy.trial import digests
-from readerstudy.trial.analyses import analyses_folder
 from readerstudy.trial.enrolment import void_run
+from readerstudy.trial.record import digests
+from readerstudy.trial.recorded_analyses import analyses_folder
 from readerstudy.trial.study import lock_study
 from readerstudy.trial.verification import verify
 from tests.readerstudy.commands import refusal, run

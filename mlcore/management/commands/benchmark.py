@@ -1,11 +1,11 @@
-"""How fast training is on this device; a thin shell around `mlcore.engine.bench`."""
+"""How fast training is on this device: a shell around `mlcore.benchmark`."""
 
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from mlcore.benchmark.command_line import add_arguments, benchmark
 from mlcore.engine.arguments import complain_in_one_line
-from mlcore.engine.bench import add_arguments, benchmark
 from mlcore.engine.config import EngineError
 
 

@@ -20,7 +20,7 @@ from mlcore.datasets.table import SPLITS, ImageTable, TableError, verify_table
 from mlcore.management.database import require_table
 from mlcore.management.identifiers import identifier_key
 from mlcore.management.locate import check_name, table_folder, tables_root
-from mlcore.management.progress import saying, shown_images
+from mlcore.management.progress_bar import saying, shown_images
 from mlcore.models import Dataset
 
 

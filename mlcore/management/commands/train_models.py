@@ -8,13 +8,20 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from mlcore.datasets.table import open_table
 from mlcore.engine.arguments import complain_in_one_line
-from mlcore.engine.config import to_dict
-from mlcore.engine.distributed import joined
-from mlcore.engine.jobs import FAILURES, Job, add_arguments, carry_out, explain, plan
-from mlcore.engine.progress import Event, OnEvent
+from mlcore.engine.run_config import to_json
+from mlcore.engine.training.command_line import (
+    FAILURES,
+    Job,
+    add_arguments,
+    carry_out,
+    explain,
+    plan,
+)
+from mlcore.engine.training.distributed import joined
+from mlcore.engine.training.progress import Event, OnEvent
 from mlcore.management.database import require_table
 from mlcore.management.locate import runs_root, table_folder
-from mlcore.management.progress import saying, shown
+from mlcore.management.progress_bar import saying, shown
 from mlcore.models import TrainingRun
 from mlcore.recorder import recorded
 
@@ -57,7 +64,7 @@ class Command(BaseCommand):
     def _recorded_and_shown(self, job: Job) -> Iterator[OnEvent]:
         name = job.config.name
         with (
-            recorded(job.folder, name=name, config=to_dict(job.config)) as record,
+            recorded(job.folder, name=name, config=to_json(job.config)) as record,
             shown(self.stdout, name) as show,
         ):
 

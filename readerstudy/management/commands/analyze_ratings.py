@@ -9,19 +9,19 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
 from readerstudy.analysis.analyse import PROFILES, Options, analyse, write_analysis
-from readerstudy.analysis.errors import RatingsError
+from readerstudy.analysis.csv_records import RatingsError
 from readerstudy.analysis.ratings import Ratings, parse_ratings, read_ratings
-from readerstudy.analysis.report import report_files
-from readerstudy.analysis.summary import summary
+from readerstudy.analysis.report.page import report_files
+from readerstudy.analysis.report.terminal import summary
 from readerstudy.analysis.units import MISSING
 from readerstudy.management.lookup import find_study
 from readerstudy.models import Study
-from readerstudy.trial.analyses import analyses_folder, record_analysis
 from readerstudy.trial.enrolment import TOLD_APART
-from readerstudy.trial.exports import ratings_csv
-from readerstudy.trial.facts import study_facts
+from readerstudy.trial.exports.reporting_facts import study_facts
+from readerstudy.trial.exports.tables import ratings_csv
 from readerstudy.trial.policies import Refusal
-from readerstudy.trial.records import recorded_at_lock, told_apart
+from readerstudy.trial.record.events import recorded_at_lock, told_apart
+from readerstudy.trial.recorded_analyses import analyses_folder, record_analysis
 from readerstudy.trial.verification import BrokenLedger, study_chain, verify
 
 # Options of the command that are options of the analysis.

@@ -7,9 +7,9 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from mlcore.files import atomic_file
 from readerstudy.management.lookup import find_study
-from readerstudy.trial.exports import EXPORTS
+from readerstudy.trial.exports.tables import EXPORTS
 from readerstudy.trial.policies import Refusal
-from readerstudy.trial.records import recorded_at_lock, voided_runs
+from readerstudy.trial.record.events import recorded_at_lock, voided_runs
 from readerstudy.trial.verification import BrokenLedger, verify
 
 

@@ -6,8 +6,8 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from mlcore.files import atomic_folder
 from readerstudy.management.lookup import find_study
 from readerstudy.models import Study
+from readerstudy.trial.archive.transfer import export_study
 from readerstudy.trial.policies import Refusal
-from readerstudy.trial.transfer import export_study
 from readerstudy.trial.verification import BrokenLedger
 
 

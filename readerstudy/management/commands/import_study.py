@@ -5,8 +5,8 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from readerstudy.management.lookup import ready_database
 from readerstudy.models import Study
+from readerstudy.trial.archive.transfer import import_study
 from readerstudy.trial.policies import Refusal
-from readerstudy.trial.transfer import import_study
 
 
 class Command(BaseCommand):

@@ -9,16 +9,16 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from readerstudy.analysis.analyse import ALPHA
-from readerstudy.analysis.errors import RatingsError
-from readerstudy.analysis.plan import (
+from readerstudy.analysis.csv_records import RatingsError
+from readerstudy.analysis.planning.figure import MOST_READERS
+from readerstudy.analysis.planning.files import check_replaceable, write_plan
+from readerstudy.analysis.planning.power import (
     Components,
     Power,
     components_of,
     described,
     power,
 )
-from readerstudy.analysis.plan_files import check_replaceable, write_plan
-from readerstudy.analysis.plots_power import MOST_READERS
 from readerstudy.analysis.ratings import ALL, read_ratings
 
 HEADER = (

@@ -9,7 +9,7 @@ import pytest
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
-from mlcore.datasets.dicom import read_dicom
+from mlcore.datasets.decoding.dicom import read_dicom
 from mlcore.datasets.table import TableError
 
 CR_STORAGE = "1.2.840.10008.5.1.4.1.1.1"

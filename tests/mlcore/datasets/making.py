@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from mlcore.datasets.record import GreyImage, ImageRecord
-from mlcore.datasets.write import TableDescription, TableImage
+from mlcore.datasets.decoding.grey_image import GreyImage
+from mlcore.datasets.record import ImageRecord, TableDescription, TableImage
 
 SIZE = 8
 CLASSES = ("Nodule", "Effusion")

@@ -8,8 +8,7 @@ import pytest
 from PIL import Image
 
 from mlcore.datasets.arrow import shared_pixels
-from mlcore.datasets.prepare import to_uint8
-from mlcore.datasets.record import GreyImage, Window
+from mlcore.datasets.decoding.grey_image import GreyImage, Window, to_uint8
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (7, 5), (64, 3), (300, 1024)])

@@ -3,12 +3,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mlcore.datasets.decoding.grey_image import GreyImage, to_uint8
 from mlcore.datasets.display import MAX_SIDE, display_case, windows_of
-from mlcore.datasets.prepare import to_uint8
-from mlcore.datasets.record import GreyImage
 from mlcore.datasets.table import TableError
-from mlcore.datasets.write import write_table
 from tests.mlcore.datasets.making import description, grey, image, save
+from tests.mlcore.tables import write_table
 
 SHORT = np.random.default_rng(1).integers(300, 4000, (40, 60), dtype=np.uint16)
 

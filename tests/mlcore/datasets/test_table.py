@@ -13,10 +13,10 @@ from mlcore.datasets.table import (
     open_table,
     verify_table,
 )
-from mlcore.datasets.write import write_table
 from mlcore.files import sha256_file
 from tests.conftest import ROOT
 from tests.mlcore.datasets.making import CLASSES, NAN, SIZE, description, grey, image
+from tests.mlcore.tables import write_table
 
 COUNT = 12
 BOX = Box("Nodule", 0.25, 0.5, 0.125, 0.0625)

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from mlcore.engine.config import NetworkConfig
-from mlcore.engine.networks import build_network
+from mlcore.engine.model.networks import build_network
 from tests.mlcore.toy import write_toy_table
 
 

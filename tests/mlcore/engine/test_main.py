@@ -7,9 +7,9 @@ import sys
 import pytest
 
 from mlcore.engine import __main__ as command
-from mlcore.engine import train as engine
-from mlcore.engine.distributed import ALONE
-from mlcore.engine.lines import summary
+from mlcore.engine.training import train as engine
+from mlcore.engine.training.console import summary
+from mlcore.engine.training.distributed import ALONE
 from tests.conftest import ROOT
 from tests.mlcore.toy import QUICK
 from tests.processes import python
@@ -187,7 +187,7 @@ ONE_FAILS = """
 import sys
 import torch
 from mlcore.engine.config import EngineError
-from mlcore.engine.distributed import joined
+from mlcore.engine.training.distributed import joined
 
 try:
     with joined("cpu") as (world, _):

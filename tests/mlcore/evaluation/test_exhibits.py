@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from mlcore.engine.batchnorm import branch as through
-from mlcore.engine.saliency import loss_gradients, normalise
-from mlcore.evaluation.discrimination import development_cutoffs, measure
+from mlcore.engine.model.batchnorm import branch as through
+from mlcore.engine.model.saliency import normalise
+from mlcore.evaluation.discrimination.part import development_cutoffs, measure
 from mlcore.evaluation.exhibits import (
     EXAMPLE_EPS,
     attack_examples,
@@ -13,7 +13,7 @@ from mlcore.evaluation.exhibits import (
     saliency_examples,
 )
 from tests.mlcore.evaluation.conftest import IMAGES, MASKS, loaded, write_marked_table
-from tests.mlcore.evaluation.test_discrimination import some_cases
+from tests.mlcore.evaluation.discrimination.test_part import some_cases
 from tests.mlcore.toy import write_toy_table
 
 
@@ -50,39 +50,29 @@ def test_a_precision_recall_curve_ends_at_the_share_of_the_ill(measured):
         assert each.point is None
 
 
-def test_maps_are_shown_as_readers_see_them(table, unlike_runs, cpu):
-    examples = saliency_examples(table, unlike_runs, device=cpu)
+def test_maps_are_shown_as_readers_see_them(table, unlike_runs):
+    examples = saliency_examples(table, unlike_runs)
     # Findings by turns, no image twice, none without a known place.
     assert [each.image_id for each in examples] == ["both", "nodule", "heart"]
     np.testing.assert_array_equal(examples[0].mask, MASKS["both"]["Nodule"])
     assert examples[0].findings == "Nodule, Heart"
     rows = np.array([table.image_ids.index(each.image_id) for each in examples])
     for run in unlike_runs:
-        maps = normalise(
-            loss_gradients(
-                run.network,
-                table.images[rows],
-                table.labels[rows],
-                branch=run.objective.robust_branch,
-                device=cpu,
-            )
-        )
+        maps = normalise(run.maps(table.images[rows], table.labels[rows]))
         for example, expected in zip(examples, maps, strict=True):
-            np.testing.assert_array_equal(example.maps[run.run.variant], expected)
+            np.testing.assert_array_equal(example.maps[run.variant], expected)
 
 
-def test_without_a_known_place_images_with_a_finding_are_shown(tmp_path, cpu):
+def test_without_a_known_place_images_with_a_finding_are_shown(tmp_path):
     table = write_toy_table(tmp_path / "toy")
-    examples = saliency_examples(
-        table, [loaded(table, "standard", tmp_path)], device=cpu
-    )
+    examples = saliency_examples(table, [loaded(table, "standard", tmp_path)])
     assert examples
     assert all(each.mask is None and each.findings for each in examples)
 
 
 def test_an_attack_stays_in_its_ball_and_says_what_it_did(table, unlike_runs, cpu):
     examples = attack_examples(table, unlike_runs, device=cpu)
-    assert [each.variant for each in examples] == [r.run.variant for r in unlike_runs]
+    assert [each.variant for each in examples] == [r.variant for r in unlike_runs]
     for each, run in zip(examples, unlike_runs, strict=True):
         assert each.image_id == "both"
         assert 0 < np.abs(each.attacked - each.image).max() <= EXAMPLE_EPS + 1e-7
@@ -98,5 +88,5 @@ def test_where_nobody_is_ill_there_is_nothing_to_show(tmp_path, cpu):
     images = {name: IMAGES[name] for name in ("trained", "watched", "well")}
     table = write_marked_table(tmp_path / "marked", images)
     runs = [loaded(table, "standard", tmp_path)]
-    assert saliency_examples(table, runs, device=cpu) == []
+    assert saliency_examples(table, runs) == []
     assert attack_examples(table, runs, device=cpu) == []

@@ -3,9 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mlcore.evaluation import figures_network, figures_saliency
-from mlcore.evaluation.figures import Exhibits, draw
-from mlcore.evaluation.figures_discrimination import (
+from mlcore.evaluation.discrimination.figures import (
     OutcomeCurve,
     auc_forest,
     data_size,
@@ -13,14 +11,17 @@ from mlcore.evaluation.figures_discrimination import (
     precision_recall_curves,
     roc_curves,
 )
-from mlcore.evaluation.figures_network import cka_heat_maps, loss_surfaces
-from mlcore.evaluation.figures_parts import arms_of, listed, span, told
-from mlcore.evaluation.figures_robustness import attack_examples, robustness_curves
-from mlcore.evaluation.figures_saliency import (
+from mlcore.evaluation.figures import Exhibits, draw
+from mlcore.evaluation.localization import figures as saliency_figures
+from mlcore.evaluation.localization.figures import (
     localization_forest,
     randomization_curves,
     saliency_rows,
 )
+from mlcore.evaluation.network import figures as network_figures
+from mlcore.evaluation.network.figures import cka_heat_maps, loss_surfaces
+from mlcore.evaluation.plotting import arms_of, listed, span, told
+from mlcore.evaluation.robustness.figures import attack_examples, robustness_curves
 from mlcore.reporting.figures import VARIANT_STYLES, figure_files
 from tests.mlcore.evaluation import report_rows
 
@@ -242,7 +243,7 @@ def test_noise_is_grey_where_there_is_none():
 
 
 def test_blue_is_negative_and_red_positive():
-    low, middle, high = (np.array(figures_saliency.SIGNED(x)) for x in (0.0, 0.5, 1.0))
+    low, middle, high = (np.array(saliency_figures.SIGNED(x)) for x in (0.0, 0.5, 1.0))
     assert low[2] > low[0]
     assert high[0] > high[2]
     np.testing.assert_allclose(middle, 1, atol=0.01)
@@ -279,7 +280,7 @@ def test_loss_surfaces_lie_on_one_scale_and_the_right_way_round():
     losses = [row["loss"] for row in rows]
     assert scales == {(min(losses), max(losses))}
     own = [r for r in rows if (r["variant"], r["image_id"]) == ("standard", "case 2")]
-    along, across, loss = figures_network._surface(own[::-1])
+    along, across, loss = network_figures._surface(own[::-1])
     for row in own:
         i = across.tolist().index(row["random_step"])
         j = along.tolist().index(row["gradient_step"])

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from mlcore.files import write_json
 from readerstudy.analysis import analyse as module
 from readerstudy.analysis.analyse import TABLES, analyse, write_analysis
-from readerstudy.analysis.errors import RatingsError
+from readerstudy.analysis.csv_records import RatingsError
 from readerstudy.analysis.ratings import ALL
-from tests.readerstudy.analysis.tables import (
+from tests.readerstudy.analysis.rating_tables import (
     CODES,
     one_reader,
     ratings_of,

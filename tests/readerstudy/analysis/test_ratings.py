@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from readerstudy.analysis.errors import RatingsError
+from readerstudy.analysis.csv_records import RatingsError
 from readerstudy.analysis.ratings import ALL, parse_ratings, read_ratings
-from tests.readerstudy.analysis.tables import HEADER, csv_bytes, one_reader
+from tests.readerstudy.analysis.rating_tables import HEADER, csv_bytes, one_reader
 
 GOOD = csv_bytes(one_reader((0, 3, 5), (1, None, 2)))
 

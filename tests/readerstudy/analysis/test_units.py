@@ -7,7 +7,7 @@ from hypothesis import given, settings
 
 from readerstudy.analysis.ratings import ALL
 from readerstudy.analysis.units import under_policy, units
-from tests.readerstudy.analysis.tables import (
+from tests.readerstudy.analysis.rating_tables import (
     CODES,
     one_reader,
     ratings_of,

@@ -4,7 +4,7 @@ import random
 from collections.abc import Callable
 
 from readerstudy.analysis.ratings import Ratings, parse_ratings
-from tests.readerstudy.analysis.tables import CODES
+from tests.readerstudy.analysis.rating_tables import CODES
 
 HEADER = "reader,dataset,image,variant,rating,position,session"
 # Reader, image, variant, position and the number of positions to a rating.

@@ -3,9 +3,8 @@
 import pytest
 
 from readerstudy.models import Membership
-from readerstudy.trial.accounts import record_password_change
 from readerstudy.trial.enrolment import void_run, withdraw
-from readerstudy.trial.roles import end_role
+from readerstudy.trial.roles import end_role, record_password_change
 from readerstudy.trial.study import lock_study
 from readerstudy.trial.verification import verify
 from tests.readerstudy.factories import coordinator, give, make_study

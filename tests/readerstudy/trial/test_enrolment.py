@@ -6,7 +6,6 @@ from django.db import IntegrityError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 from readerstudy.models import Enrolment, RatingEvent
-from readerstudy.trial import records
 from readerstudy.trial.enrolment import (
     consent,
     enrol,
@@ -14,9 +13,10 @@ from readerstudy.trial.enrolment import (
     sign_off,
     void_run,
 )
-from readerstudy.trial.exports import ratings_csv
+from readerstudy.trial.exports.tables import ratings_csv
 from readerstudy.trial.policies import Refusal
 from readerstudy.trial.rating import find_presentation, next_presentation, record_shown
+from readerstudy.trial.record import events as record_events
 from readerstudy.trial.study import lock_study
 from readerstudy.trial.verification import verify
 from tests.readerstudy.factories import (
@@ -194,7 +194,7 @@ def test_the_lock_names_those_who_did_not_sign_off(study, begun):
 def test_what_readers_could_tell_apart_is_read_from_the_record(study, begun):
     rate_all(begun)
     signed(begun, told_apart="sometimes", words="grain")
-    assert records.told_apart(study) == {
+    assert record_events.told_apart(study) == {
         "rhea": {"told_apart": "sometimes", "words": "grain"}
     }
 
@@ -219,7 +219,7 @@ def test_voiding_keeps_a_run_and_opens_a_new_one(study, begun, rhea):
     begun.refresh_from_db()
     assert begun.voided_at == record.at
     assert record.details["answers"] == 6
-    assert record.details["list"] == records.list_details(new)
+    assert record.details["list"] == record_events.list_details(new)
     assert len(verify(study)) == 4
 
 
@@ -300,7 +300,7 @@ def test_a_void_run_enters_no_export_and_does_not_hold_up_the_lock(study, begun,
     rows = ratings_csv(study, blinded=True).splitlines()[1:]
     assert len(rows) == 12
     assert {row.split(",")[4] for row in rows} == {"5"}
-    chains = records.recorded_at_lock(study)["chains"]
+    chains = record_events.recorded_at_lock(study)["chains"]
     assert [(chain["reader"], chain["run"]) for chain in chains] == [
         ("rhea", 1),
         ("omar", 1),
@@ -313,7 +313,7 @@ def test_a_signed_run_can_be_voided(study, begun):
     rate_all(begun)
     signed(begun)
     assert void_run(enrolment=begun, by=coordinator(), reason="late").run == 2
-    assert records.told_apart(study) == {}
+    assert record_events.told_apart(study) == {}
     assert verify(study)
 
 

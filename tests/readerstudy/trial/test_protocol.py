@@ -4,8 +4,8 @@ import pytest
 
 from readerstudy.models import ANCHORS, Study
 from readerstudy.trial import protocol
-from readerstudy.trial.digests import VERSION, protocol_sha256
 from readerstudy.trial.policies import Refusal
+from readerstudy.trial.record.digests import VERSION, protocol_sha256
 from readerstudy.trial.study import change_protocol, open_study
 from tests.readerstudy.factories import coordinator, give, make_study
 

@@ -17,11 +17,11 @@ from readerstudy.models import (
     StudyEvent,
 )
 from readerstudy.trial import study as study_acts
-from readerstudy.trial.design import presentation_list
+from readerstudy.trial.cases.files import study_folder
 from readerstudy.trial.enrolment import enrol, withdraw
+from readerstudy.trial.order.design import presentation_list
 from readerstudy.trial.policies import Refusal
 from readerstudy.trial.readiness import readiness
-from readerstudy.trial.stimuli import study_folder
 from readerstudy.trial.study import (
     Unfinished,
     create_study,

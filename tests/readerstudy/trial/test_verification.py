@@ -25,11 +25,13 @@ from readerstudy.models import (
     Study,
     StudyEvent,
 )
-from readerstudy.trial import design, digests, records
+from readerstudy.trial.cases.files import study_folder
 from readerstudy.trial.enrolment import enrol, void_run, withdraw
-from readerstudy.trial.ledger import Head, link_after
+from readerstudy.trial.order import design
 from readerstudy.trial.rating import Answer, record_answer, record_shown
-from readerstudy.trial.stimuli import study_folder
+from readerstudy.trial.record import digests
+from readerstudy.trial.record import events as record_events
+from readerstudy.trial.record.hash_chain import Head, link_after
 from readerstudy.trial.study import lock_study, open_study, unblind_study
 from readerstudy.trial.verification import BrokenLedger, verify
 from tests.conftest import ROOT
@@ -75,8 +77,8 @@ def rewrite(events, change):
         change(event, record)
         link = link_after(head, {"record": record})
         study = isinstance(event, StudyEvent)
-        schemas = records.STUDY_SCHEMAS if study else records.RATING_SCHEMAS
-        for name, value in records._columns_to_write(link, schemas).items():
+        schemas = record_events.STUDY_SCHEMAS if study else record_events.RATING_SCHEMAS
+        for name, value in record_events._columns_to_write(link, schemas).items():
             setattr(event, name, value)
         event.save()
         head = Head(event.number, event.hash)
@@ -108,9 +110,9 @@ def test_an_untouched_record_verifies_in_every_state(tmp_path, rhea, omar, state
         unblind_study(study=study, by=coordinator(), reason="analysis")
     chains = {chain.owner: chain.head for chain in verify(study)}
     assert list(chains) == ["study 'Chest maps'", "reader rhea", "reader omar"]
-    assert chains["study 'Chest maps'"] == records.study_head(study)
+    assert chains["study 'Chest maps'"] == record_events.study_head(study)
     for enrolment in study.enrolments.all():
-        head = records.enrolment_head(enrolment)
+        head = record_events.enrolment_head(enrolment)
         assert chains[f"reader {enrolment.reader}"] == head
         rated = state != "draft" and enrolment.reader == rhea
         assert head.length == (6 if rated else 0)
@@ -293,19 +295,19 @@ def test_an_event_that_records_more_leaves_those_before_it_verifying(
             "at": datetime.fromisoformat(record["at"]),
         }
 
-    schemas = {**records.RATING_SCHEMAS, 2: columns}
-    head = records.enrolment_head(first.enrolment)
+    schemas = {**record_events.RATING_SCHEMAS, 2: columns}
+    head = record_events.enrolment_head(first.enrolment)
     link = link_after(head, {"schema": 2, "record": record})
     event = RatingEvent.objects.create(
         enrolment=first.enrolment,
         presentation=second,
         user=rhea,
-        **records._columns_to_write(link, schemas),
+        **record_events._columns_to_write(link, schemas),
     )
     assert found(study).endswith(
         "event 3: its schema is 2, which this version does not know."
     )
-    monkeypatch.setattr(records, "RATING_SCHEMAS", schemas)
+    monkeypatch.setattr(record_events, "RATING_SCHEMAS", schemas)
     assert verify(study)[1].head == Head(3, link.hash)
     with past_the_triggers():
         RatingEvent.objects.filter(pk=event.pk).update(reason="map")
@@ -378,7 +380,7 @@ def test_a_chain_that_lost_its_end_is_found(study, rheas, kept):
 def test_an_added_event_is_found_though_its_hash_is_right(study, omar):
     """Inserting needs no way past the triggers."""
     enrolment = study.enrolments.get(reader=omar)
-    records.add_rating_event(
+    record_events.add_rating_event(
         enrolment=enrolment,
         presentation=enrolment.presentations.get(position=4),
         kind=RatingEvent.Kind.SHOWN,
@@ -508,7 +510,7 @@ def test_a_state_that_no_event_led_to_is_found(study, state):
 def test_a_state_that_was_left_out_is_found(tmp_path, rhea):
     study = make_study(tmp_path / "bundle", readers=[rhea], cases=1, opened=False)
     kind = StudyEvent.Kind.LOCKED
-    records.add_study_event(study=study, kind=kind, user=None, details={})
+    record_events.add_study_event(study=study, kind=kind, user=None, details={})
     Study.objects.update(state="locked")
     assert found(study).endswith("its events lead through draft, locked.")
 

@@ -19,7 +19,8 @@ from django.test import Client
 from scipy import stats
 
 from readerstudy.models import Arm, Overlay
-from readerstudy.trial import allocation, stimuli
+from readerstudy.trial.cases import files as case_files
+from readerstudy.trial.order import reader_lists
 from readerstudy.trial.rating import next_presentation
 from readerstudy.trial.study import create_study, open_study
 from tests.readerstudy.factories import (
@@ -153,9 +154,9 @@ def test_exchanging_two_arms_with_the_same_pixels_changes_no_byte(twins, rhea):
 
 
 def test_a_byte_that_tells_the_arm_would_be_found(twins, rhea, monkeypatch):
-    buffer = stimuli.overlay_buffer
+    buffer = case_files.overlay_buffer
     monkeypatch.setattr(
-        stimuli, "overlay_buffer", lambda o: buffer(o) + bytes([o.arm_id % 256])
+        case_files, "overlay_buffer", lambda o: buffer(o) + bytes([o.arm_id % 256])
     )
     before = heard(twins, rhea)
     exchange(*twins.arms.order_by("pk")[:2])
@@ -179,7 +180,7 @@ def sixty(tmp_path, rhea, monkeypatch):
             lambda n: random.randbytes(n).hex()[: -(-n * 4 // 3)]
         )
 
-    monkeypatch.setattr(allocation, "secrets", Secrets)
+    monkeypatch.setattr(reader_lists, "secrets", Secrets)
     return make_study(tmp_path / "bundle", readers=[rhea], cases=CASES)
 
 

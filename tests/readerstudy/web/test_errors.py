@@ -1,7 +1,7 @@
 import pytest
 from django.test import Client
 
-from readerstudy.trial import stimuli
+from readerstudy.trial.cases import files as case_files
 from tests.readerstudy.web.conftest import address
 
 
@@ -27,7 +27,7 @@ def test_a_broken_server_tells_no_details(reader, presentation, monkeypatch):
     def fail(_case):
         raise OSError("/secret/path/of/canary.npy")
 
-    monkeypatch.setattr(stimuli, "image_buffer", fail)
+    monkeypatch.setattr(case_files, "image_buffer", fail)
     reader.raise_request_exception = False
 
     answer = reader.get(address(presentation, "image"))

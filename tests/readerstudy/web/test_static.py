@@ -4,8 +4,8 @@ import pytest
 from django.conf import settings
 from django.core import mail
 
-from mlcore.engine.objectives import VARIANTS
-from readerstudy.trial.stimuli import study_folder
+from mlcore.engine.model.objectives import VARIANTS
+from readerstudy.trial.cases.files import study_folder
 from tests.conftest import ROOT
 from tests.readerstudy.factories import rate_all
 from tests.readerstudy.web.conftest import address

@@ -1,0 +1,211 @@
+"""An analysis as a page to read, with its figures as files."""
+
+from collections.abc import Mapping, Sequence
+
+from mlcore.reporting.figures import Picture, rendered
+from mlcore.reporting.page import (
+    Block,
+    Column,
+    Facts,
+    Page,
+    Section,
+    Table,
+    page_html,
+)
+from readerstudy.analysis.analyse import FIGURES, Analysis, Row
+from readerstudy.analysis.ratings import CODES, Ratings
+from readerstudy.analysis.report.answer import answer, limits
+from readerstudy.analysis.report.figures.all_figures import draw
+from readerstudy.analysis.report.methods import StudyFacts, methods, reporting_facts
+from readerstudy.analysis.report.tables import (
+    effects_table,
+    means_table,
+    omnibus_table,
+    profiles_table,
+)
+from readerstudy.analysis.report.views import (
+    AGREEMENT,
+    EACH_READER,
+    MRMC,
+    NOT_JUDGED,
+    SENSITIVITY,
+    view_blocks,
+)
+
+# Of missing ratings, on the page.
+_MOST_MISSING = 40
+
+
+def report_files(
+    analysis: Analysis, ratings: Ratings, study: StudyFacts | None = None
+) -> dict[str, bytes]:
+    """report.html, figures/ and table1_means.md, by their names in a results folder.
+
+    Args:
+        analysis: of `ratings`.
+        study: what is recorded of the study that the ratings come from, see
+            `reporting_facts`; None for a table without a study.
+    """
+    pictures = [rendered(drawing) for drawing in draw(analysis, ratings)]
+    files = {
+        f"{FIGURES}/{picture.name}.{ending}": content
+        for picture in pictures
+        for ending, content in (("png", picture.png), ("svg", picture.svg))
+    }
+    page = page_html(study_page(analysis, pictures, study))
+    return files | {
+        "report.html": page.encode(),
+        "table1_means.md": means_markdown(analysis).encode(),
+    }
+
+
+def study_page(
+    analysis: Analysis, pictures: Sequence[Picture], study: StudyFacts | None
+) -> Page:
+    """The answer and Figure 5; tests, agreement, methods, facts, record and limits."""
+    by_name = {picture.name: picture for picture in pictures}
+    run = analysis["run"]
+    sections = [
+        Section("The ratings", _ratings(analysis, by_name)),
+        Section("Do the variants differ?", _differences(analysis, by_name)),
+        Section("Do the readers agree?", _agreement(analysis, by_name)),
+        Section("Does it depend on the analysis?", view_blocks(analysis, SENSITIVITY)),
+        Section("What readers could not judge, and thought", _asides(analysis)),
+        Section("Methods, ready to paste", methods(analysis)),
+        Section("What reporting guidelines ask for", _facts(analysis, study)),
+        Section("The record", _record(run["ledger"])),
+        Section("What this cannot show", limits(analysis)),
+        Section("Settings", [Facts(_settings(run))]),
+    ]
+    return Page(
+        title=f"Reader study: {run['input']['name']}",
+        subtitle=_subtitle(run),
+        lead=answer(analysis),
+        sections=[section for section in sections if section.blocks],
+    )
+
+
+def _subtitle(run: Row) -> str:
+    parts = [
+        _number(len(run["readers"]), "reader"),
+        _number(run["images"], "image"),
+        _number(len(run["datasets"]), "data set"),
+    ]
+    arms = f"Variants: {', '.join(run['variants'])}"
+    if set(run["variants"]) == set(CODES[-1]):
+        arms += ", letters that conceal them until the study is unblinded"
+    return f"{', '.join(parts)}. {arms}."
+
+
+def _ratings(analysis: Analysis, pictures: Mapping[str, Picture]) -> list[Block]:
+    return [
+        *_pictures(pictures, "scores"),
+        means_table(analysis, by_reader=False),
+        *_pictures(pictures, "means", "scores_by_reader"),
+        means_table(analysis, by_reader=True),
+    ]
+
+
+def _differences(analysis: Analysis, pictures: Mapping[str, Picture]) -> list[Block]:
+    return [
+        "Two profiles, side by side. The paper's: asymptotic tests, pairs only behind "
+        "Friedman's test, no adjustment. The robust one: exact P, adjusted for the "
+        "three pairs, and the analysis with readers as a random sample (MRMC). Under "
+        "each P stands whom it speaks for.",
+        omnibus_table(analysis),
+        profiles_table(analysis),
+        *_pictures(pictures, "pooled_differences"),
+        effects_table(analysis),
+        *_pictures(pictures, "differences"),
+        *view_blocks(analysis, MRMC),
+        Section("Each reader", view_blocks(analysis, EACH_READER)),
+    ]
+
+
+def _agreement(analysis: Analysis, pictures: Mapping[str, Picture]) -> list[Block]:
+    return [*_pictures(pictures, "kappa"), *view_blocks(analysis, AGREEMENT)]
+
+
+def _asides(analysis: Analysis) -> list[Block]:
+    blocks = view_blocks(analysis, NOT_JUDGED)
+    if answers := analysis["run"].get("end_of_study"):
+        blocks += [
+            "At the end readers were asked whether they could tell the kinds of map "
+            "apart. Their answers, counted:",
+            Facts(answers),
+        ]
+    return blocks
+
+
+def _facts(analysis: Analysis, study: StudyFacts | None) -> list[Block]:
+    return [
+        "Items of CLAIM 2024 and of guidelines on reader studies, as far as the study "
+        "or its table tells them; the rest is for the authors to add.",
+        *(
+            Section(title, [Facts(facts)])
+            for title, facts in reporting_facts(analysis, study).items()
+        ),
+    ]
+
+
+def _record(ledger: Row | None) -> list[Block]:
+    """Where the study's hash chains ended, to compare with `verify_ledger`."""
+    if ledger is None:
+        return [
+            "The ratings come from a table: it has no record of who rated what and "
+            "when, other than the table's own hash below."
+        ]
+    return [
+        "Every rating is an event in its reader's chain of hashes, and locking the "
+        "study fixed where each chain ends. Compare these with what verify_ledger "
+        "prints, and with what was noted elsewhere.",
+        Facts({"Lock": f"event {ledger['number']}, {ledger['hash']}"}),
+        Table(
+            "The heads of the readers' chains when the study was locked.",
+            ledger["chains"],
+            [
+                *map(Column, ("reader", "run")),
+                Column("length", "events"),
+                Column("head"),
+            ],
+        ),
+    ]
+
+
+def _settings(run: Row) -> Row:
+    """Of `run`, what is not told elsewhere on the page."""
+    told = {"missing", "ledger", "end_of_study"}
+    settings = {key: value for key, value in run.items() if key not in told}
+    if missing := run["missing"]:
+        shown = [
+            f"{cell['reader']} {cell['dataset']}/{cell['image']} {cell['variant']}"
+            for cell in missing[:_MOST_MISSING]
+        ]
+        if len(missing) > _MOST_MISSING:
+            shown.append(f"and {len(missing) - _MOST_MISSING} more, in analysis.json")
+        settings["missing ratings"] = shown
+    return settings
+
+
+def _pictures(pictures: Mapping[str, Picture], *names: str) -> list[Block]:
+    return [pictures[name] for name in names if name in pictures]
+
+
+def means_markdown(analysis: Analysis) -> str:
+    """Table 1 of the paper as Markdown, m.mm ± s.ss: each reader, then all."""
+    variants = analysis["run"]["variants"]
+    lines = [["reader", "data set", *variants], ["---", "---", *["---:"] * 3]]
+    lines += [
+        [row["reader"], row["dataset"], *(row["text"][v] or "-" for v in variants)]
+        for row in analysis["table1_means"]
+    ]
+    return "".join(f"| {' | '.join(map(_escaped, line))} |\n" for line in lines)
+
+
+def _escaped(text: str) -> str:
+    """Names are text in Markdown too."""
+    return "".join(f"\\{char}" if char in "\\|*_`<[&" else char for char in text)
+
+
+def _number(count: int, name: str) -> str:
+    return f"{count:,} {name}" if count == 1 else f"{count:,} {name}s"

@@ -1,0 +1,160 @@
+"""Tables of the report: both profiles side by side, and the rest of an analysis."""
+
+from mlcore.reporting.page import Column, Table
+from readerstudy.analysis.analyse import Analysis, Row
+from readerstudy.analysis.ratings import ALL
+from readerstudy.analysis.report.answer import (
+    WEAKER_LEVEL,
+    general_row,
+    higher_of,
+    is_different,
+    level_text,
+    primary_rows,
+    these_readers,
+)
+from readerstudy.analysis.report.views import PAIR, column, flat, minus
+
+GENERAL = "readers in general"
+NOT_TESTED = "not tested"
+NEITHER = "neither"
+
+
+def means_table(analysis: Analysis, *, by_reader: bool) -> Table:
+    """Table 1 of the paper: of all readers, or of each."""
+    variants = analysis["run"]["variants"]
+    rows = [
+        {"reader": row["reader"], "dataset": row["dataset"], "reason": row["reason"]}
+        | {variant: row["text"][variant] for variant in variants}
+        for row in analysis["table1_means"]
+        if (row["reader"] != ALL) == by_reader and _worth_showing(row, analysis)
+    ]
+    who = "of each reader" if by_reader else f"over {these_readers(analysis)}"
+    columns = [Column("dataset", "data set"), *(Column(name) for name in variants)]
+    if by_reader:
+        columns.insert(0, Column("reader"))
+    return Table(
+        f"Ratings from 0 to 5, mean ± SD {who}.",
+        rows,
+        columns,
+        source="table1_means.csv, table1_means.md",
+    )
+
+
+def profiles_table(analysis: Analysis) -> Table:
+    """What both profiles make of each pair, and whom each number speaks for."""
+    these = these_readers(analysis)
+    rows = [_profile_row(row, analysis) for row in primary_rows(analysis, "wilcoxon")]
+    level = level_text(analysis)
+    paper = [Column("p_paper", "paper: P", these), Column("paper", "paper: higher")]
+    robust = [
+        Column("p_exact", "robust: exact P", these),
+        Column("p_holm", "Holm P", these),
+        Column("robust", "robust: higher"),
+        Column("p_general", "MRMC P", GENERAL),
+        Column("general", "MRMC: higher"),
+    ]
+    leading = analysis["run"]["options"]["profile"]
+    both = [*paper, *robust] if leading == "paper" else [*robust, *paper]
+    return Table(
+        "The pairs of variants as both profiles see them.",
+        rows,
+        [Column("dataset", "data set"), Column("pair", PAIR), *both],
+        note=f"Higher: the variant found to be rated higher at P < {level}, or else at "
+        "P < .05 where it says so. "
+        "Each image counts once, ratings summed over the readers; MRMC takes readers "
+        "and images as random. The paper's rule tests pairs where Friedman's test of "
+        "their data set is below the level; the robust one judges by Holm's P.",
+        source="wilcoxon.csv, mrmc.csv",
+    )
+
+
+def _profile_row(row: Row, analysis: Analysis) -> Row:
+    general = general_row(analysis, row["dataset"], row["pair"]) or {}
+    return {
+        "dataset": row["dataset"],
+        "pair": minus(row["pair"], analysis),
+        "p_paper": row["p"] if row["tested"] else NOT_TESTED,
+        "paper": _finding(row, analysis, "paper"),
+        "p_exact": row["p_exact"],
+        "p_holm": row["p_holm"],
+        "robust": _finding(row, analysis, "robust"),
+        "p_general": general.get("p"),
+        "general": _general_finding(general, analysis) if general else None,
+        "reason": row["reason"] or general.get("reason") or "not computed",
+    }
+
+
+def _finding(row: Row, analysis: Analysis, profile: str) -> str:
+    """Which variant a profile finds rated higher, and at which level."""
+    if is_different(analysis, row, profile):
+        return higher_of(row["pair"], row["z"], analysis)
+    if is_different(analysis, row, profile, WEAKER_LEVEL):
+        return f"{higher_of(row['pair'], row['z'], analysis)} at .05"
+    return NEITHER
+
+
+def _general_finding(row: Row, analysis: Analysis) -> str | None:
+    if row["p"] is None:
+        return None
+    if row["p"] >= WEAKER_LEVEL or not row["mean_diff"]:
+        return NEITHER
+    higher = higher_of(row["pair"], row["mean_diff"], analysis)
+    alpha: float = analysis["run"]["options"]["alpha"]
+    return higher if row["p"] < alpha else f"{higher} at .05"
+
+
+def omnibus_table(analysis: Analysis) -> Table:
+    """Friedman's test per data set, with the paper's P and the exact one."""
+    these = these_readers(analysis)
+    rows = [
+        flat(row, analysis) | {"gate": "open" if _below(row, analysis) else "closed"}
+        for row in primary_rows(analysis, "friedman")
+    ]
+    return Table(
+        "Friedman's test of the three variants, by image.",
+        rows,
+        [
+            Column("dataset", "data set"),
+            Column("n", "images"),
+            Column("all_tied", "all tied"),
+            *(
+                Column(f"mean_rank: {variant}", f"mean rank {variant}", digits=2)
+                for variant in analysis["run"]["variants"]
+            ),
+            Column("chi2", "chi\N{SUPERSCRIPT TWO}", "2 df", digits=2),
+            Column("p_chi2", "paper: P", these),
+            Column("gate", "pairs", f"P < {level_text(analysis)}"),
+            Column("p_exact", "robust: exact P", these),
+            column("W", rows, digits=2),
+        ],
+        source="friedman.csv",
+    )
+
+
+def _below(row: Row, analysis: Analysis) -> bool:
+    alpha = analysis["run"]["options"]["alpha"]
+    return row["p_chi2"] is not None and row["p_chi2"] < alpha
+
+
+def effects_table(analysis: Analysis) -> Table:
+    """How large the differences are, of the images behind the tests."""
+    rows = [flat(row, analysis) for row in primary_rows(analysis, "wilcoxon")]
+    counts = ("dataset", "pair", "n", "n_pos", "n_zero", "n_neg")
+    return Table(
+        f"Size of the differences, as read by {these_readers(analysis)}; at the right, "
+        "the exact P that ranks the ties too (Pratt).",
+        rows,
+        [
+            *(column(key, rows) for key in counts),
+            Column("mean_diff", "mean", "points", digits=2),
+            Column("hl_shift", "shift (HL)", "points", digits=2),
+            column("rbc", rows, digits=2),
+            column("p_pratt", rows),
+        ],
+        source="wilcoxon.csv",
+    )
+
+
+def _worth_showing(row: Row, analysis: Analysis) -> bool:
+    """Of one data set, ALL would only say the same again."""
+    return row["dataset"] != ALL or len(analysis["run"]["datasets"]) > 1

@@ -1,0 +1,246 @@
+"""An analysis in a person's words: numbers as the paper prints them, and for each table
+one sentence on whom it speaks for."""
+
+import io
+import textwrap
+from dataclasses import dataclass
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from readerstudy.analysis.analyse import PROFILES, Analysis, Row
+from readerstudy.analysis.ratings import ALL
+from readerstudy.analysis.report.answer import (
+    answer,
+    general_row,
+    silent_readers,
+    these_readers,
+)
+
+# Above this share of missing ratings the reader is warned.
+MANY_MISSING = 0.05
+
+# Characters; wider than any table.
+NATURAL = 1000
+
+
+@dataclass(frozen=True)
+class Section:
+    """A table for people, and what may and may not be read from it."""
+
+    title: str
+    header: tuple[str, ...]
+    rows: list[tuple[str, ...]]
+    note: str
+
+
+def summary(analysis: Analysis, *, width: int, terminal: bool) -> str:
+    """The analysis as text, its prose in lines of `width`; for a terminal with rules.
+
+    Tables keep their natural width: a number cut short would be another number.
+    """
+    out = io.StringIO()
+    # Names come from the ratings table, and markup in them stays text.
+    console = Console(
+        file=out,
+        width=NATURAL,
+        force_terminal=terminal,
+        markup=False,
+        emoji=False,
+        highlight=False,
+    )
+    for line in overview(analysis):
+        console.print(textwrap.fill(line, width))
+    for section in sections(analysis):
+        table = Table(
+            box=box.SIMPLE_HEAD if terminal else None,
+            show_edge=False,
+            pad_edge=False,
+            padding=(0, 1, 0, 0) if terminal else (0, 1),
+        )
+        for i, name in enumerate(section.header):
+            table.add_column(name, justify="left" if i == 0 else "right")
+        for row in section.rows:
+            table.add_row(*row)
+        console.print()
+        console.print(textwrap.fill(section.title, width), style="bold")
+        console.print(table)
+        console.print(textwrap.fill(section.note, width))
+    return "\n".join(line.rstrip() for line in out.getvalue().splitlines())
+
+
+def overview(analysis: Analysis) -> list[str]:
+    """What went in, one line each, warnings among them; what came out, in two."""
+    run = analysis["run"]
+    share = run["n_missing"] / run["expected"]
+    lines = [
+        f"{run['input']['name']}: {_count(run['readers'], 'reader')}, "
+        f"{_number(run['images'], 'image')} in {_count(run['datasets'], 'data set')}, "
+        f"variants {', '.join(run['variants'])}.",
+        f"{run['n_missing']} of {run['expected']} ratings are missing ({share:.1%}); "
+        "analysis.json lists them. An image that lacks one of a reader's three is left "
+        "out of that reader's tests.",
+    ]
+    if share > MANY_MISSING:
+        lines.append(
+            "Warning: more than 5% of the ratings are missing; what is left may not "
+            "stand for all."
+        )
+    if silent := silent_readers(analysis):
+        lines.append(
+            f"Without a single rating, and so in no test: {', '.join(silent)}."
+        )
+    if run["repeats"]:
+        lines.append(
+            f"{_number(run['repeats'], 'repeated rating')} kept out of every table."
+        )
+    return [*lines, *_record(run["ledger"]), *answer(analysis)]
+
+
+def sections(analysis: Analysis) -> list[Section]:
+    """Table 1, then Friedman's test and the pairs, the readers pooled, per data set:
+    as the leading profile has them, and as the other does."""
+    leading = analysis["run"]["options"]["profile"]
+    profiles = sorted(PROFILES, key=lambda name: name != leading)
+    return [
+        _means(analysis),
+        *(
+            part(analysis, robust=profile == "robust")
+            for profile in profiles
+            for part in (_omnibus, _pairs)
+        ),
+    ]
+
+
+def p_text(p: float | None) -> str:
+    """P as the paper prints it, to stand after "P": "< .001", "= .034"."""
+    if p is None:
+        return "undefined"
+    return "< .001" if p < 0.001 else f"= {p:.3f}".replace(" 0.", " .")
+
+
+def _record(ledger: Row | None) -> list[str]:
+    """Where the study's hash chains ended, to compare with `verify_ledger`."""
+    if ledger is None:
+        return []
+    lock = f"Record: locked by event {ledger['number']}, hash {ledger['hash']}."
+    return [
+        lock,
+        *(
+            f"Record of {chain['reader']}: {_number(chain['length'], 'event')}, "
+            f"head {chain['head']}."
+            for chain in ledger["chains"]
+        ),
+        *(
+            f"Not analysed, voided: run {run['run']} of {run['reader']} "
+            f"({run['reason']})."
+            for run in ledger["voided"]
+        ),
+    ]
+
+
+def _means(analysis: Analysis) -> Section:
+    variants = analysis["run"]["variants"]
+    rows = [
+        (row["dataset"], *(row["text"][v] or "no rating" for v in variants))
+        for row in analysis["table1_means"]
+        if row["reader"] == ALL and _shown(analysis, row)
+    ]
+    return Section(
+        "Ratings from 0 to 5, mean ± SD over all ratings",
+        ("data set", *variants),
+        rows,
+        f"This describes the ratings that {these_readers(analysis)} gave; "
+        "table1_means.csv has each of them.",
+    )
+
+
+def _omnibus(analysis: Analysis, *, robust: bool) -> Section:
+    variants = analysis["run"]["variants"]
+    rows = []
+    for row in _primary(analysis, "friedman"):
+        cells = [row["dataset"], str(row["n"])]
+        cells += [_decimal(row["mean_rank"][v]) for v in variants]
+        cells += [_decimal(row["chi2"]), _decimal(row["W"]), _p_cell(row, "p_chi2")]
+        rows.append((*cells, p_text(row["p_exact"])) if robust else tuple(cells))
+    header = ["data set", "images", *(f"rank {v}" for v in variants), "chi2", "W", "P"]
+    if robust:
+        header.append("exact P")
+    return Section(
+        f"{_profile(robust)}: Friedman's test by image, ratings summed over the "
+        "readers: mean ranks, chi2 (2 df), Kendall's W",
+        tuple(header),
+        rows,
+        "An image counts once, if every reader rated it under all variants. P speaks "
+        f"for such images as read by {these_readers(analysis)}, not for readers in "
+        "general.",
+    )
+
+
+def _pairs(analysis: Analysis, *, robust: bool) -> Section:
+    alpha = p_text(analysis["run"]["options"]["alpha"]).lstrip("= ")
+    header = ["data set", "pair A-B", "ties", "mean", "shift", "P"]
+    note = (
+        f"A pair is tested where Friedman's P is below {alpha}. P speaks for such "
+        f"images as read by {these_readers(analysis)}, not for readers in general"
+    )
+    if robust:
+        header += ["exact P", "Pratt P", "Holm P", "gate", "MRMC P"]
+        note += "; MRMC P, of the mean with readers and images random, does"
+    return Section(
+        f"{_profile(robust)}: Wilcoxon's signed-rank test of the same images: ties, "
+        "mean and Hodges-Lehmann shift of A - B in rating points",
+        tuple(header),
+        [_pair(row, analysis, robust) for row in _primary(analysis, "wilcoxon")],
+        f"{note}.",
+    )
+
+
+def _pair(row: Row, analysis: Analysis, robust: bool) -> tuple[str, ...]:
+    cells = [row["dataset"], row["pair"], str(row["n_zero"])]
+    cells += [_decimal(row["mean_diff"]), _decimal(row["hl_shift"])]
+    if not robust:
+        return (*cells, _p_cell(row, "p") if row["tested"] else "not tested")
+    names = ("p_exact", "p_pratt", "p_holm")
+    cells += [_p_cell(row, "p"), *(p_text(row[name]) for name in names)]
+    cells.append("open" if row["tested"] else "closed")
+    general = general_row(analysis, row["dataset"], row["pair"])
+    return (*cells, p_text(general["p"] if general else None))
+
+
+def _profile(robust: bool) -> str:
+    return "Robust profile" if robust else "The paper's profile"
+
+
+def _primary(analysis: Analysis, table: str) -> list[Row]:
+    """The rows that answer the question: pooled over readers, complete images."""
+    return [
+        row
+        for row in analysis[table]
+        if row["pooling"] == "complete" and _shown(analysis, row)
+    ]
+
+
+def _shown(analysis: Analysis, row: Row) -> bool:
+    """Of one data set, ALL would only say the same again."""
+    return row["dataset"] != ALL or len(analysis["run"]["datasets"]) > 1
+
+
+def _p_cell(row: Row, name: str) -> str:
+    """P, and where it does not come from a test, why."""
+    undefined = row.get("chi2", row.get("z")) is None
+    return f"{p_text(row[name])} ({row['reason']})" if undefined else p_text(row[name])
+
+
+def _decimal(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
+
+
+def _count(things: list[Any], name: str) -> str:
+    return _number(len(things), name)
+
+
+def _number(count: int, name: str) -> str:
+    return f"{count} {name}" if count == 1 else f"{count} {name}s"

@@ -1,0 +1,180 @@
+"""Friedman's test and Wilcoxon's signed-rank test, as the paper used them and exact."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from readerstudy.analysis.statistics.exact_tests import friedman_p, signed_rank_p
+
+Array = NDArray[np.float64]
+
+# Beyond these numbers of blocks an exact p takes seconds and adds nothing.
+FRIEDMAN_EXACT = 300
+WILCOXON_EXACT = 600
+
+
+@dataclass(frozen=True)
+class Friedman:
+    """Friedman's test of n blocks under k treatments. None is explained in `reason`.
+
+    all_tied: blocks in which all treatments are equal. mean_rank: by treatment, 1 to k.
+    chi2: corrected for ties. p_exact: conditional on the ranks. W: Kendall's
+    coefficient of concordance, 0 to 1.
+    """
+
+    n: int
+    all_tied: int
+    mean_rank: tuple[float, ...] | None = None
+    chi2: float | None = None
+    df: int = 2
+    p_chi2: float | None = None
+    p_exact: float | None = None
+    W: float | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class Wilcoxon:
+    """Wilcoxon's signed-rank test of n differences. None is explained in `reason`.
+
+    n counts zero differences, which the test then drops. W_plus, W_minus: rank sums of
+    the positive and the negative differences. z and p: normal approximation, corrected
+    for ties and not for continuity, two-sided; p_exact: conditional on the ranks.
+    p_pratt (exact) and p_pratt_asymptotic rank the zeros before dropping them.
+    hl_shift: Hodges-Lehmann estimate, the median of the Walsh averages. rbc:
+    matched-pairs rank-biserial correlation, -1 to 1. mean_diff, hl_shift, rbc and z are
+    positive where the positive differences prevail.
+    """
+
+    n: int
+    n_zero: int
+    n_pos: int
+    n_neg: int
+    W_plus: float | None = None
+    W_minus: float | None = None
+    z: float | None = None
+    p: float | None = None
+    p_exact: float | None = None
+    p_pratt: float | None = None
+    p_pratt_asymptotic: float | None = None
+    mean_diff: float | None = None
+    hl_shift: float | None = None
+    rbc: float | None = None
+    reason: str | None = None
+
+
+def friedman(blocks: Array) -> Friedman:
+    """Test whether three treatments differ; `blocks` is (n, 3), without NaN.
+
+    Values are compared with `==`, so means over readers must be formed such that equal
+    ones are equal to the last bit: integer sums, or quotients of them.
+    """
+    n, k = blocks.shape
+    if n == 0:
+        return Friedman(n=0, all_tied=0, reason="no complete block")
+    all_tied = int(np.count_nonzero(np.ptp(blocks, axis=1) == 0))
+    mean_rank = tuple(float(r) for r in stats.rankdata(blocks, axis=1).mean(axis=0))
+    if all_tied == n:
+        return Friedman(
+            n, all_tied, mean_rank, p_chi2=1.0, p_exact=1.0, reason="all blocks tied"
+        )
+    chi2, p = (float(x) for x in stats.friedmanchisquare(*blocks.T))
+    return Friedman(
+        n,
+        all_tied,
+        mean_rank,
+        chi2=chi2,
+        p_chi2=p,
+        p_exact=friedman_p(blocks) if n <= FRIEDMAN_EXACT else None,
+        W=chi2 / (n * (k - 1)),
+        reason=_beyond(n, FRIEDMAN_EXACT),
+    )
+
+
+def wilcoxon(differences: Array, divisor: int = 1) -> Wilcoxon:
+    """Test whether the differences are symmetric about zero.
+
+    `differences` is (n,), without NaN; it is rounded to 1e-9 first, because 7/6 - 5/6
+    and 4/6 - 2/6 differ in their last bit, which would break their tie and change p.
+    `divisor` brings mean_diff and hl_shift to the unit wanted: the number of readers
+    where the differences are of sums over readers.
+    """
+    d = np.round(differences, 9) + 0.0  # no -0.0
+    n, nonzero = d.size, d[d != 0]
+    n_pos = int(np.count_nonzero(d > 0))
+    counts = (n, n - nonzero.size, n_pos, nonzero.size - n_pos)
+    if n == 0:
+        return Wilcoxon(*counts, reason="no complete block")
+    if nonzero.size == 0:
+        return _all_zero(n)
+    ranks = stats.rankdata(np.abs(nonzero))
+    plus, minus = float(ranks[nonzero > 0].sum()), float(ranks[nonzero < 0].sum())
+    z, p = _normal(d, "wilcox")
+    exact = n <= WILCOXON_EXACT
+    return Wilcoxon(
+        *counts,
+        W_plus=plus,
+        W_minus=minus,
+        # SciPy gives the z of the smaller sum, which is never positive.
+        z=abs(z) * float(np.sign(plus - minus)),
+        p=p,
+        p_exact=signed_rank_p(ranks, plus) if exact else None,
+        p_pratt=_pratt_p(d) if exact else None,
+        p_pratt_asymptotic=_normal(d, "pratt")[1],
+        mean_diff=float(d.mean()) / divisor,
+        hl_shift=_walsh_median(d) / divisor,
+        rbc=(plus - minus) / (plus + minus),
+        reason=_beyond(n, WILCOXON_EXACT),
+    )
+
+
+def _all_zero(n: int) -> Wilcoxon:
+    return Wilcoxon(
+        n=n,
+        n_zero=n,
+        n_pos=0,
+        n_neg=0,
+        W_plus=0.0,
+        W_minus=0.0,
+        p=1.0,
+        p_exact=1.0,
+        p_pratt=1.0,
+        p_pratt_asymptotic=1.0,
+        mean_diff=0.0,
+        hl_shift=0.0,
+        reason="all differences are zero",
+    )
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's step-down adjustment, in the order given."""
+    adjusted = [0.0] * len(p_values)
+    highest = 0.0
+    for rank, i in enumerate(np.argsort(p_values, kind="stable")):
+        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[i]))
+        adjusted[i] = highest
+    return adjusted
+
+
+def _normal(d: Array, zero_method: str) -> tuple[float, float]:
+    test = stats.wilcoxon(
+        d, zero_method=zero_method, correction=False, method="asymptotic"
+    )
+    return float(test.zstatistic), float(test.pvalue)
+
+
+def _pratt_p(d: Array) -> float:
+    ranks = stats.rankdata(np.abs(d))
+    return signed_rank_p(ranks[d != 0], float(ranks[d > 0].sum()))
+
+
+def _walsh_median(d: Array) -> float:
+    first, second = np.triu_indices(d.size)
+    return float(np.median((d[first] + d[second]) / 2))
+
+
+def _beyond(n: int, limit: int) -> str | None:
+    return f"exact P is computed up to {limit} blocks" if n > limit else None

@@ -1,0 +1,78 @@
+"""A cumulative logit model of the ratings, as a check on the rank tests: it takes the
+six levels as levels and lets the ratings of one image depend on each other."""
+
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from readerstudy.analysis.ratings import ALL, Ratings
+from readerstudy.analysis.statistics.ordinal_gee import Fit, fit, verdict
+from readerstudy.analysis.tables.periods import NO_POSITIONS, is_first
+from readerstudy.analysis.units import triples
+
+Array = NDArray[np.float64]
+Row = dict[str, Any]
+
+ESTIMATOR = "ordinal GEE, logit, working independence, clusters: images"
+
+
+def ordinal_model(ratings: Ratings) -> list[Row]:
+    """Odds ratios of a higher rating under A than under B, per data set, ALL and pair.
+
+    `ratings` is "all" (complete triples) or "first": of each case only what its reader
+    saw first of it, which no earlier map of the case can have coloured.
+    """
+    rows = []
+    kept = triples(ratings.values)[:, :, np.newaxis]
+    for dataset in (*ratings.datasets, ALL):
+        inside = ratings.in_dataset(dataset)[:, np.newaxis]
+        rows += _contrasts(ratings, dataset, "all", kept & inside)
+        rows += _contrasts(ratings, dataset, "first", is_first(ratings) & inside)
+    return rows
+
+
+def _contrasts(
+    ratings: Ratings, dataset: str, which: str, kept: NDArray[np.bool_]
+) -> list[Row]:
+    if which == "first" and np.isnan(ratings.positions).all():
+        result = Fit(0, 0, reason=NO_POSITIONS)
+    else:
+        result = fit(ratings, kept)
+    # Log odds of each variant against the first.
+    against = np.vstack([np.zeros((1, 2)), np.eye(2)])
+    return [
+        {
+            "dataset": dataset,
+            "pair": f"{ratings.variants[a]}-{ratings.variants[b]}",
+            "ratings": which,
+            "estimator": ESTIMATOR,
+            "speaks_for": "these readers; images in general",
+            "n": result.n,
+            "n_images": result.n_images,
+            **_odds(result, against[a] - against[b]),
+        }
+        for a, b in combinations(range(len(ratings.variants)), 2)
+    ]
+
+
+def _odds(result: Fit, contrast: Array) -> Row:
+    test = result.wald(contrast[np.newaxis])
+    if result.beta is None or result.covariance is None or test is None:
+        names = ("log_odds", "se", "OR", "OR_lo", "OR_hi", "z", "p")
+        return dict.fromkeys(names) | verdict(None, result.reason)
+    log_odds = float(contrast @ result.beta)
+    se = float(contrast @ result.covariance @ contrast) ** 0.5
+    half = float(stats.norm.ppf(0.975)) * se
+    p = 2 * float(stats.norm.sf(abs(log_odds / se)))
+    return {
+        "log_odds": log_odds,
+        "se": se,
+        "OR": float(np.exp(log_odds)),
+        "OR_lo": float(np.exp(log_odds - half)),
+        "OR_hi": float(np.exp(log_odds + half)),
+        "z": log_odds / se,
+        "p": p,
+    } | verdict(p, None)

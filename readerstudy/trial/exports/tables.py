@@ -1,0 +1,273 @@
+"""What leaves a study as one file: tables as CSV, the ledger as JSON lines.
+
+Every function here is refused before the study is locked, and each asks `policies`
+itself. What a blinded file must not hold: see `hash_chain`.
+"""
+
+import csv
+import io
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import astuple
+from datetime import UTC, datetime
+from typing import Any
+
+from readerstudy.models import Presentation, RatingEvent, Study
+from readerstudy.querysets import ANSWERS
+from readerstudy.trial import policies
+from readerstudy.trial.exports import codebook
+from readerstudy.trial.policies import Refusal
+from readerstudy.trial.record import events as record_events
+from readerstudy.trial.record.hash_chain import (
+    BrokenChain,
+    Link,
+    canonical_text,
+    enrolment_chain_identity,
+    study_chain_identity,
+)
+
+RATINGS_COLUMNS = codebook.names(codebook.RATINGS_TABLE)
+RATINGS_KEY = ("reader", "dataset", "image", "variant", "repeat")
+IMRMC_COLUMNS = codebook.names(codebook.IMRMC_TABLE)
+ALLOCATION_COLUMNS = codebook.names(codebook.ALLOCATION_TABLE)
+
+# What a spreadsheet takes for the beginning of a formula.
+FORMULA_CHARACTERS = ("=", "+", "-", "@", "\t", "\n", "\r")
+# Of a rating's record: with the bundle at hand the hash of its map tells the arm, and
+# without the token nobody can try maps until the record's hash fits.
+WITHHELD = ("presentation", "overlay_sha256")
+
+
+def ratings_csv(study: Study, *, blinded: bool) -> str:
+    """The ratings table of a study: CSV text, one row per presentation.
+
+    Training and runs that were voided are not in it. A presentation without a rating
+    has an empty one. While the study is locked the variants are the letters that
+    conceal them; unblinded, they have their names unless `blinded`. Rows are sorted by
+    reader, dataset, image, that letter or name and repeat, times are UTC, and nothing
+    in a row stems from the order in which rows were made, so that a blinded table does
+    not tell which letter is which.
+
+    Raises:
+        Refusal: the study is a draft or open.
+    """
+    policies.check_can_export(study)
+    rows = _rating_rows(study, blinded)
+    return csv_text(RATINGS_COLUMNS, ([r[c] for c in RATINGS_COLUMNS] for r in rows))
+
+
+def imrmc_csv(study: Study, *, blinded: bool) -> str:
+    """The ratings as the iMRMC package takes them: CSV text, one row per rating.
+
+    First presentations alone; variants and their order as in `ratings_csv`. A case is
+    called `dataset/image`, because images of two data sets may share a name.
+
+    Raises:
+        Refusal: the study is a draft or open, or one row would stand for two ratings,
+            which the package takes without a word.
+    """
+    policies.check_can_export(study)
+    cases: dict[str, tuple[str, str]] = {}
+    rows: dict[tuple[str, ...], str] = {}
+    for row in _rating_rows(study, blinded):
+        if row["repeat"] != "0" or row["rating"] == "":
+            continue
+        case = f"{row['dataset']}/{row['image']}"
+        names = (row["dataset"], row["image"])
+        key = (row["reader"], case, row["variant"])
+        if cases.setdefault(case, names) != names or key in rows:
+            raise Refusal(f"{', '.join(key)}: two ratings would be one; use 'ratings'.")
+        rows[key] = row["rating"]
+    return csv_text(IMRMC_COLUMNS, ((*key, rating) for key, rating in rows.items()))
+
+
+def allocation_csv(study: Study, *, blinded: bool) -> str:
+    """Which map every reader was shown at each place of every list: CSV text.
+
+    Practice and voided runs are in it. Sorted by reader, run and position.
+
+    Raises:
+        Refusal: the study is not unblinded, or `blinded`: it cannot be.
+    """
+    policies.check_can_export_allocation(study)
+    if blinded:
+        raise Refusal("An allocation says which variant is which; it cannot be blind.")
+    rows = Presentation.objects.filter(enrolment__study=study).values_list(
+        "enrolment__reader__username",
+        "enrolment__run",
+        "position",
+        "session",
+        "block",
+        "repeat",
+        "training",
+        "overlay__case__dataset",
+        "overlay__case__case_id",
+        "overlay__arm__letter",
+        "overlay__arm__variant",
+    )
+    return csv_text(ALLOCATION_COLUMNS, (map(_cell, row) for row in sorted(rows)))
+
+
+def codebook_csv(study: Study, *, blinded: bool) -> str:
+    """Every column of every table: table, column, type, range, meaning. CSV text.
+
+    Raises:
+        Refusal: the study is a draft or open.
+    """
+    policies.check_can_export(study)
+    arms = sorted(study.arms.values_list("letter", "variant"))
+    letters, variants = zip(*arms, strict=True)
+    is_blinded = _is_blinded(study, blinded)
+    scale = "; ".join(f"{value}: {text}" for value, text in enumerate(study.anchors))
+    voided = "; ".join(map(str, record_events.voided_runs(study)))
+    words = {
+        "voided": f"Voided: {voided}" if voided else "None was voided",
+        "variants": ", ".join(letters if is_blinded else sorted(variants)),
+        "names": "names of variants" if is_blinded else ", ".join(sorted(variants)),
+        "scale": f"{study.question} {scale}",
+    }
+    return csv_text(
+        codebook.HEADER,
+        (
+            (table, *(text_cell(text.format_map(words)) for text in astuple(column)))
+            for table, columns in codebook.TABLES.items()
+            for column in columns
+        ),
+    )
+
+
+def ledger_jsonl(study: Study, *, blinded: bool) -> str:
+    """Every link of every chain of the study, a JSON object a line.
+
+    First the study's chain, then each run's in the order of enrolling. A line has all
+    that its hash covers, so that anybody can compute it anew (`codebook.LEDGER_LINE`);
+    before the study is unblinded, or if `blinded`, the ratings' lines lack `WITHHELD`,
+    and only that each hash is the next line's `previous_hash` can be seen.
+
+    Raises:
+        Refusal: the study is a draft or open, or an event does not go with the rows
+            that it refers to.
+    """
+    policies.check_can_export(study)
+    is_blinded = _is_blinded(study, blinded)
+    try:
+        lines = list(_ledger_lines(study, WITHHELD if is_blinded else ()))
+    except BrokenChain as broken:
+        raise Refusal(
+            f"The ledger of study '{study}' is broken at {broken}; see verify_ledger."
+        ) from broken
+    return "".join(canonical_text(line) + "\n" for line in lines)
+
+
+# By what `export_ratings --format` calls it.
+EXPORTS: Mapping[str, Callable[..., str]] = {
+    "ratings": ratings_csv,
+    "imrmc": imrmc_csv,
+    "allocation": allocation_csv,
+    "codebook": codebook_csv,
+    "ledger": ledger_jsonl,
+}
+
+
+def csv_text(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """A table as CSV text."""
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(header)
+    table.writerows(rows)
+    return text.getvalue()
+
+
+def text_cell(value: str) -> str:
+    """A text that no spreadsheet takes for a formula, its line ends one line feed."""
+    # csv leaves a lone carriage return unquoted in Python 3.11: it would end the row.
+    value = value.replace("\r\n", "\n").replace("\r", "\n")
+    return f"'{value}" if value.startswith(FORMULA_CHARACTERS) else value
+
+
+def _is_blinded(study: Study, blinded: bool) -> bool:
+    return blinded or study.state != Study.State.UNBLINDED
+
+
+def _rating_rows(study: Study, blinded: bool) -> list[dict[str, str]]:
+    """The rows of the ratings table, sorted by what makes them unique."""
+    is_blinded = _is_blinded(study, blinded)
+    events: dict[int, list[RatingEvent]] = defaultdict(list)
+    for event in RatingEvent.objects.filter(enrolment__study=study).order_by("number"):
+        events[event.presentation_id].append(event)
+    rows = Presentation.objects.filter(
+        enrolment__study=study, enrolment__voided_at__isnull=True, training=False
+    ).values_list(
+        "pk",
+        "enrolment__reader__username",
+        "overlay__case__dataset",
+        "overlay__case__case_id",
+        "overlay__arm__letter" if is_blinded else "overlay__arm__variant",
+        "repeat",
+        "enrolment__run",
+        "position",
+        "session",
+    )
+    names = (*RATINGS_KEY, "run", "position", "session")
+    cells = (
+        dict(zip(names, map(_cell, row), strict=True)) | _history(events[pk])
+        for pk, *row in rows
+    )
+    return sorted(cells, key=lambda row: [row[name] for name in RATINGS_KEY])
+
+
+def _history(events: Iterable[RatingEvent]) -> dict[str, str]:
+    """What happened to one presentation, as the cells of its row.
+
+    The answer is the last one given, and `submitted_at` its time; `active_ms` is the
+    time spent on all of them.
+    """
+    shown = [event for event in events if event.kind == RatingEvent.Kind.SHOWN]
+    answers = [event for event in events if event.kind in ANSWERS]
+    last = answers[-1] if answers else None
+    refused = last is not None and last.kind == RatingEvent.Kind.CANNOT_JUDGE
+    times = [e.viewer["active_ms"] for e in answers if "active_ms" in e.viewer]
+    return {
+        "rating": _cell(last and last.rating),
+        "shown_at": _cell(shown[0].at if shown else None),
+        "submitted_at": _cell(last and last.at),
+        "active_ms": _cell(sum(times) if times else None),
+        "confidence": _cell(last and last.confidence),
+        "comment": _cell(last and last.comment),
+        "cannot_judge": last.reason if last and refused else "",
+    }
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat(timespec="milliseconds")
+    return text_cell(value) if isinstance(value, str) else str(int(value))
+
+
+def _ledger_lines(study: Study, withheld: Iterable[str]) -> Iterator[dict[str, Any]]:
+    events = study.events.select_related("user", "study").order_by("number")
+    chain = study_chain_identity(study.uuid)
+    # Every column is compared before a line is made: a payload then says all it must.
+    for link in list(record_events.study_links(events)):
+        yield _ledger_line(link, (), chain=chain)
+    for enrolment in study.enrolments.select_related("reader", "study").order_by("pk"):
+        chain = enrolment_chain_identity(study.uuid, enrolment.uuid)
+        reader, run = enrolment.reader.get_username(), enrolment.run
+        answers = record_events.rating_events(enrolment)
+        for link in list(record_events.enrolment_links(answers)):
+            yield _ledger_line(link, withheld, chain=chain, reader=reader, run=run)
+
+
+def _ledger_line(link: Link, withheld: Iterable[str], **owner: Any) -> dict[str, Any]:
+    content = json.loads(link.payload)
+    record = {key: v for key, v in content["record"].items() if key not in withheld}
+    return {
+        **owner,
+        **content,
+        "record": record,
+        **({"withheld": list(withheld)} if withheld else {}),
+        "hash": link.hash,
+    }

@@ -1,0 +1,208 @@
+"""The rating page and its pixels. Whoever may not see a presentation gets a 404."""
+
+from typing import Any
+
+from django.contrib import messages
+from django.http import Http404, HttpResponse, HttpResponseRedirect
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_http_methods
+from django.views.decorators.vary import vary_on_headers
+from django_htmx.http import HttpResponseClientRedirect, replace_url
+
+from readerstudy.models import Enrolment, Presentation, RatingEvent
+from readerstudy.trial import policies, rating
+from readerstudy.trial.cases import files as case_files
+from readerstudy.web.forms import RatingForm
+from readerstudy.web.http import HtmxHttpRequest
+from readerstudy.web.panel import Given, Panel, answer_in_words
+from readerstudy.web.sitting import Sitting
+
+
+def _get_presentation(request: HtmxHttpRequest, token: str) -> Presentation:
+    presentation = rating.find_presentation(user=request.user, token=token)
+    if presentation is None:
+        raise Http404
+    return presentation
+
+
+# /read/<token>/
+
+
+@require_http_methods(["GET", "POST"])
+@never_cache
+@vary_on_headers("HX-Request")
+def read(request: HtmxHttpRequest, token: str) -> HttpResponse:
+    presentation = _get_presentation(request, token)
+    enrolment = presentation.enrolment
+    try:
+        if request.method == "POST":
+            return _rate(request, presentation)
+        if not Sitting(request.session, enrolment).has_begun:
+            return _leave(request, "display", enrolment)
+        # A reload shows a presentation again, but nothing does once it is rated.
+        if rating.next_presentation(enrolment) != presentation:
+            return _go_on(request, enrolment)
+        rating.record_shown(presentation=presentation, user=request.user)
+        return _show_current(request, presentation)
+    except policies.Refusal as refusal:
+        # The study was closed since the look above, or the case was never shown.
+        raise Http404 from refusal
+
+
+def _rate(request: HtmxHttpRequest, presentation: Presentation) -> HttpResponse:
+    asks = presentation.enrolment.study.asks_confidence
+    form = RatingForm(request.POST, asks_confidence=asks)
+    if not form.is_valid():
+        return _ask_again(request, presentation, form)
+    try:
+        following = rating.record_answer_and_show_next(
+            presentation=presentation,
+            user=request.user,
+            answer=form.answer(),
+            change=form.cleaned_data["change"],
+        )
+    except rating.InvalidRating as problem:
+        return _ask_again(request, presentation, form, f"Nothing was saved: {problem}")
+    except rating.RatingConflict as conflict:
+        return _refuse_second(request, presentation, form, conflict.event)
+    return _move_to(request, presentation.enrolment, following)
+
+
+def _refuse_second(
+    request: HtmxHttpRequest,
+    presentation: Presentation,
+    form: RatingForm,
+    standing: RatingEvent,
+) -> HttpResponse:
+    """The presentation holds another answer than the one that came."""
+    said = f"perhaps in another window: {answer_in_words(standing)}."
+    if form.cleaned_data["change"] and policies.can_change(presentation.enrolment):
+        notice = f"Nothing was saved: it was changed meanwhile, {said}"
+        more = {"notice": notice, "given": Given.of(form), "change": standing}
+        return _show(request, presentation, status=409, **more)
+    notice = f"That case was answered before, {said} That answer stays."
+    if form.cleaned_data["comment"]:
+        notice += " The comment that you wrote just now was not saved."
+    return _go_on(request, presentation.enrolment, notice, status=409)
+
+
+def _ask_again(
+    request: HtmxHttpRequest,
+    presentation: Presentation,
+    form: RatingForm,
+    problem: str = "",
+) -> HttpResponse:
+    """The same presentation with all that was entered, and what is wrong with it."""
+    notice = problem or form.problem()
+    change = rating.changeable(presentation) if form.data.get("change") else None
+    current = rating.next_presentation(presentation.enrolment) == presentation
+    if not current and not change:
+        return _go_on(request, presentation.enrolment, notice, status=422)
+    if current:
+        rating.record_shown(presentation=presentation, user=request.user)
+    more = {"notice": notice, "given": Given.of(form), "change": change}
+    return _show(request, presentation, status=422, **more)
+
+
+def _go_on(
+    request: HtmxHttpRequest, enrolment: Enrolment, notice: str = "", status: int = 200
+) -> HttpResponse:
+    """To what the reader has to rate now."""
+    following = rating.next_presentation(enrolment)
+    if following is not None:
+        try:
+            rating.record_shown(presentation=following, user=request.user)
+        except policies.Refusal:
+            following = None  # its session is yet to begin; the study's page says so
+    return _move_to(request, enrolment, following, notice, status)
+
+
+def _move_to(
+    request: HtmxHttpRequest,
+    enrolment: Enrolment,
+    following: Presentation | None,
+    notice: str = "",
+    status: int = 200,
+) -> HttpResponse:
+    """Show what comes next; without it, the study's page, which says the notice too."""
+    if following is None:
+        if notice:
+            messages.warning(request, notice)
+        return _leave(request, "study", enrolment)
+    if not request.htmx and not notice:
+        return redirect("readerstudy:read", following.token)
+    response = _show_current(request, following, status=status, notice=notice)
+    return replace_url(response, reverse("readerstudy:read", args=[following.token]))
+
+
+def _show_current(
+    request: HtmxHttpRequest, presentation: Presentation, **more: Any
+) -> HttpResponse:
+    sitting = Sitting(request.session, presentation.enrolment)
+    rest = sitting.break_due(presentation.position)
+    return _show(request, presentation, rest=rest, **more)
+
+
+def _leave(
+    request: HtmxHttpRequest, page: str, enrolment: Enrolment
+) -> HttpResponseRedirect | HttpResponseClientRedirect:
+    go_to = HttpResponseClientRedirect if request.htmx else HttpResponseRedirect
+    return go_to(reverse(f"readerstudy:{page}", args=[enrolment.study.uuid]))
+
+
+def _show(
+    request: HtmxHttpRequest,
+    presentation: Presentation,
+    status: int = 200,
+    **more: Any,
+) -> HttpResponse:
+    panel = Panel.of(presentation, **more)
+    template = "readerstudy/read.html" + ("#panel" if request.htmx else "")
+    return render(request, template, {"panel": panel}, status=status)
+
+
+# /read/<token>/change
+
+
+@require_http_methods(["GET"])
+@never_cache
+@vary_on_headers("HX-Request")
+def change(request: HtmxHttpRequest, token: str) -> HttpResponse:
+    """Show an answered presentation again, to answer it otherwise."""
+    presentation = _get_presentation(request, token)
+    standing = rating.changeable(presentation)
+    if (
+        standing is None
+        or not Sitting(request.session, presentation.enrolment).has_begun
+    ):
+        return redirect("readerstudy:read", token)
+    # What was written stays unless it is taken out; the rating is given anew.
+    given = Given(comment=standing.comment)
+    response = _show(request, presentation, change=standing, given=given)
+    return replace_url(response, request.path) if request.htmx else response
+
+
+# /read/<token>/image and /read/<token>/overlay
+
+
+@require_http_methods(["GET"])
+def image(request: HtmxHttpRequest, token: str) -> HttpResponse:
+    shown = _get_presentation(request, token).overlay.case
+    return _pixels(case_files.image_buffer(shown))
+
+
+@require_http_methods(["GET"])
+def overlay(request: HtmxHttpRequest, token: str) -> HttpResponse:
+    shown = _get_presentation(request, token).overlay
+    return _pixels(case_files.overlay_buffer(shown))
+
+
+def _pixels(content: bytes) -> HttpResponse:
+    # Nothing but bytes, equally many for every arm: no name, no date, no fingerprint.
+    return HttpResponse(
+        content,
+        content_type="application/octet-stream",
+        headers={"Cache-Control": "no-store"},
+    )

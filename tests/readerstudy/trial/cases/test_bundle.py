@@ -1,0 +1,480 @@
+"""A bundle is not trusted: what is wrong with it is told in one line, by file."""
+
+import hashlib
+import io
+import os
+import pickle
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from readerstudy.trial.cases.bundle import (
+    BundleError,
+    raw_pixels,
+    read_bundle,
+    read_bundles,
+)
+from tests.readerstudy.factories import (
+    make_bundle,
+    read_manifest,
+    write_manifest,
+    write_pixels,
+)
+
+
+@pytest.fixture
+def bundle(tmp_path):
+    return make_bundle(tmp_path / "bundle", cases=2)
+
+
+def change(bundle, path, value):
+    """Set the manifest's value at `path`, such as ("cases", 0, "findings")."""
+    manifest = read_manifest(bundle)
+    *parents, key = path
+    target = manifest
+    for parent in parents:
+        target = target[parent]
+    if value is KeyError:
+        del target[key]
+    else:
+        target[key] = value
+    write_manifest(bundle, manifest)
+
+
+def refusal_of(bundle):
+    """The one line with which the bundle is refused."""
+    with pytest.raises(BundleError) as caught:
+        read_bundle(bundle)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert message.endswith(".")
+    return message
+
+
+IMAGE = ("cases", 0, "image")
+OVERLAY = ("cases", 1, "overlays", "single_bn")
+
+
+def test_it_reads_what_the_manifest_says(tmp_path):
+    folder = make_bundle(
+        tmp_path / "b", dataset="knees", cases=3, dtype="uint16", overlay=(4, 7)
+    )
+    bundle = read_bundle(folder)
+    assert bundle.dataset == "knees"
+    assert bundle.overlay_size == (4, 7)
+    assert set(bundle.variants) == {"standard", "single_bn", "dual_bn"}
+    assert bundle.variants["dual_bn"]["run"] == "run-of-dual_bn"
+    assert [case.case_id for case in bundle.cases] == [
+        "knees-0001",
+        "knees-0002",
+        "knees-0003",
+    ]
+    case = bundle.cases[1]
+    assert case.findings == ("Cardiomegaly", "Nodule")
+    assert (case.image.dtype, case.image.height, case.image.width) == ("uint16", 16, 12)
+    assert case.windows == (
+        {"label": "full range", "center": 32768.0, "width": 65536.0},
+    )
+    assert case.pixel_spacing_mm is None
+
+
+def test_it_reads_optional_display_values(bundle):
+    change(bundle, ("cases", 0, "pixel_spacing_mm"), [0.5, 0.25])
+    change(bundle, ("cases", 0, "padding_value"), 0)
+    case = read_bundle(bundle).cases[0]
+    assert case.pixel_spacing_mm == (0.5, 0.25)
+    assert case.padding_value == 0
+
+
+def test_what_the_record_says_of_it_names_no_variant(bundle):
+    origin = read_bundle(bundle).origin
+    manifest = (bundle / "manifest.json").read_bytes()
+    assert origin == {
+        "dataset": "phantom",
+        "cases": 2,
+        "manifest_sha256": hashlib.sha256(manifest).hexdigest(),
+    }
+
+
+def test_it_refuses_a_folder_that_is_not_there(tmp_path):
+    message = refusal_of(tmp_path / "nowhere")
+    assert message.endswith("nowhere/manifest.json: No such file or directory.")
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "\xff", '{"schema_version": NaN}', "[" * 10**5]
+)
+def test_it_refuses_a_manifest_that_is_not_json(bundle, text):
+    (bundle / "manifest.json").write_text(text, encoding="latin-1")
+    assert "manifest.json: not valid JSON" in refusal_of(bundle)
+
+
+def test_it_refuses_a_manifest_that_is_no_object(bundle):
+    (bundle / "manifest.json").write_text("[]")
+    assert "manifest.json: an object is needed" in refusal_of(bundle)
+
+
+def test_it_refuses_another_version(bundle):
+    change(bundle, ["schema_version"], 2)
+    assert "schema_version is 2; 1 can be read" in refusal_of(bundle)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        ("schema_version",),
+        ("dataset",),
+        ("sampling",),
+        ("sampling", "allow_no_finding"),
+        ("variants",),
+        ("variants", "standard", "run"),
+        ("variants", "standard", "branch"),
+        ("variants", "standard", "checkpoint_sha256"),
+        ("cases",),
+        ("cases", 0, "case_id"),
+        ("cases", 0, "findings"),
+        ("cases", 0, "image"),
+        ("cases", 0, "overlays"),
+        ("cases", 0, "rescale_slope"),
+        ("cases", 0, "rescale_intercept"),
+        ("cases", 0, "inverted"),
+        ("cases", 0, "padding_value"),
+        ("cases", 0, "windows"),
+        ("cases", 0, "windows", 0, "label"),
+        ("cases", 0, "windows", 0, "center"),
+        ("cases", 0, "windows", 0, "width"),
+        ("cases", 0, "pixel_spacing_mm"),
+        (*IMAGE, "file"),
+        (*IMAGE, "sha256"),
+        (*IMAGE, "dtype"),
+        (*IMAGE, "height"),
+        (*IMAGE, "width"),
+    ],
+)
+def test_it_refuses_a_manifest_without(bundle, path):
+    change(bundle, path, KeyError)
+    assert f"'{path[-1]}' is missing" in refusal_of(bundle)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "problem"),
+    [
+        (("dataset",), "", "'dataset' has to have 1 to 100 printable"),
+        (
+            ("dataset",),
+            "x" * 101,
+            "'dataset' has to have 1 to 100 printable",
+        ),
+        (("dataset",), "xray\r=1", "'dataset' has to have 1 to 100 printable"),
+        (("cases", 0, "case_id"), "a\nb", "'case_id' has to have 1 to 200 printable"),
+        (("dataset",), "all", "'all' stands for every data set"),
+        (("dataset",), " ", "'dataset' has to have 1 to 100 printable"),
+        (("cases", 0, "case_id"), "a ", "no space first or last"),
+        (("dataset",), 3, "'dataset' has to be str"),
+        (("sampling", "allow_no_finding"), 0, "'allow_no_finding' has to be bool"),
+        (("cases",), [], "'cases' is empty"),
+        (("cases",), {}, "'cases' has to be list"),
+        (("cases", 1), "case", "cases 2: an object is needed"),
+        (("cases", 1, "case_id"), "phantom-0001", "'phantom-0001' stands for two"),
+        (("cases", 0, "findings"), "Nodule", "'findings' has to be list"),
+        (("cases", 0, "findings"), ["a\tb"], "'findings' has to be a list of names"),
+        (("cases", 0, "findings"), [""], "'findings' has to be a list of names"),
+        (("cases", 0, "findings"), [], "'phantom-0001' has no finding"),
+        (("cases", 0, "rescale_slope"), 0, "'rescale_slope' is 0"),
+        (("cases", 0, "rescale_slope"), -5e-324, "'rescale_slope' is 0 or close"),
+        (("cases", 0, "rescale_slope"), True, "'rescale_slope' has to be int or float"),
+        (("cases", 0, "rescale_slope"), 10**400, "'rescale_slope' is too large"),
+        (("cases", 0, "padding_value"), 2**31, "'padding_value' is too large"),
+        (("cases", 0, "inverted"), 1, "'inverted' has to be bool"),
+        (("cases", 0, "padding_value"), 0.5, "'padding_value' has to be int or null"),
+        (("cases", 0, "windows"), [], "'windows' is empty"),
+        (("cases", 0, "windows", 0, "width"), 0.5, "'width' is below 1"),
+        (("cases", 0, "pixel_spacing_mm"), [0, 1], "has to be two distances above 0"),
+        (("cases", 0, "pixel_spacing_mm"), [1], "has to be two distances above 0"),
+        ((*IMAGE, "dtype"), "int8", "dtype of images/0001.npy is int8"),
+        ((*OVERLAY, "dtype"), "uint8", "dtype of overlays/0002-single_bn.npy is uint8"),
+        ((*IMAGE, "height"), 2049, "'height' is 2049; 1 to 2048 pixels"),
+        ((*IMAGE, "width"), 0, "'width' is 0; 1 to 2048 pixels"),
+    ],
+)
+def test_it_refuses_a_value(bundle, path, value, problem):
+    change(bundle, path, value)
+    assert problem in refusal_of(bundle)
+
+
+@pytest.mark.parametrize("number", ["1e999", "-1e999"])
+def test_it_refuses_a_number_that_reads_as_infinity(bundle, number):
+    manifest = (bundle / "manifest.json").read_text()
+    (bundle / "manifest.json").write_text(
+        manifest.replace('"rescale_intercept": 0.0', f'"rescale_intercept": {number}')
+    )
+    assert "'rescale_intercept' is too large" in refusal_of(bundle)
+
+
+def test_it_takes_cases_without_a_finding_where_the_sampling_says_so(bundle):
+    change(bundle, ("sampling", "allow_no_finding"), True)
+    change(bundle, ("cases", 0, "findings"), [])
+    assert read_bundle(bundle).cases[0].findings == ()
+
+
+@pytest.mark.parametrize("variants", [("a1", "a2"), ("a1", "a2", "a3", "a4")])
+def test_it_needs_three_variants(tmp_path, variants):
+    folder = make_bundle(tmp_path / "b", cases=1, variants=variants)
+    assert f"3 variants are needed, {len(variants)} found" in refusal_of(folder)
+
+
+@pytest.mark.parametrize("name", ["X", "=SUM", "a b", "<b>"])
+def test_it_refuses_a_name_of_a_variant(tmp_path, name):
+    folder = make_bundle(tmp_path / "b", cases=1, variants=("v1", "v2", name))
+    assert f"'{name}' is no name for a variant" in refusal_of(folder)
+
+
+def test_any_three_runs_make_a_bundle(tmp_path):
+    variants = ("noise-0.1", "mixed_bn", "standard")
+    folder = make_bundle(tmp_path / "b", cases=1, variants=variants)
+    assert set(read_bundle(folder).variants) == set(variants)
+
+
+@pytest.mark.parametrize("overlays", [{}, {"standard": {}}, {"standard": {}, "x": {}}])
+def test_it_needs_one_map_of_each_variant(bundle, overlays):
+    change(bundle, ("cases", 0, "overlays"), overlays)
+    assert "one each of standard, single_bn, dual_bn is needed" in refusal_of(bundle)
+
+
+# Paths
+
+
+@pytest.mark.parametrize("name", ["../secret.npy", "images/../../secret.npy"])
+def test_it_refuses_a_path_out_of_the_folder(bundle, name):
+    np.save(bundle.parent / "secret.npy", np.zeros((16, 12), np.uint8))
+    change(bundle, (*IMAGE, "file"), name)
+    assert f"{name} leads out of the bundle" in refusal_of(bundle)
+
+
+def test_it_refuses_an_absolute_path(bundle):
+    secret = bundle.parent / "secret.npy"
+    np.save(secret, np.zeros((16, 12), np.uint8))
+    change(bundle, (*IMAGE, "file"), str(secret))
+    assert "leads out of the bundle" in refusal_of(bundle)
+
+
+def test_it_refuses_a_link_out_of_the_folder(bundle):
+    image = bundle / "images/0001.npy"
+    outside = bundle.parent / "0001.npy"
+    image.rename(outside)
+    image.symlink_to(outside)
+    assert "images/0001.npy leads out of the bundle" in refusal_of(bundle)
+
+
+def test_it_refuses_links_that_lead_to_each_other(bundle):
+    (bundle / "images/0001.npy").unlink()
+    (bundle / "images/0001.npy").symlink_to("0001.npy")
+    assert "images/0001.npy: " in refusal_of(bundle)
+
+
+def test_it_refuses_one_file_for_two(bundle):
+    overlay = read_manifest(bundle)["cases"][1]["overlays"]["standard"]
+    change(bundle, OVERLAY, overlay)
+    assert "a file stands for two" in refusal_of(bundle)
+
+
+# Files
+
+
+def test_it_refuses_a_missing_file(bundle):
+    (bundle / "overlays/0002-single_bn.npy").unlink()
+    message = refusal_of(bundle)
+    assert message.endswith("overlays/0002-single_bn.npy: No such file or directory.")
+
+
+def test_it_refuses_a_folder_in_place_of_a_file(bundle):
+    (bundle / "images/0001.npy").unlink()
+    (bundle / "images/0001.npy").mkdir()
+    assert "images/0001.npy: not a file" in refusal_of(bundle)
+
+
+@pytest.mark.parametrize("name", ["images/0001.npy", "manifest.json"])
+def test_it_does_not_wait_for_a_pipe(bundle, name):
+    (bundle / name).unlink()
+    os.mkfifo(bundle / name)
+    assert f"{name}: not a file" in refusal_of(bundle)
+
+
+@pytest.mark.parametrize("name", ["images/0002.npy", "overlays/0001-dual_bn.npy"])
+def test_it_refuses_a_file_of_which_one_bit_changed(bundle, name):
+    content = bytearray((bundle / name).read_bytes())
+    content[-1] ^= 1
+    (bundle / name).write_bytes(content)
+    assert f"{name}: its SHA-256 is not the one" in refusal_of(bundle)
+
+
+def put(bundle, path, content):
+    """Replace a file and correct its hash, as somebody who tampers would."""
+    manifest = read_manifest(bundle)
+    entry = manifest
+    for key in path:
+        entry = entry[key]
+    (bundle / entry["file"]).write_bytes(content)
+    entry["sha256"] = hashlib.sha256(content).hexdigest()
+    write_manifest(bundle, manifest)
+
+
+def npy(bundle, array, **kwargs):
+    path = bundle / "other.npy"
+    np.save(path, array, **kwargs)
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.zeros((16, 12), np.uint16),
+        np.zeros((12, 16), np.uint8),
+        np.zeros((16, 12, 1), np.uint8),
+        np.zeros((16, 12), np.float32),
+        np.zeros(192, np.uint8),
+    ],
+)
+def test_it_refuses_an_array_that_is_not_as_described(bundle, array):
+    put(bundle, IMAGE, npy(bundle, array))
+    assert "images/0001.npy: its header is" in refusal_of(bundle)
+
+
+def test_it_refuses_big_endian_pixels(tmp_path):
+    bundle = make_bundle(tmp_path / "b", cases=1, dtype="uint16")
+    put(bundle, IMAGE, npy(bundle, np.zeros((16, 12), ">u2")))
+    assert "images/0001.npy: its header is \"{'descr': '>u2'" in refusal_of(bundle)
+
+
+def test_it_refuses_columns_before_rows(bundle):
+    put(bundle, IMAGE, npy(bundle, np.zeros((12, 16), np.uint8).T))
+    assert "'fortran_order': True" in refusal_of(bundle)
+
+
+class Trap:
+    """Writes a file when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self):
+        return Path.write_text, (self.path, "sprung")
+
+
+@pytest.mark.parametrize("wrapped", [True, False], ids=["in an array", "bare"])
+def test_it_unpickles_nothing(bundle, wrapped):
+    sprung = bundle / "sprung"
+    trap = Trap(sprung)
+    content = (
+        npy(bundle, np.array([trap], dtype=object), allow_pickle=True)
+        if wrapped
+        else pickle.dumps(trap)
+    )
+    put(bundle, IMAGE, content)
+    assert "images/0001.npy: " in refusal_of(bundle)
+    assert not sprung.exists()
+
+
+def test_the_trap_would_spring(tmp_path):
+    """Without which the test above could not fail."""
+    pickle.loads(pickle.dumps(Trap(tmp_path / "sprung")))  # noqa: S301
+    assert (tmp_path / "sprung").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"\x93NUMPY\x01\x00\xff\xff"])
+def test_it_refuses_what_is_no_npy(bundle, content):
+    put(bundle, IMAGE, content)
+    assert "images/0001.npy: " in refusal_of(bundle)
+
+
+def test_it_refuses_a_file_cut_short(bundle):
+    content = (bundle / "images/0001.npy").read_bytes()
+    put(bundle, IMAGE, content[:-1])
+    assert "images/0001.npy: " in refusal_of(bundle)
+
+
+def test_it_refuses_a_file_that_is_much_too_large(bundle):
+    content = (bundle / "images/0001.npy").read_bytes()
+    put(bundle, IMAGE, content + bytes(5000))
+    assert "larger than its height and width allow" in refusal_of(bundle)
+
+
+@given(st.integers(0, 127), st.binary(max_size=8))
+def test_any_change_of_a_header_is_refused(place, change_):
+    """Pixels lie where they lie; a file that says anything else is not read."""
+    content = io.BytesIO()
+    np.save(content, np.zeros((16, 12), np.uint8))
+    changed = bytearray(content.getvalue())
+    changed[place : place + len(change_)] = change_
+    if raw_header(bytes(changed)) == raw_header(content.getvalue()):
+        assert raw_pixels(bytes(changed), "uint8", 16, 12) == bytes(16 * 12)
+    else:
+        with pytest.raises(ValueError, match=r"header|not a \.npy|pixels"):
+            raw_pixels(bytes(changed), "uint8", 16, 12)
+
+
+def raw_header(content):
+    """What a header says: its padding says nothing."""
+    return content[:10], content[10:128].strip(), len(content)
+
+
+def test_it_refuses_a_map_that_holds_minus_128(bundle):
+    pixels = np.zeros((6, 5), np.int8)
+    pixels[2, 2] = -128
+    put(bundle, OVERLAY, npy(bundle, pixels))
+    assert "0002-single_bn.npy: holds -128" in refusal_of(bundle)
+
+
+def test_it_refuses_a_map_of_another_size(bundle):
+    entry = write_pixels(bundle, "overlays/small.npy", np.zeros((3, 3), np.int8))
+    change(bundle, OVERLAY, entry)
+    assert "small.npy has another size than the overlays before" in refusal_of(bundle)
+
+
+# Several bundles
+
+
+def test_bundles_of_two_data_sets_go_together(tmp_path):
+    folders = [
+        make_bundle(tmp_path / "a", dataset="xray", overlay=(4, 4)),
+        make_bundle(tmp_path / "b", dataset="mri", overlay=(8, 8)),
+    ]
+    assert [bundle.dataset for bundle in read_bundles(folders)] == ["xray", "mri"]
+
+
+def test_it_needs_a_bundle():
+    with pytest.raises(BundleError, match="at least one bundle"):
+        read_bundles([])
+
+
+def test_bundles_need_the_same_variants(tmp_path):
+    folders = [
+        make_bundle(tmp_path / "a", dataset="xray"),
+        make_bundle(tmp_path / "b", dataset="mri", variants=("v1", "v2", "v3")),
+    ]
+    with pytest.raises(BundleError, match="b: not the variants of the first bundle"):
+        read_bundles(folders)
+
+
+def test_a_case_is_in_one_bundle_only(tmp_path):
+    folder = make_bundle(tmp_path / "a")
+    shutil.copytree(folder, tmp_path / "b")
+    with pytest.raises(BundleError, match="'phantom-0001' of phantom is in an earlier"):
+        read_bundles([folder, tmp_path / "b"])
+
+
+def test_bundles_of_one_data_set_need_the_same_runs(tmp_path):
+    folders = [make_bundle(tmp_path / "a"), make_bundle(tmp_path / "b")]
+    change(folders[1], ("variants", "standard", "run"), "another")
+    with pytest.raises(BundleError, match="maps of other runs"):
+        read_bundles(folders)
+
+
+def test_bundles_of_one_data_set_need_maps_of_one_size(tmp_path):
+    folders = [make_bundle(tmp_path / "a"), make_bundle(tmp_path / "b", overlay=(4, 4))]
+    with pytest.raises(BundleError, match="of another size"):
+        read_bundles(folders)
