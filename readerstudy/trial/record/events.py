@@ -5,7 +5,7 @@ for a StudyEvent, the enrolment's for a RatingEvent. Two events then never take 
 number; the database's constraint is the last guard.
 
 What is recorded goes into the event's payload. Its columns are filled from there, by
-the function of the payload's schema, and `check` compares them by the same function.
+the function of the payload's schema, and compared by the same one when it is verified.
 """
 
 import json
