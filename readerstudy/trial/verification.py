@@ -90,13 +90,9 @@ def verify(study: Study) -> list[Chain]:
     _check_states(owner, events)
     _check_name(owner, events[0])
     enrolments = list(study.enrolments.select_related("reader", "study").order_by("pk"))
-    opened = _details(events, Kind.OPENED)
-    # A run that began after another was voided has the list that the void recorded.
-    later = [e.details["list"] for e in events if e.kind == Kind.VOIDED]
-    first = opened["lists"] if opened else []
-    lists = {row["enrolment"]: row for row in (*first, *later)}
+    lists = _recorded_lists(events)
     try:
-        _check_opening(study, enrolments, opened, lists)
+        _check_opening(study, enrolments, _details(events, Kind.OPENED), lists)
     except digests.UnknownVersion as unknown:
         raise BrokenLedger(
             f"What opening fixed of study '{study}' is of {unknown}, which is unknown "
@@ -104,16 +100,7 @@ def verify(study: Study) -> list[Chain]:
         ) from unknown
     _check_enrolling(enrolments, events, lists)
     _check_moments(enrolments, events)
-    locked = _details(events, Kind.LOCKED)
-    ends = {end["enrolment"]: end for end in locked["chains"]} if locked else {}
-    for enrolment in enrolments:
-        owner = _owner(enrolment)
-        genesis = enrolment_genesis(study.uuid, enrolment.uuid)
-        answers = record_events.rating_events(enrolment)
-        _, head = _follow(owner, genesis, answers, record_events.enrolment_links)
-        if locked:
-            _check_end(owner, head, ends.get(str(enrolment.uuid)))
-        chains.append(Chain(owner, head))
+    chains += _rating_chains(study, enrolments, _details(events, Kind.LOCKED))
     _check_roles(study)
     for name in case_files.damaged_files(study):
         raise BrokenLedger(f"File {name} of {chains[0].owner} is not as imported.")
@@ -189,6 +176,16 @@ def _check_name(owner: str, created: StudyEvent) -> None:
 def _details(events: Iterable[StudyEvent], kind: StudyEvent.Kind) -> Any:
     """What the event of this kind recorded; None when there is none yet."""
     return next((event.details for event in events if event.kind == kind), None)
+
+
+def _recorded_lists(events: Iterable[StudyEvent]) -> dict[str, Mapping[str, Any]]:
+    """By enrolment what opening recorded of its list.
+
+    A run that began after another was voided has the list that the void recorded.
+    """
+    rows = [e.details["lists"] for e in events if e.kind == Kind.OPENED]
+    rows += [[e.details["list"]] for e in events if e.kind == Kind.VOIDED]
+    return {row["enrolment"]: row for group in rows for row in group}
 
 
 def _check_opening(
@@ -281,6 +278,21 @@ def _check_moments(
         for kind, field in MOMENTS.items():
             if getattr(enrolment, field) != recorded.get((kind, str(enrolment.uuid))):
                 raise _changed(field, enrolment)
+
+
+def _rating_chains(
+    study: Study, enrolments: Iterable[Enrolment], locked: Mapping[str, Any] | None
+) -> Iterator[Chain]:
+    """Every run's chain, unbroken and ending where the event of locking has its end."""
+    ends = {end["enrolment"]: end for end in locked["chains"]} if locked else {}
+    for enrolment in enrolments:
+        owner = _owner(enrolment)
+        genesis = enrolment_genesis(study.uuid, enrolment.uuid)
+        answers = record_events.rating_events(enrolment)
+        _, head = _follow(owner, genesis, answers, record_events.enrolment_links)
+        if locked:
+            _check_end(owner, head, ends.get(str(enrolment.uuid)))
+        yield Chain(owner, head)
 
 
 def _check_end(owner: str, head: Head, end: Mapping[str, Any] | None) -> None:

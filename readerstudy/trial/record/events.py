@@ -1,11 +1,11 @@
-"""What is recorded of a study, as links of its hash chains (see `ledger`).
+"""What is recorded of a study, as links of its hash chains (see `hash_chain`).
 
 Whoever adds an event holds the lock that its chain is written under: the study's row
 for a StudyEvent, the enrolment's for a RatingEvent. Two events then never take the same
 number; the database's constraint is the last guard.
 
 What is recorded goes into the event's payload. Its columns are filled from there, by
-the function of the payload's schema, and `check` compares them by the same function.
+the function of the payload's schema, and compared by the same one when it is verified.
 """
 
 import json
@@ -85,7 +85,7 @@ def add_rating_event(
     """Add a link to the enrolment's chain. Needs the lock on the enrolment's row."""
     record = {
         "enrolment": enrolment.uuid,
-        # It says which presentation and keeps the hash from being guessed: `ledger`.
+        # Says which presentation, and keeps the hash from being guessed: `hash_chain`.
         "presentation": presentation.token,
         "overlay_sha256": presentation.overlay.sha256,
         "kind": str(kind),
