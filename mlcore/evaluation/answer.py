@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mlcore.evaluation.localization.pointing import MARKER_OF
-from mlcore.evaluation.plotting import Arm, arms_of, distinct, listed, of_arm, span
+from mlcore.evaluation.plotting import Arm, arms_of, distinct, of_arm
+from mlcore.reporting.words import listed, span
 
 Row = Mapping[str, Any]
 Tables = Mapping[str, Sequence[Row]]

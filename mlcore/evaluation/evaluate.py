@@ -61,6 +61,11 @@ class EvaluationSettings:
     slope_images: int = 100
     cka_images: int = 202
 
+    @property
+    def strengths(self) -> list[float]:
+        """Those of the sweep, from 0; by default that of the authors' code."""
+        return [self.eps_max * step / 20 for step in range(21)]
+
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
             least = 0 if name == "seed" else 1
@@ -88,13 +93,18 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Subject:
-    """What is evaluated, on what, and how."""
+    """What is evaluated, on what, and how.
+
+    Attributes:
+        warn: is told of what had to be passed over.
+    """
 
     table: ImageTable
     external: ImageTable | None
     runs: Sequence[LoadedRun]
     device: torch.device
     settings: EvaluationSettings
+    warn: Callable[[str], object]
 
 
 def _discrimination(subject: Subject) -> Evaluation:
@@ -137,20 +147,15 @@ def _data_size(subject: Subject) -> Evaluation:
         redraws=settings.redraws,
         seed=settings.seed,
         device=subject.device,
+        warn=subject.warn,
     )
     return Evaluation({"data_size": rows} if rows else {})
 
 
 def _localization(subject: Subject) -> Evaluation:
     table, runs, settings = subject.table, subject.runs, subject.settings
-    tables = localization(
-        table,
-        runs,
-        redraws=settings.redraws,
-        seed=settings.seed,
-        device=subject.device,
-    )
-    examples = shown.saliency_examples(table, runs, device=subject.device)
+    tables = localization(table, runs, redraws=settings.redraws, seed=settings.seed)
+    examples = shown.saliency_examples(table, runs)
     return Evaluation(tables, Exhibits(saliency=examples))
 
 
@@ -162,7 +167,6 @@ def _randomization(subject: Subject) -> Evaluation:
         images=settings.map_images,
         redraws=settings.redraws,
         seed=settings.seed,
-        device=subject.device,
     )
     return Evaluation({"randomization": rows})
 
@@ -172,7 +176,7 @@ def _robustness(subject: Subject) -> Evaluation:
     rows = robustness(
         subject.table,
         subject.runs,
-        eps=[settings.eps_max * step / 20 for step in range(21)],
+        eps=settings.strengths,
         margin_eps=[settings.eps_max * share for share in (0.25, 0.5, 1)],
         steps=settings.attack_steps,
         images=settings.attack_images,

@@ -14,8 +14,6 @@ Row = Mapping[str, Any]
 
 # Of an interval's text, so that several fit into a row.
 DASH = "\N{EN DASH}"
-# Of a figure's text alternative: its table has all numbers.
-MOST_PHRASES = 24
 
 
 @dataclass(frozen=True)
@@ -108,23 +106,6 @@ def panels(
     return figure, axes[:count]
 
 
-def legend(figure: Figure, handles: Sequence[Line2D]) -> None:
-    """One legend for all panels, above them, read line by line."""
-    widest = max(len(str(handle.get_label())) for handle in handles)
-    room = figure.get_figwidth() / (0.65 + 0.068 * widest)  # inches of an entry
-    lines = -(-len(handles) // max(1, int(room)))
-    columns = -(-len(handles) // lines)
-    # matplotlib fills column by column.
-    ordered = [handle for start in range(columns) for handle in handles[start::columns]]
-    figure.legend(
-        handles=ordered,
-        loc="outside upper left",
-        ncols=columns,
-        handlelength=2.6,
-        columnspacing=1.4,
-    )
-
-
 def arm_handle(arm: Arm, *, points: bool = True, line: bool = True) -> Line2D:
     """The arm's entry in a legend."""
     look = dict(arm.line)
@@ -209,24 +190,3 @@ def _forest_line(
         if found.lo is not None and found.hi is not None:
             text += f" ({found.lo:.2f}{DASH}{found.hi:.2f})"
         axis.text(1.02, y, text, color=arm.colour, **edge)
-
-
-def span(values: Sequence[int]) -> str:
-    """'12', or '12 to 40' where the values differ."""
-    low, high = min(values), max(values)
-    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
-
-
-def told(phrases: Sequence[str]) -> str:
-    """The phrases as one, cut where a listener would have lost the thread."""
-    if len(phrases) <= MOST_PHRASES:
-        return "; ".join(phrases) + "."
-    kept = "; ".join(phrases[:MOST_PHRASES])
-    return f"{kept}; and {len(phrases) - MOST_PHRASES} more, in the table."
-
-
-def listed(names: Sequence[str]) -> str:
-    """'a', 'a and b', 'a, b and c'."""
-    if len(names) < 2:
-        return "".join(names)
-    return f"{', '.join(names[:-1])} and {names[-1]}"

@@ -132,6 +132,32 @@ def variant_styles(names: Sequence[str]) -> dict[str, VariantStyle]:
     return {name: VARIANT_STYLES[style] for name, style in known.items()}
 
 
+def legend(
+    figure: "Figure", handles: Sequence[Any], title: str = "", length: float = 2.6
+) -> None:
+    """One legend for all panels, above them, read line by line.
+
+    Args:
+        length: of what is drawn before each name, in units of the font's size.
+    """
+    widths = [0.65 + 0.068 * len(str(handle.get_label())) for handle in handles]
+    room = figure.get_figwidth()  # in inches, as the widths
+    abreast = len(handles) if sum(widths) <= room else max(1, int(room / max(widths)))
+    lines = -(-len(handles) // abreast)
+    columns = -(-len(handles) // lines)
+    # matplotlib fills column by column.
+    ordered = [handle for start in range(columns) for handle in handles[start::columns]]
+    box = figure.legend(
+        handles=ordered,
+        loc="outside upper left",
+        ncols=columns,
+        title=title or None,
+        handlelength=length,
+        columnspacing=1.4,
+    )
+    box.set_alignment("left")
+
+
 @contextmanager
 def figure_style() -> Iterator[None]:
     """Draw in the style of all reports, whatever the user's own settings of matplotlib.

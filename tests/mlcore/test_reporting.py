@@ -33,6 +33,7 @@ from mlcore.reporting.page import (
     columns_of,
     page_html,
 )
+from mlcore.reporting.words import listed, span, told
 from tests.mlcore.page_reader import (
     assert_open_to_all,
     assert_self_contained,
@@ -290,3 +291,16 @@ def test_a_long_table_folds_and_a_wide_one_prints_sideways():
 
 def test_a_table_without_rows_says_so():
     assert "Empty. No rows." in page_html(page_with(Table("Empty.", [])))
+
+
+def test_numbers_and_names_are_put_into_words():
+    assert span([3, 1200]) == "3 to 1,200"
+    assert span([7, 7]) == "7"
+    assert told(["a", "b"]) == "a; b."
+    assert told(["a"] * 30).endswith("a; and 6 more, in the table.")
+    assert [listed(names) for names in ([], ["a"], ["a", "b"], ["a", "b", "c"])] == [
+        "",
+        "a",
+        "a and b",
+        "a, b and c",
+    ]

@@ -20,14 +20,11 @@ from mlcore.evaluation.plotting import (
     chance_line,
     distinct,
     forest,
-    legend,
-    listed,
     of_arm,
     panels,
-    span,
-    told,
 )
-from mlcore.reporting.figures import FULL_WIDTH, Drawing, figure_style
+from mlcore.reporting.figures import FULL_WIDTH, Drawing, figure_style, legend
+from mlcore.reporting.words import listed, span, told
 
 Floats = NDArray[np.float64]
 # Of label shares: no variant is meant, so none of their colours.

@@ -6,17 +6,9 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from mlcore.evaluation.plotting import (
-    Arm,
-    Row,
-    arms_of,
-    distinct,
-    listed,
-    of_arm,
-    panels,
-    span,
-)
+from mlcore.evaluation.plotting import Arm, Row, arms_of, distinct, of_arm, panels
 from mlcore.reporting.figures import FULL_WIDTH, Drawing, figure_style
+from mlcore.reporting.words import listed, span
 
 Floats = NDArray[np.float64]
 # More images say the same again; all of them are in the table.

@@ -18,10 +18,15 @@ from mlcore.evaluation.plotting import (
     chance_handle,
     chance_line,
     distinct,
-    legend,
-    span,
 )
-from mlcore.reporting.figures import FULL_WIDTH, Drawing, figure_style, variant_styles
+from mlcore.reporting.figures import (
+    FULL_WIDTH,
+    Drawing,
+    figure_style,
+    legend,
+    variant_styles,
+)
+from mlcore.reporting.words import span
 
 Floats = NDArray[np.floating]
 # Every pair of attacked and scored branch, in dashes; the last two as on the left.

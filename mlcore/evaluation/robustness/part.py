@@ -12,15 +12,13 @@ from torch import Tensor
 from mlcore.datasets.table import ImageTable
 from mlcore.engine.batches import Images, load_images
 from mlcore.engine.config import AttackConfig, EngineError
+from mlcore.engine.model.backbones import GreyNetwork
 from mlcore.engine.model.batchnorm import Branch, attacking
-from mlcore.engine.model.networks import GreyResNet, full_precision
+from mlcore.engine.model.networks import full_precision
 from mlcore.engine.model.objectives import summed_bce
 from mlcore.engine.model.predict import Attacker, SummedLoss, auc_per_class, loss_of
 from mlcore.engine.runs import LoadedRun
 
-# The sweep of the authors' code: 21 strengths, in pixel units of [0, 1].
-EPS = tuple(step / 2000 for step in range(21))
-STEPS = 10
 BATCH_SIZE = 256
 # The row of a strength that stands for all findings.
 ALL = "all"
@@ -47,9 +45,9 @@ def robustness(
     table: ImageTable,
     runs: Sequence[LoadedRun],
     *,
-    eps: Sequence[float] = EPS,
+    eps: Sequence[float],
     margin_eps: Sequence[float] | None = None,
-    steps: int = STEPS,
+    steps: int,
     images: int | None = None,
     batch_size: int = BATCH_SIZE,
     device: torch.device,
@@ -267,7 +265,7 @@ def _scores(
 
 
 @torch.no_grad()
-def _forward(network: GreyResNet, images: Tensor, branch: Branch) -> Tensor:
+def _forward(network: GreyNetwork, images: Tensor, branch: Branch) -> Tensor:
     with attacking(network, branch):
         return network(images).cpu()  # type: ignore[no-any-return]
 

@@ -6,9 +6,10 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from mlcore.reporting.figures import DIM, INK, Drawing, figure_style
+from mlcore.reporting.figures import DIM, INK, Drawing, figure_style, legend
+from mlcore.reporting.words import told
 from readerstudy.analysis.planning.power import GENERAL_LEVEL, Power
-from readerstudy.analysis.report.figures.plotting import figure_of, legend, told
+from readerstudy.analysis.report.figures.plotting import figure_of
 
 # Of numbers of readers, light to dark; no variant's colours.
 _COLOURS = ("#b08cc9", "#8a5fae", "#643a8c", "#3f1d5f", "#26103a")

@@ -4,8 +4,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from readerstudy.analysis.analyse import Analysis, Row
+from mlcore.reporting.words import listed
 from readerstudy.analysis.ratings import ALL
+from readerstudy.analysis.table import Analysis, Row
 
 # Given beside the paper's level everywhere. Readers in general are judged by it alone:
 # their t test has few degrees of freedom, and hardly reaches .001 with six readers.
@@ -246,10 +247,3 @@ def where(rows: Iterable[Row], **values: Any) -> list[Row]:
     """The rows that have these values."""
     wanted = values.items()
     return [row for row in rows if all(row.get(key) == v for key, v in wanted)]
-
-
-def listed(names: Sequence[str]) -> str:
-    """'a', 'a and b', 'a, b and c'."""
-    if len(names) < 2:
-        return "".join(names)
-    return f"{', '.join(names[:-1])} and {names[-1]}"

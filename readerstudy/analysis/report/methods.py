@@ -4,9 +4,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from mlcore.reporting.page import Block, Section
-from readerstudy.analysis.analyse import Analysis
+from mlcore.reporting.words import listed
 from readerstudy.analysis.ratings import ALL
-from readerstudy.analysis.report.answer import level_text, listed
+from readerstudy.analysis.report.answer import level_text
+from readerstudy.analysis.table import Analysis, Heading
+from readerstudy.analysis.tables import all_tables
+from readerstudy.analysis.tables.agreement import AGREEMENT
 
 PAPER = (
     "T. Han et al., Advancing diagnostic performance and clinical usability of neural "
@@ -15,89 +18,25 @@ PAPER = (
 )
 NOT_RECORDED = "not recorded"
 
+_HEADINGS = list(Heading)
 # What a study knows of itself, see `reporting_facts`.
 StudyFacts = Mapping[str, Any]
 
-# By table, in the order of the page; {redraws} and {level} are the run's.
-_TEXTS = {
-    "friedman": (
-        "Comparison of the variants",
-        "The unit is the image: ratings were summed over the readers, and images that "
-        "lack a rating of any reader left out. Per data set, Friedman's test "
-        "(chi-squared with 2 degrees of freedom, corrected for ties) compared the "
-        "variants. Where it gave P < {level}, the three pairs were compared by "
-        "Wilcoxon's signed-rank test (two-sided, normal approximation corrected for "
-        "ties, zero differences dropped, no continuity correction, no adjustment for "
-        "three pairs), P < {level} counting as a difference. This follows Han et al. "
-        "(2021). Such P values hold the readers fixed. Beside them are given P exact "
-        "given the ranks, P with zero differences ranked (Pratt), P adjusted for the "
-        "three pairs (Holm), the Hodges-Lehmann shift, the matched-pairs rank-biserial "
-        "correlation and Kendall's W. The same tests were made for each reader.",
-    ),
-    "mrmc": (
-        "Readers in general",
-        "Mean differences between variants were tested with readers and images both "
-        "random, with readers fixed, and with images fixed, from the two-way layout of "
-        "the images that all readers rated; degrees of freedom are those of Hillis "
-        "(2007), intervals of 95 % from Student's t.",
-    ),
-    "agreement": (
-        "Agreement",
-        "Agreement between readers is Krippendorff's alpha with the ordinal metric, "
-        "the intraclass correlations ICC(2,1) and ICC(2,k) (two-way random, absolute "
-        "agreement) and quadratic-weighted kappa per pair of readers; for ratings, and "
-        "for the differences between variants, on which the conclusion rests.",
-    ),
-    "intra_reader": (
-        "Agreement of readers with themselves",
-        "Presentations shown again give the agreement of a reader with himself or "
-        "herself: exact, within one point, and as quadratic-weighted kappa. They are "
-        "in no other analysis.",
-    ),
-    "ordinal_model": (
-        "Sensitivity analysis",
-        "A cumulative-logit model of the ratings with a term per reader, fitted by "
-        "generalised estimating equations (independence) with standard errors that "
-        "allow for ratings of one image being alike, gives odds ratios.",
-    ),
-    "period_effects": (
-        "Order",
-        "Ratings were compared between early and late presentations, and the variants "
-        "by the first presentation of each image alone.",
-    ),
-}
-
-# What a table is for: without it in any row, nothing was done.
-_VALUES = {
-    "friedman": "p_chi2",
-    "mrmc": "p",
-    "agreement": "alpha_ordinal",
-    "intra_reader": "exact",
-    "ordinal_model": "OR",
-    "period_effects": "period",
-}
-
 
 def methods(analysis: Analysis) -> list[Block]:
-    """The data, a section for each part that was computed, and the software."""
-    options = analysis["run"]["options"]
-    values = {"level": level_text(analysis), "redraws": options.get("redraws")}
-    parts = [
-        Section(title, [text.format(**values)])
-        for name, (title, text) in _TEXTS.items()
-        if _was_done(analysis, name)
-    ]
+    """The data, a section for each table that was computed, and the software."""
+    level = level_text(analysis)
+    # As on the page: by heading.
+    tables = sorted(all_tables.TABLES, key=lambda table: _HEADINGS.index(table.heading))
     return [
         _data(analysis),
-        *parts,
+        *(
+            Section(table.title, [table.methods.format(level=level)])
+            for table in tables
+            if table.methods and table.was_computed(analysis)
+        ),
         Section("Software, seed and hashes", [_software(analysis)]),
     ]
-
-
-def _was_done(analysis: Analysis, table: str) -> bool:
-    """Whether any row of the table has what it is for."""
-    value = _VALUES[table]
-    return any(row.get(value) is not None for row in analysis.get(table) or [])
 
 
 def _data(analysis: Analysis) -> str:
@@ -220,7 +159,7 @@ def _image_facts(analysis: Analysis, known: StudyFacts) -> dict[str, str]:
         if repeats
         else "not measured, nothing was shown twice",
         "Variability between readers": "see the section on agreement"
-        if _was_done(analysis, "agreement")
+        if AGREEMENT.was_computed(analysis)
         else "not measured",
     }
 

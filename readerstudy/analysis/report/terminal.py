@@ -10,7 +10,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from readerstudy.analysis.analyse import PROFILES, Analysis, Row
+from readerstudy.analysis.context import PROFILES
 from readerstudy.analysis.ratings import ALL
 from readerstudy.analysis.report.answer import (
     answer,
@@ -18,6 +18,7 @@ from readerstudy.analysis.report.answer import (
     silent_readers,
     these_readers,
 )
+from readerstudy.analysis.table import Analysis, Row
 
 # Above this share of missing ratings the reader is warned.
 MANY_MISSING = 0.05

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
+from statsmodels.stats import inter_rater
 
 from readerstudy.analysis.statistics.resampling import Statistic
 
@@ -164,10 +165,8 @@ def fleiss_kappa(table: Array) -> float | None:
     n, k = table.shape
     if n == 0 or k < 2 or np.ptp(table) == 0:
         return None
-    counts = (table[:, :, np.newaxis] == np.unique(table)).sum(axis=1)
-    observed = ((counts**2).sum() - n * k) / (n * k * (k - 1))
-    expected = ((counts.sum(axis=0) / (n * k)) ** 2).sum()
-    return float((observed - expected) / (1 - expected))
+    counts, _ = inter_rater.aggregate_raters(table)
+    return float(inter_rater.fleiss_kappa(counts, method="fleiss"))
 
 
 def _ratio(above: Array, below: Array) -> Array:

@@ -21,6 +21,9 @@ Array = NDArray[np.float64]
 # Log odds beyond this come from a fit that is on its way to infinity: what is seen once
 # in a million ratings has -14.
 LARGEST = 15
+# A variance below this share of the largest is what rounding leaves of zero, and may be
+# negative: where all images say the same, robust errors vanish.
+ROUNDING = 1e-10
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,12 +40,14 @@ class Fit:
     reason: str | None = None
 
     def wald(self, contrasts: Array) -> tuple[float, int, float] | None:
-        """chi2, df and P of all `contrasts` (contrasts, terms) being zero."""
+        """chi2, df and P of all `contrasts` (contrasts, terms) being zero; None where
+        they do not vary, or not independently of each other."""
         if self.beta is None or self.covariance is None:
             return None
         effects = contrasts @ self.beta
         spread = contrasts @ self.covariance @ contrasts.T
-        if np.linalg.matrix_rank(spread) < len(contrasts):
+        tolerance = ROUNDING * np.abs(self.covariance).max()
+        if np.linalg.matrix_rank(spread, tolerance) < len(contrasts):
             return None
         chi2 = float(effects @ np.linalg.solve(spread, effects))
         df = len(contrasts)

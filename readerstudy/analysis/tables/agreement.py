@@ -3,11 +3,12 @@ the tables `agreement` and `agreement_pairs`."""
 
 from collections.abc import Iterator
 from itertools import combinations
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mlcore.reporting.page import Column
+from readerstudy.analysis.context import Context
 from readerstudy.analysis.ratings import ALL, Ratings
 from readerstudy.analysis.statistics.coefficients import (
     Icc,
@@ -17,9 +18,9 @@ from readerstudy.analysis.statistics.coefficients import (
     quadratic_kappas_of,
 )
 from readerstudy.analysis.statistics.resampling import Bootstrap
+from readerstudy.analysis.table import Heading, Row, Table, View
 
 Array = NDArray[np.float64]
-Row = dict[str, Any]
 
 
 def agreement(ratings: Ratings, bootstrap: Bootstrap) -> tuple[list[Row], list[Row]]:
@@ -166,3 +167,49 @@ def _pair(table: Array, readers: list[str], a: int, b: int, kappa: float | None)
         "qkappa": kappa,
         "reason": reason,
     }
+
+
+def _both(context: Context) -> tuple[list[Row], list[Row]]:
+    return agreement(context.tested, context.bootstrap)
+
+
+_COEFFICIENTS = (
+    *("dataset", "variant", "n_images"),
+    Column("alpha_ordinal", "alpha", "", 2, ("alpha_lo", "alpha_hi")),
+    Column("ICC2_1", "ICC(2,1)", digits=2),
+    Column("ICC2_k", "ICC(2,k)", digits=2),
+    Column("qkappa_mean", "mean kappa", "", 2, ("qkappa_lo", "qkappa_hi")),
+    Column("qkappa_min", "lowest", digits=2),
+    Column("qkappa_max", "highest", digits=2),
+)
+AGREEMENT = Table(
+    "agreement",
+    lambda context: context.once(_both)[0],
+    Heading.AGREEMENT,
+    views=(
+        View(
+            "Agreement between readers about the ratings.",
+            (*_COEFFICIENTS, Column("fleiss", "Fleiss' kappa", digits=2)),
+            keep=lambda row: row["kind"] == "rating",
+            note="Kappa with quadratic weights is of pairs of readers "
+            "(agreement_pairs.csv); Fleiss' kappa takes neighbouring scores for as "
+            "different as 0 and 5.",
+        ),
+        View(
+            "Agreement between readers about the differences between variants, on "
+            "which the conclusion rests.",
+            _COEFFICIENTS,
+            keep=lambda row: row["kind"] != "rating",
+        ),
+    ),
+    title="Agreement",
+    methods="Agreement between readers is Krippendorff's alpha with the ordinal "
+    "metric, the intraclass correlations ICC(2,1) and ICC(2,k) (two-way random, "
+    "absolute agreement) and quadratic-weighted kappa per pair of readers; for "
+    "ratings, and for the differences between variants, on which the conclusion "
+    "rests.",
+    value="alpha_ordinal",
+)
+AGREEMENT_PAIRS = Table(
+    "agreement_pairs", lambda context: context.once(_both)[1], Heading.AGREEMENT
+)

@@ -8,17 +8,17 @@ are those of S. L. Hillis, Statistics in Medicine 26 (2007) 596-619.
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from itertools import combinations
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from mlcore.reporting.page import MINUS, Column
 from readerstudy.analysis.ratings import ALL, Ratings
+from readerstudy.analysis.table import Heading, Row, Table, View
 from readerstudy.analysis.units import complete_images
 
 Array = NDArray[np.float64]
-Row = dict[str, Any]
 
 # What each inference takes as drawn at random, and so whom it speaks for.
 SPEAKS_FOR = {
@@ -188,3 +188,32 @@ def _too_few(parts: Layout) -> str:
 
 def _mean_square(scaled: int, size: int, df: int) -> float | None:
     return scaled / (size * df) if df else None
+
+
+MRMC = Table(
+    "mrmc",
+    lambda context: mrmc(context.tested),
+    Heading.DIFFERENCES,
+    views=(
+        View(
+            "Mean differences with readers and images random (RRRC), with readers "
+            "fixed (FRRC) and with images fixed (RRFC), and the components of their "
+            "variance.",
+            (
+                *("dataset", "pair", "inference", "speaks_for"),
+                Column("mean_diff", f"mean A {MINUS} B", "", 2, ("ci_lo", "ci_hi")),
+                *("df", "p_value"),
+                Column("var_reader", "of readers"),
+                Column("var_case", "variance of images"),
+                Column("var_reader_case", "of both"),
+            ),
+            value="mean_diff",
+        ),
+    ),
+    title="Readers in general",
+    methods="Mean differences between variants were tested with readers and images "
+    "both random, with readers fixed, and with images fixed, from the two-way layout "
+    "of the images that all readers rated; degrees of freedom are those of Hillis "
+    "(2007), intervals of 95 % from Student's t.",
+    value="p",
+)

@@ -2,18 +2,18 @@
 `period_tests`."""
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from mlcore.reporting.page import Column
 from readerstudy.analysis.ratings import ALL, Ratings
 from readerstudy.analysis.statistics.ordinal_gee import Fit, fit, verdict
+from readerstudy.analysis.table import Heading, Row, Table, View
 from readerstudy.analysis.units import triples
 
 Array = NDArray[np.float64]
-Row = dict[str, Any]
 
 # More than any position, so that sessions come one after the other.
 _SESSION = 10**7
@@ -152,3 +152,32 @@ def _means(ratings: Ratings, kept: NDArray[np.bool_] | None, reason: str | None)
             if not values.size:
                 reason = reason or f"{variant}: no rating"
     return {"n": counts, "mean": means, "reason": reason}
+
+
+PERIOD_EFFECTS = Table(
+    "period_effects",
+    lambda context: period_effects(context.ratings),
+    Heading.SENSITIVITY,
+    views=(
+        View(
+            "Mean rating by when a map was shown.",
+            ("dataset", "by", "period", Column("n", "n {}"), "mean"),
+        ),
+    ),
+    title="Order",
+    methods="Ratings were compared between early and late presentations, and the "
+    "variants by the first presentation of each image alone.",
+    value="period",
+)
+PERIOD_TESTS = Table(
+    "period_tests",
+    lambda context: period_tests(context.tested),
+    Heading.SENSITIVITY,
+    views=(
+        View(
+            "Whether ratings, or the differences between variants, drifted.",
+            ("dataset", "by", "effect", "n", "chi2", "df", "p_value"),
+        ),
+    ),
+    value="p",
+)

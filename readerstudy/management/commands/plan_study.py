@@ -8,10 +8,10 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from readerstudy.analysis.analyse import ALPHA
+from readerstudy.analysis.context import ALPHA
 from readerstudy.analysis.csv_records import RatingsError
 from readerstudy.analysis.planning.figure import MOST_READERS
-from readerstudy.analysis.planning.files import check_replaceable, write_plan
+from readerstudy.analysis.planning.files import FILES, write_plan
 from readerstudy.analysis.planning.power import (
     Components,
     Power,
@@ -20,6 +20,7 @@ from readerstudy.analysis.planning.power import (
     power,
 )
 from readerstudy.analysis.ratings import ALL, read_ratings
+from readerstudy.analysis.results_folder import check_replaceable
 
 HEADER = (
     "Power in %. Friedman: its test by image rejects at P < {alpha:g}. Pair: and so "
@@ -78,7 +79,7 @@ class Command(BaseCommand):
         if len(set(options["readers"])) > MOST_READERS:
             raise CommandError(f"Give at most {MOST_READERS} numbers of readers.")
         try:
-            check_replaceable(out)
+            check_replaceable(out, FILES, "plan")
             components = _components(options)
             self.stdout.write(f"Parts of a rating: {described(components)}.")
             self.stdout.write(HEADER.format(alpha=options["alpha"]))

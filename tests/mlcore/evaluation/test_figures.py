@@ -20,7 +20,7 @@ from mlcore.evaluation.localization.figures import (
 )
 from mlcore.evaluation.network import figures as network_figures
 from mlcore.evaluation.network.figures import cka_heat_maps, loss_surfaces
-from mlcore.evaluation.plotting import arms_of, listed, span, told
+from mlcore.evaluation.plotting import arms_of
 from mlcore.evaluation.robustness.figures import attack_examples, robustness_curves
 from mlcore.reporting.figures import VARIANT_STYLES, figure_files
 from tests.mlcore.evaluation import report_rows
@@ -300,16 +300,3 @@ def test_cka_maps_have_one_scale_and_need_half_of_the_pairs():
         images = [axis.get_images()[0] for axis in axes]
         assert {image.get_clim() for image in images} == {(0, 1)}
         assert images[0].get_array()[3, 1] == pytest.approx(np.exp(-2 / 5))
-
-
-def test_numbers_and_names_are_put_into_words():
-    assert span([3, 1200]) == "3 to 1,200"
-    assert span([7, 7]) == "7"
-    assert told(["a", "b"]) == "a; b."
-    assert told(["a"] * 30).endswith("a; and 6 more, in the table.")
-    assert [listed(names) for names in ([], ["a"], ["a", "b"], ["a", "b", "c"])] == [
-        "",
-        "a",
-        "a and b",
-        "a, b and c",
-    ]

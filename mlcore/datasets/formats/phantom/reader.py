@@ -1,9 +1,14 @@
 """Synthetic frontal chest radiographs with planted findings and their exact masks.
 
-The patients are in `phantom_anatomy`, what they have in `phantom_findings`, how they
-are exposed in `phantom_exposure`. Every image has its own random streams from the seed
-and its number: patient 17 is the same whether 20 or 20,000 are made, at every size, and
-has a finding or not whichever others are wanted.
+The patients are in `anatomy`, what they have in `findings`, how they are exposed in
+`exposure`. Every image has its own random streams from the seed and its number: patient
+17 is the same whether 20 or 20,000 are made, at every size, and has a finding or not
+whichever others are wanted.
+
+The same on every machine, with one version of NumPy, are labels, splits and letters;
+the patient's layout, to a relative 1e-12; the masks; and the pixels within one grey
+level, nearly all of them exactly. Processors round exponentials and Fourier transforms
+differently in the last bit, which can change a photon count by one.
 """
 
 import copy

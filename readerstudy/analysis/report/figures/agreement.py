@@ -8,9 +8,10 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LinearSegmentedColormap, Normalize
 
 from mlcore.reporting.figures import INK, Drawing, figure_style
-from readerstudy.analysis.analyse import Analysis, Row
+from mlcore.reporting.words import told
 from readerstudy.analysis.report.answer import where
-from readerstudy.analysis.report.figures.plotting import figure_of, points, told
+from readerstudy.analysis.report.figures.plotting import figure_of, points
+from readerstudy.analysis.table import Analysis, Row
 
 # White at no agreement beyond chance, blue above it, ochre below.
 KAPPA_COLOURS = LinearSegmentedColormap.from_list(

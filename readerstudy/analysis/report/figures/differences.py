@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from mlcore.reporting.figures import (
@@ -16,19 +17,19 @@ from mlcore.reporting.figures import (
     Drawing,
     VariantStyle,
     figure_style,
+    legend,
 )
-from readerstudy.analysis.analyse import Analysis, Row
+from mlcore.reporting.words import told
 from readerstudy.analysis.ratings import ALL, Ratings
 from readerstudy.analysis.report.answer import where
 from readerstudy.analysis.report.figures.plotting import (
     datasets_of,
     figure_of,
-    legend,
     named,
     points,
     styles_of,
-    told,
 )
+from readerstudy.analysis.table import Analysis, Row
 from readerstudy.analysis.units import Unit, under_policy, units
 
 Array = NDArray[np.float64]
@@ -71,6 +72,7 @@ def difference_bars(analysis: Analysis, ratings: Ratings) -> Drawing | None:
             reach = max(reach, float(np.abs(d).max()) / unit.divisor)
             _histogram(axis, d, unit, [list(styles.values())[i] for i in (a, b)])
         line[0].set_ylabel("images")
+        line[0].yaxis.set_major_locator(MaxNLocator("auto", integer=True))
         line[0].margins(y=0.22)
         line[0].annotate(
             unit.dataset,

@@ -11,18 +11,18 @@ from mlcore.reporting.figures import (
     Drawing,
     VariantStyle,
     figure_style,
+    legend,
 )
-from readerstudy.analysis.analyse import Analysis, Row
+from mlcore.reporting.words import told
 from readerstudy.analysis.ratings import ALL
 from readerstudy.analysis.report.answer import where
 from readerstudy.analysis.report.figures.plotting import (
     figure_of,
-    legend,
     name_ticks,
     styles_of,
-    told,
     variant_handle,
 )
+from readerstudy.analysis.table import Analysis, Row
 
 # Light to dark, of a hue that no variant has: order is seen without colour.
 SCORES = ("#f1edf5", "#d9cbe5", "#bb9fd0", "#9770b6", "#6e4394", "#3f1d5f")

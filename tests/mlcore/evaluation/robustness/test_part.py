@@ -10,9 +10,9 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from mlcore.engine.config import EngineError
 from mlcore.engine.model.batchnorm import branch as through
+from mlcore.evaluation.evaluate import EvaluationSettings
 from mlcore.evaluation.robustness import part as module
 from mlcore.evaluation.robustness.part import (
-    EPS,
     robustness,
     summed_margin,
     verdicts,
@@ -124,13 +124,14 @@ def test_rows_are_json_and_hold_every_combination_once(toy, dual, cpu, tmp_path)
     assert [row["finding"] for row in rows[:3]] == [*toy.classes, "all"]
 
 
-def test_the_default_sweep_is_the_papers(cpu):
-    np.testing.assert_allclose(EPS, np.linspace(0, 0.01, 21))
-    assert {0.0025, 0.005, 0.01} <= set(EPS)
+def test_the_default_sweep_is_the_papers():
+    strengths = EvaluationSettings().strengths
+    np.testing.assert_allclose(strengths, np.linspace(0, 0.01, 21))
+    assert {0.0025, 0.005, 0.01} <= set(strengths)
 
 
 def test_at_strength_zero_the_clean_images_are_scored(toy, dual, cpu):
-    rows = robustness(toy, [dual], eps=[], margin_eps=[], device=cpu)
+    rows = robustness(toy, [dual], eps=[], margin_eps=[], steps=1, device=cpu)
     test = toy.split_indices("test")
     pixels = torch.tensor(np.asarray(toy.images[test])).unsqueeze(1) / 255
     for scored in ("std", "adv"):
@@ -145,7 +146,7 @@ def test_at_strength_zero_the_clean_images_are_scored(toy, dual, cpu):
 
 
 def test_the_first_images_may_stand_for_all(toy, dual, cpu):
-    short = {"eps": [], "margin_eps": [], "device": cpu}
+    short = {"eps": [], "margin_eps": [], "steps": 1, "device": cpu}
     rows = robustness(toy, [dual], images=5, **short)
     assert {row["n"] for row in rows if row["finding"] == "all"} == {5}
     with pytest.raises(EngineError, match="at least 1 image"):
@@ -232,7 +233,7 @@ def test_an_area_that_is_not_defined_is_none_with_a_reason(cpu, tmp_path):
     images = {name: IMAGES[name] for name in ("trained", "sure", "half")}
     table = write_marked_table(tmp_path / "sure", images)
     run = loaded(table, "standard", tmp_path)
-    rows = robustness(table, [run], eps=[], margin_eps=[], device=cpu)
+    rows = robustness(table, [run], eps=[], margin_eps=[], steps=1, device=cpu)
     for row in rows:
         assert row["auc"] is None
         assert row["reason"] == "no positive or no negative image"
@@ -244,12 +245,12 @@ def test_a_table_without_a_labelled_test_image_is_refused(cpu, tmp_path):
     table = write_marked_table(tmp_path / "none", images)
     run = loaded(table, "standard", tmp_path)
     with pytest.raises(EngineError, match="no test image with a known label"):
-        robustness(table, [run], device=cpu)
+        robustness(table, [run], eps=[0.01], steps=1, device=cpu)
 
 
 def test_a_strength_out_of_range_is_refused(toy, dual, cpu):
     with pytest.raises(EngineError, match="eps lies between 0 and 1"):
-        robustness(toy, [dual], eps=[0.01, 2], device=cpu)
+        robustness(toy, [dual], eps=[0.01, 2], steps=1, device=cpu)
 
 
 def sweep(scored="adv", **curves):

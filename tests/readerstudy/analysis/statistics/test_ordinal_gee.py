@@ -6,7 +6,7 @@ import statsmodels.api as sm
 from statsmodels.genmod.cov_struct import Independence
 from statsmodels.genmod.generalized_estimating_equations import OrdinalGEE
 
-from readerstudy.analysis.statistics.ordinal_gee import fit
+from readerstudy.analysis.statistics.ordinal_gee import Fit, fit
 from readerstudy.analysis.tables.ordinal_model import ordinal_model
 from tests.readerstudy.analysis.rating_tables import (
     one_reader,
@@ -152,6 +152,27 @@ def test_what_the_model_cannot_say_is_null_with_the_reason(rows, reason):
             assert row["reason"] == "the table has no positions"
         assert row["p"] is row["OR"] is None
         assert not row["tested"]
+
+
+@pytest.mark.parametrize("rounding", [0, 1e-17, -1e-17])
+def test_a_variance_that_is_only_rounding_gives_no_test(rounding):
+    covariance = np.array([[rounding, -3e-15], [-3e-15, 1.2]])
+    result = Fit(60, 10, beta=np.array([4e-16, 1.2]), covariance=covariance)
+
+    assert result.wald(np.array([[1.0, 0]])) is None
+    assert result.wald(np.array([[1.0, -1]])) is not None
+    assert result.wald(np.eye(2)) is None
+
+
+def test_variants_with_the_same_ratings_throughout_have_no_odds_between_them():
+    noise = np.random.default_rng(2).integers(0, 4, 40)
+    ratings = ratings_of(
+        one_reader(*[(int(x), int(x), int(x) + i % 2) for i, x in enumerate(noise)])
+    )
+    row = row_of(ordinal_model(ratings), dataset="all", pair="SSM-SSBN", ratings="all")
+
+    assert row["OR"] is row["p"] is None
+    assert "have no standard error" in row["reason"]
 
 
 def test_a_term_that_is_another_one_is_not_told_apart(study):
