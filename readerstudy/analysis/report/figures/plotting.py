@@ -1,4 +1,4 @@
-"""What the figures have in common: variants in their colours, panels, legends."""
+"""Plotting that the figures share: variants in their colours, panels, ticks."""
 
 from collections.abc import Sequence
 
