@@ -1,17 +1,16 @@
 """The case bundle: drawn cases and one saliency map per variant, for a reader study."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from mlcore.datasets.table import ImageTable
 from mlcore.engine.config import EngineError, SaliencyTarget
-from mlcore.engine.model.saliency import loss_gradients, normalise, to_int8
+from mlcore.engine.model.saliency import normalise, to_int8
 from mlcore.engine.runs import LoadedRun
 from mlcore.files import atomic_folder, sha256_file, write_json
 
@@ -138,12 +137,11 @@ def write_bundle(
     runs: Sequence[LoadedRun],
     *,
     display: Callable[[int], CaseImage],
-    device: torch.device,
 ) -> dict[str, Any]:
     """Write the folder whole or not at all; a bundle that was there is replaced.
 
     Args:
-        runs: one per variant, their networks on `device`.
+        runs: one per variant.
         display: gives the image to show for a row of the table; called case by case, so
             that only one large image is in memory.
 
@@ -159,17 +157,8 @@ def write_bundle(
     drawn = (*draw.indices, *draw.training)
     rows = np.array(drawn)
     overlays = {
-        run.objective.name: to_int8(
-            normalise(
-                loss_gradients(
-                    run.network,
-                    table.images[rows],
-                    table.labels[rows],
-                    branch=run.objective.robust_branch,
-                    device=device,
-                    target=target,
-                )
-            )
+        run.variant: to_int8(
+            normalise(run.maps(table.images[rows], table.labels[rows]))
         )
         for run in runs
     }
@@ -216,14 +205,16 @@ def _header(
             "allow_no_finding": draw.allow_no_finding,
         },
         "saliency": {
+            "method": runs[0].method.name,
             "target": target,
             "labels": "all" if target == "loss" else "positive",
             "clip": "mean +/- 3 SD of the image",
             "dtype": "int8",
             "scale": 127,
         },
+        "legend": asdict(runs[0].legend),
         "variants": {
-            loaded.objective.name: {
+            loaded.variant: {
                 "run": loaded.config.name,
                 "branch": loaded.objective.robust_branch,
                 "checkpoint_sha256": loaded.checkpoint_sha256,

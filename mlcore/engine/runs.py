@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from mlcore.datasets.table import ImageTable
 from mlcore.engine.checkpoint import load_weights
@@ -23,6 +25,7 @@ from mlcore.engine.config import (
 from mlcore.engine.model.batchnorm import Branch
 from mlcore.engine.model.networks import GreyResNet, build_network, wants_bfloat16
 from mlcore.engine.model.objectives import VARIANTS, Objective, find_objective
+from mlcore.engine.model.saliency import Legend, Method, saliency_maps
 from mlcore.files import OccupiedError, only_process, sha256_file
 
 
@@ -56,16 +59,50 @@ class LoadedRun(FinishedRun):
         objective: its variant; `objective.robust_branch` gives saliency.
         network: with the weights of the file `weights`.
         checkpoint_sha256: of that file.
+        method: how its maps are made.
     """
 
     objective: Objective
     network: GreyResNet
     checkpoint_sha256: str
+    method: Method
 
     @property
     def branches(self) -> tuple[Branch, ...]:
         """The batch norm branches that the network can be asked through."""
         return ("std", "adv") if self.objective.dual else ("std",)
+
+    @property
+    def legend(self) -> Legend:
+        """What the values of its maps mean."""
+        return self.method.legends[self.config.train.saliency.target]
+
+    def maps(
+        self,
+        images: NDArray[np.uint8],
+        labels: NDArray[np.float32],
+        *,
+        branch: Branch | None = None,
+    ) -> NDArray[np.float32]:
+        """Its saliency maps (N, H, W) of images, not yet normalised.
+
+        The only way to a run's maps: what they explain is the configuration's, so that
+        what is evaluated is what readers see. Of a copy of the run with another
+        network they are that network's, made alike.
+
+        Args:
+            images: (N, H, W), as in an image table.
+            labels: (N, C), 1, 0 or NaN; what they stand for says `saliency_maps`.
+            branch: to ask; default that whose maps readers see.
+        """
+        return saliency_maps(
+            self.network,
+            images,
+            labels,
+            method=self.method,
+            target=self.config.train.saliency.target,
+            branch=branch or self.objective.robust_branch,
+        )
 
 
 def configure(
@@ -163,8 +200,11 @@ def open_run(folder: Path) -> FinishedRun:
     return FinishedRun(folder, config, read_json(folder / "result.json"))
 
 
-def load_run(folder: Path, device: torch.device) -> LoadedRun:
+def load_run(folder: Path, device: torch.device, method: Method) -> LoadedRun:
     """Open a finished run and bring its best network (clean loss) to the device.
+
+    Args:
+        method: how its maps are to be made.
 
     Raises:
         EngineError: there is no finished run, or its files cannot be read.
@@ -187,6 +227,7 @@ def load_run(folder: Path, device: torch.device) -> LoadedRun:
         objective,
         network,
         sha256_file(run.weights),
+        method,
     )
 
 

@@ -143,14 +143,8 @@ def _data_size(subject: Subject) -> Evaluation:
 
 def _localization(subject: Subject) -> Evaluation:
     table, runs, settings = subject.table, subject.runs, subject.settings
-    tables = localization(
-        table,
-        runs,
-        redraws=settings.redraws,
-        seed=settings.seed,
-        device=subject.device,
-    )
-    examples = shown.saliency_examples(table, runs, device=subject.device)
+    tables = localization(table, runs, redraws=settings.redraws, seed=settings.seed)
+    examples = shown.saliency_examples(table, runs)
     return Evaluation(tables, Exhibits(saliency=examples))
 
 
@@ -162,7 +156,6 @@ def _randomization(subject: Subject) -> Evaluation:
         images=settings.map_images,
         redraws=settings.redraws,
         seed=settings.seed,
-        device=subject.device,
     )
     return Evaluation({"randomization": rows})
 

@@ -13,13 +13,14 @@ from mlcore.engine.config import AttackConfig
 from mlcore.engine.model.batchnorm import branch as through
 from mlcore.engine.model.networks import full_precision
 from mlcore.engine.model.predict import Attacker
-from mlcore.engine.model.saliency import loss_gradients, normalise
+from mlcore.engine.model.saliency import normalise
 from mlcore.engine.runs import LoadedRun
 from mlcore.evaluation.discrimination.figures import OutcomeCurve
 from mlcore.evaluation.discrimination.metrics import at_cutoff, curve
 from mlcore.evaluation.discrimination.part import Measured
 from mlcore.evaluation.localization.figures import SaliencyExample
 from mlcore.evaluation.localization.part import targets
+from mlcore.evaluation.methods import told_once
 from mlcore.evaluation.robustness.figures import AttackExample
 
 # Of the paper's Figure 1.
@@ -87,7 +88,7 @@ def _chosen(
 
 
 def saliency_examples(
-    table: ImageTable, runs: Sequence[LoadedRun], *, device: torch.device
+    table: ImageTable, runs: Sequence[LoadedRun]
 ) -> list[SaliencyExample]:
     """The first test images with a known place, all findings in turn, and their maps.
 
@@ -105,23 +106,19 @@ def saliency_examples(
         return []
     rows = np.array([row for row, _ in chosen])
     maps = {
-        run.variant: normalise(
-            loss_gradients(
-                run.network,
-                table.images[rows],
-                table.labels[rows],
-                branch=run.objective.robust_branch,
-                device=device,
-            )
-        )
+        run.variant: normalise(run.maps(table.images[rows], table.labels[rows]))
         for run in runs
     }
+    quantity = told_once({run.variant: run.legend.quantity for run in runs})
+    meaning = told_once({run.variant: run.legend.meaning for run in runs})
     return [
         SaliencyExample(
             image_id=table.image_ids[row],
             findings=", ".join(findings_of(table, row)),
             image=np.asarray(table.images[row]),
             maps={name: each[number] for name, each in maps.items()},
+            quantity=quantity,
+            meaning=meaning,
             mask=mask,
         )
         for number, (row, mask) in enumerate(chosen)

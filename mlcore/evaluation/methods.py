@@ -11,17 +11,17 @@ Tables = Mapping[str, Sequence[Mapping[str, Any]]]
 _TEXTS = {
     "localization": (
         "Saliency against masks and boxes",
-        "Saliency is the gradient of the loss to the pixels, in eval mode and float32, "
-        "judged as |gradient| before any clipping, on the test images that have the "
-        "finding and a mask or box of it. Energy inside is the share of |gradient| "
-        "within the mask; the pointing game asks whether its largest value lies in the "
-        "mask, exactly or within 15 pixels of 256; top-K overlap is the share of the K "
-        "strongest pixels within a mask of K pixels. Each is set beside what a uniform "
-        "map, a map that only prefers the centre (a Gaussian, its SD a quarter of the "
-        "side) and the maps of three untrained networks score: an untrained "
-        "network's gradient follows the edges of an image, and so lies inside findings "
-        "more than a uniform map. Where a marker on the image, such as a letter, goes "
-        "with a finding, the finding's own map is judged against the marker's mask "
+        "Saliency is {maps}, in eval mode and float32, judged by its absolute value "
+        "before any clipping, on the test images that have the finding and a mask or "
+        "box of it. Energy inside is the share of |map| within the mask; the pointing "
+        "game asks whether its largest value lies in the mask, exactly or within 15 "
+        "pixels of 256; top-K overlap is the share of the K strongest pixels within a "
+        "mask of K pixels. Each is set beside what a uniform map, a map that only "
+        "prefers the centre (a Gaussian, its SD a quarter of the side) and the maps of "
+        "three untrained networks score: an untrained network's map follows the edges "
+        "of an image, and so lies inside findings more than a uniform map. Where a "
+        "marker on the image, such as a letter, goes with a finding, the finding's own "
+        "map is judged against the marker's mask "
         "too, on the test images that carry it: a map that lies there follows a "
         "shortcut. "
         "Intervals (95 %) are "
@@ -31,8 +31,8 @@ _TEXTS = {
         "Parameter randomisation",
         "The network's parts are given fresh random weights one after another, from "
         "the output to the input, and the map after each step is compared with the "
-        "trained network's: rank correlation of |gradient| and correlation of the "
-        "signed gradient (Adebayo et al. 2018).",
+        "trained network's: rank correlation of |map| and correlation of the signed "
+        "map (Adebayo et al. 2018).",
     ),
     "classifier_metrics": (
         "Discrimination",
@@ -94,6 +94,7 @@ def methods(tables: Tables, run: Mapping[str, Any]) -> list[Block]:
     values = {
         "redraws": _number(run.get("redraws")),
         "seed": _number(run.get("seed")),
+        "maps": told_once(run.get("maps", {})) or "not recorded",
     }
     parts = [
         Section(title, [text.format(**values)])
@@ -118,6 +119,16 @@ def _data(run: Mapping[str, Any]) -> str:
         "Nature Communications 12:4315 (2021). Every setting is listed at the end of "
         "this page; each table lies beside it as CSV and each figure as PNG and SVG."
     )
+
+
+def told_once(by_variant: Mapping[str, str]) -> str:
+    """What all variants have in common, or each text with its variants behind it."""
+    variants: dict[str, list[str]] = {}
+    for variant, text in by_variant.items():
+        variants.setdefault(text, []).append(variant)
+    if len(variants) == 1:
+        return next(iter(variants))
+    return " ".join(f"{text} ({', '.join(of)})" for text, of in variants.items())
 
 
 def _number(value: object) -> str:

@@ -1,19 +1,34 @@
-"""Which runs a command takes: those named, or each variant's newest."""
+"""Which runs a command takes, those named or each variant's newest, and whose maps."""
 
+from argparse import ArgumentParser
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
 from mlcore.datasets.table import ImageTable
+from mlcore.engine.model import saliency
 from mlcore.engine.runs import LoadedRun, check_runs, choose_runs, load_run, open_run
 from mlcore.management.locate import runs_root
 
 
+def add_method_argument(parser: ArgumentParser) -> None:
+    """Add `--method`, how maps are made."""
+    known = ", ".join(method.name for method in saliency.METHODS)
+    default = saliency.GRADIENT.name
+    parser.add_argument("--method", default=default, help=f"of {known} ({default})")
+
+
 def chosen_runs(
-    table: ImageTable, folders: Sequence[Path | str] | None, device: torch.device
+    table: ImageTable,
+    folders: Sequence[Path | str] | None,
+    device: torch.device,
+    method: saliency.Method,
 ) -> list[LoadedRun]:
     """Load the finished runs in `folders`, or each variant's newest on `table`.
+
+    Args:
+        method: how their maps are to be made.
 
     Raises:
         EngineError: there is none, or they cannot be compared.
@@ -23,4 +38,4 @@ def chosen_runs(
     else:
         runs = [open_run(Path(folder)) for folder in folders]
     check_runs(runs, table)
-    return [load_run(run.folder, device) for run in runs]
+    return [load_run(run.folder, device, method) for run in runs]

@@ -14,6 +14,7 @@ from mlcore.engine.checkpoint import save_weights
 from mlcore.engine.config import to_dict
 from mlcore.engine.model.networks import build_network
 from mlcore.engine.model.objectives import VARIANTS, find_objective
+from mlcore.engine.model.saliency import GRADIENT
 from mlcore.engine.runs import configure
 from mlcore.files import sha256_file, write_json
 from mlcore.management.runs import chosen_runs
@@ -240,7 +241,7 @@ def test_runs_named_by_path_are_taken_in_that_order(
     runs, phantoms, undrawn, cpu, tmp_path
 ):
     named = [runs["dual_bn"], runs["standard"]]
-    chosen = chosen_runs(phantoms, named, cpu)
+    chosen = chosen_runs(phantoms, named, cpu, GRADIENT)
     assert [run.folder for run in chosen] == named
     evaluate(runs=named, out=tmp_path / "out")
     report = json.loads((tmp_path / "out" / "evaluation.json").read_text())
@@ -252,7 +253,7 @@ def test_without_names_each_variants_newest_run_is_taken(
 ):
     root = data_folder / "runs" / "phantoms"
     newest = [make_run(root, phantoms, name, seed=2) for name in VARIANTS]
-    chosen = chosen_runs(phantoms, None, cpu)
+    chosen = chosen_runs(phantoms, None, cpu, GRADIENT)
     assert [run.folder for run in chosen] == newest
     assert not any(run.network.training for run in chosen)
 
@@ -270,7 +271,7 @@ def test_a_table_without_masks_gives_areas_and_says_so(undrawn, data_folder):
 
 def test_maps_of_nothing_are_told_as_undefined(runs, undrawn, monkeypatch):
     monkeypatch.setattr(
-        "mlcore.evaluation.localization.part.loss_gradients",
+        "mlcore.engine.runs.saliency_maps",
         lambda _network, images, *_, **__: np.zeros(images.shape, np.float32),
     )
     lines = evaluate()
@@ -289,6 +290,7 @@ def test_maps_of_nothing_are_told_as_undefined(runs, undrawn, monkeypatch):
         ("phantoms", {"only": ["maps"]}, 'Unknown part "maps"; known: discrimination'),
         ("phantoms", {"external": "nothing"}, "Known data sets: phantoms."),
         ("phantoms", {"seed": -1}, "seed must be 0 or more."),
+        ("phantoms", {"method": "tea"}, 'Unknown method "tea"; known: gradient.'),
     ],
 )
 def test_it_refuses_what_it_cannot_do_in_one_line(

@@ -68,6 +68,8 @@ def test_a_bundle_is_written_from_the_newest_finished_runs(
     assert line == (
         f"{tmp_path / 'bundle'}: 3 cases with maps of standard, single_bn, dual_bn."
     )
+    assert manifest["saliency"]["method"] == "gradient"
+    assert "raised the loss" in manifest["legend"]["meaning"]
     named = {name: each["run"] for name, each in manifest["variants"].items()}
     assert named == {name: folder.name for name, folder in newest.items()}
     for case in manifest["cases"]:
@@ -151,6 +153,7 @@ def test_runs_that_were_not_trained_alike_are_refused(
         ("toy", {"training_cases": -1}, "training cases is a whole number from 0 on"),
         ("toy", {"seed": -1}, "The seed is a whole number from 0 on"),
         ("toy", {"device": "tpu"}, 'Unknown device "tpu"; here: cpu'),
+        ("toy", {"method": "tea"}, 'Unknown method "tea"; known: gradient.'),
         ("toy", {"source": "nowhere"}, "nowhere is no folder"),
         ("toy", {"runs": ["nowhere"]}, "nowhere is no run"),
     ],

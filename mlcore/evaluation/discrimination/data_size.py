@@ -60,7 +60,9 @@ def data_size(
     rows: list[Row] = []
     # One network after the other: dozens of them need not fit on the device at once.
     for run in family:
-        cases = score(table, [load_run(run.folder, device)], "test", device=device)
+        cases = score(
+            table, [load_run(run.folder, device, runs[0].method)], "test", device=device
+        )
         drawn = bootstrap(
             cases.scores,
             cases.labels,

@@ -37,8 +37,8 @@ _MEASURE_TITLES = {
     "top_overlap": "Top-K overlap",
 }
 _SIMILARITY_TITLES = {
-    "spearman_absolute": "Rank correlation of |gradient|",
-    "pearson_signed": "Correlation of the signed gradient",
+    "spearman_absolute": "Rank correlation of |map|",
+    "pearson_signed": "Correlation of the signed map",
 }
 _EDGE = "#111111"
 # What maps of nothing score: column, marker, name.
@@ -57,6 +57,7 @@ class SaliencyExample:
         findings: of the image, in words.
         image: (S, S), uint8 or float in [0, 1].
         maps: by variant or "variant [branch]", (S, S) in [-1, 1].
+        quantity, meaning: what their values are and say; see `saliency.Legend`.
         mask: bool (S, S), where the finding is, or None.
     """
 
@@ -64,6 +65,8 @@ class SaliencyExample:
     findings: str
     image: Pixels
     maps: Mapping[str, Pixels]
+    quantity: str
+    meaning: str
     mask: NDArray[np.bool_] | None = field(default=None)
 
 
@@ -111,17 +114,20 @@ def saliency_rows(examples: Sequence[SaliencyExample]) -> Drawing | None:
         shown, ax=grid[-1, :].tolist(), location="bottom", aspect=70, pad=0.02
     )
     bar.set_ticks([-1, -0.5, 0, 0.5, 1])
-    bar.set_label("Gradient of the loss to the pixel (normalised: -1 to 1)", fontsize=8)
+    quantity = examples[0].quantity
+    bar.set_label(
+        f"{quantity[0].upper()}{quantity[1:]} (normalised: -1 to 1)", fontsize=8
+    )
     bar.outline.set_visible(False)
     marked = sum(example.mask is not None for example in examples)
     images = listed([f"{e.image_id} ({e.findings})" for e in examples])
     return Drawing(
         "saliency",
         figure,
-        f"Saliency maps of {listed(names)}: blue where a brighter pixel lowers the "
-        "loss, red where it raises it, white where it does nothing. The line marks the "
-        f"finding, where its place is known (n = {len(examples)} images, {marked} of "
-        "them marked). Examples, not evidence: the forest plots count all images.",
+        f"Saliency maps of {listed(names)}. {examples[0].meaning} Where it is white, "
+        "the pixel hardly mattered. The line marks the finding, where its place is "
+        f"known (n = {len(examples)} images, {marked} of them marked). Examples, not "
+        "evidence: the forest plots count all images.",
         f"Rows of an image beside the maps of {listed(names)}, for {images}.",
     )
 

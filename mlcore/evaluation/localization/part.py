@@ -1,18 +1,18 @@
 """Do the maps point to the finding? Saliency against masks and boxes."""
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from mlcore.datasets.table import MARKER, Box, ImageTable, Mask
 from mlcore.engine.batches import generator_for
 from mlcore.engine.model.batchnorm import Branch
-from mlcore.engine.model.networks import GreyResNet, build_network
-from mlcore.engine.model.saliency import BATCH_SIZE, loss_gradients
+from mlcore.engine.model.networks import build_network
+from mlcore.engine.model.saliency import BATCH_SIZE
 from mlcore.engine.runs import LoadedRun
 from mlcore.evaluation.discrimination.resampling import number_patients
 from mlcore.evaluation.localization.pointing import (
@@ -34,7 +34,7 @@ Row = dict[str, object]
 
 # The map that readers see explains the whole diagnosis; the other, one finding of it.
 MAPS = ("all findings", "own finding")
-# Fresh networks of the first run's kind whose maps show what untrained ones score.
+# Fresh networks of a run's kind whose maps show what untrained ones score.
 UNTRAINED = 3
 
 
@@ -68,9 +68,10 @@ class Judged:
         scores: (n, maps, arms, measures) in the order of `maps`, `arms` and
             `MEASURES`; NaN where a map is zero everywhere.
         uniform, centre: (n, measures): chance, of a uniform map and a centre prior.
-        untrained: (n, maps, measures): of networks that were never trained, the mean
-            of `UNTRAINED`. Their gradients follow an image's edges and so lie inside
-            findings more than a uniform map: nodules of the phantom by 1.4 times.
+        untrained: as `scores`, of networks like the arm's that were never trained, the
+            mean of `UNTRAINED`. Their gradients follow an image's edges and so lie
+            inside findings more than a uniform map: nodules of the phantom by 1.4
+            times.
     """
 
     finding: str
@@ -90,7 +91,6 @@ def localization(
     *,
     redraws: int,
     seed: int,
-    device: torch.device,
 ) -> dict[str, list[Row]]:
     """How well maps point to masks and boxes of the test split, and who points better.
 
@@ -113,7 +113,7 @@ def localization(
     """
     tables: dict[str, list[Row]] = {"localization": [], "localization_compare": []}
     for target in [*targets(table), *marker_targets(table)]:
-        judged = judge(table, target, runs, device, seed=seed)
+        judged = judge(table, target, runs, seed=seed)
         tables["localization"] += _rows(judged, redraws, seed)
         tables["localization_compare"] += _comparisons(judged, redraws, seed)
     return tables
@@ -175,13 +175,12 @@ def judge(
     table: ImageTable,
     target: Targets,
     runs: Sequence[LoadedRun],
-    device: torch.device,
     *,
     seed: int,
 ) -> Judged:
     """Score the maps of every network, through each of its branches.
 
-    Gradients are held for `BATCH_SIZE` images at a time.
+    Maps are held for `BATCH_SIZE` images at a time.
 
     Args:
         seed: of the weights of the untrained networks.
@@ -190,18 +189,20 @@ def judge(
     near = np.stack([nearby(mask) for mask in target.masks])
     places = list(zip(target.masks, near, strict=True))
 
-    def scores_of(network: GreyResNet, branch: Branch) -> Floats:
-        return np.stack(
-            [
-                _scores(table, target, places, kind, network, branch, device)
-                for kind in target.maps
-            ],
-            axis=1,
-        )
+    def scores_of(run: LoadedRun, branch: Branch) -> Floats:
+        kinds = [
+            _scores(table, target, places, kind, run, branch) for kind in target.maps
+        ]
+        return np.stack(kinds, axis=1)
 
-    fresh = [
-        _untrained(runs[0], seed, number).to(device) for number in range(UNTRAINED)
-    ]
+    def untrained_like(run: LoadedRun) -> Floats:
+        twins = (_untrained(run, seed, number) for number in range(UNTRAINED))
+        return _mean([scores_of(twin, "std") for twin in twins])
+
+    levels: dict[object, Floats] = {}
+    for run in runs:
+        if _kind(run) not in levels:
+            levels[_kind(run)] = untrained_like(run)
     patients = [table.patient_ids[row] for row in target.rows]
     return Judged(
         finding=target.finding,
@@ -209,10 +210,10 @@ def judge(
         arms=tuple((run.variant, branch) for run, branch in asked),
         patients=number_patients(patients, len(patients)),
         area=target.masks.mean(axis=(1, 2)),
-        scores=np.stack([scores_of(run.network, name) for run, name in asked], axis=2),
+        scores=np.stack([scores_of(run, branch) for run, branch in asked], axis=2),
         uniform=np.stack([uniform_scores(*place) for place in places]),
         centre=np.stack([centre_scores(*place) for place in places]),
-        untrained=_mean([scores_of(network, "std") for network in fresh]),
+        untrained=np.stack([levels[_kind(run)] for run, _ in asked], axis=2),
     )
 
 
@@ -221,24 +222,17 @@ def _scores(
     target: Targets,
     places: Sequence[tuple[Mask, Mask]],
     kind: str,
-    network: GreyResNet,
+    run: LoadedRun,
     branch: Branch,
-    device: torch.device,
 ) -> Floats:
     """One network's maps of one kind, (n, measures)."""
     labels = _labels(table, target, kind)
     scores = np.empty((len(places), len(MEASURES)))
     for start in range(0, len(places), BATCH_SIZE):
         batch = slice(start, start + BATCH_SIZE)
-        gradients = loss_gradients(
-            network,
-            table.images[target.rows[batch]],
-            labels[batch],
-            branch=branch,
-            device=device,
-        )
-        for case, gradient in enumerate(gradients, start):
-            scores[case] = score_map(gradient, *places[case])
+        images = table.images[target.rows[batch]]
+        for case, one in enumerate(run.maps(images, labels[batch], branch=branch)):
+            scores[start + case] = score_map(one, *places[start + case])
     return scores
 
 
@@ -251,11 +245,17 @@ def _mean(values: Sequence[Floats] | Floats) -> Floats:
     return mean
 
 
-def _untrained(run: LoadedRun, seed: int, number: int) -> GreyResNet:
-    """A network with fresh weights, which are nobody's initial ones."""
+def _kind(run: LoadedRun) -> object:
+    """What the maps of an untrained network depend on, beside its weights."""
+    return run.config.train.network, run.config.train.saliency, run.method.name
+
+
+def _untrained(run: LoadedRun, seed: int, number: int) -> LoadedRun:
+    """A copy of the run with fresh weights, which are nobody's initial ones."""
     drawn = generator_for(seed, "untrained", number).initial_seed()
     config, classes = run.config.train.network, len(run.classes)
-    return build_network(config, classes, dual=False, seed=drawn).eval()
+    network = build_network(config, classes, dual=False, seed=drawn).eval()
+    return dataclasses.replace(run, network=network.to(run.network.device))
 
 
 def _labels(table: ImageTable, target: Targets, kind: str) -> NDArray[np.float32]:
@@ -285,7 +285,7 @@ def _rows(judged: Judged, redraws: int, seed: int) -> list[Row]:
             "branch": branch,
             "measure": MEASURES[measure],
         }
-        level = _levels(judged, judged.scores[column], kind, measure)
+        level = _levels(judged, kind, arm, measure)
         counts = count_known(judged.scores[column], judged.patients)
         lo, hi = limits(values[column], counts["patients"])
         ratios = values[column] / chances[column]
@@ -295,8 +295,9 @@ def _rows(judged: Judged, redraws: int, seed: int) -> list[Row]:
     return rows
 
 
-def _levels(judged: Judged, scores: Floats, kind: int, measure: int) -> Row:
+def _levels(judged: Judged, kind: int, arm: int, measure: int) -> Row:
     """The mean score and its chance levels, over the images where it is defined."""
+    scores = judged.scores[:, kind, arm, measure]
     known = np.isfinite(scores)
     if not known.any():
         return dict.fromkeys(
@@ -311,7 +312,7 @@ def _levels(judged: Judged, scores: Floats, kind: int, measure: int) -> Row:
         )
     value = float(scores[known].mean())
     chance = float(judged.uniform[known, measure].mean())
-    untrained = float(_mean(judged.untrained[known, kind, measure]))
+    untrained = float(_mean(judged.untrained[known, kind, arm, measure]))
     return {
         "value": value,
         "chance_uniform": chance,

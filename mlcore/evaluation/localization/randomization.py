@@ -5,11 +5,11 @@ Maps, 2018). A map that stays as it was shows the image or the architecture, not
 network's knowledge.
 """
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 from torch import nn
@@ -17,7 +17,6 @@ from torch import nn
 from mlcore.datasets.table import ImageTable
 from mlcore.engine.config import EngineError
 from mlcore.engine.model.networks import GreyResNet, build_network
-from mlcore.engine.model.saliency import loss_gradients
 from mlcore.engine.runs import LoadedRun
 from mlcore.evaluation.discrimination.resampling import number_patients
 from mlcore.evaluation.localization.redraw_means import (
@@ -44,7 +43,6 @@ def randomization(
     images: int = 100,
     redraws: int,
     seed: int,
-    device: torch.device,
 ) -> list[Row]:
     """How alike the readers' maps stay while the network's layers are randomised.
 
@@ -80,10 +78,8 @@ def randomization(
     for run in runs:
         for branch in run.branches:
             trained = None
-            for stage, (layers, network) in enumerate(cascade(run, weights_seed)):
-                maps = loss_gradients(
-                    network, pixels, labels, branch=branch, device=device
-                )
+            for stage, (layers, less) in enumerate(cascade(run, weights_seed)):
+                maps = less.maps(pixels, labels, branch=branch)
                 trained = maps if trained is None else trained
                 name: Row = {
                     "variant": run.variant,
@@ -98,27 +94,28 @@ def randomization(
     return found
 
 
-def cascade(run: LoadedRun, seed: int) -> Iterator[tuple[str, GreyResNet]]:
-    """A copy of the run's network that loses one more part of `STAGES` at each step.
+def cascade(run: LoadedRun, seed: int) -> Iterator[tuple[str, LoadedRun]]:
+    """A copy of the run whose network loses one more part of `STAGES` at each step.
 
     Yields:
-        The name of the part that became random ("none" at first) and the network, one
-        and the same object, on the device of the run's.
+        The name of the part that became random ("none" at first) and the copy, its
+        network one and the same object, on the device of the run's.
     """
     network = deepcopy(run.network)
+    copy = dataclasses.replace(run, network=network)
     fresh = build_network(
         run.config.train.network,
         len(run.classes),
         dual=run.objective.dual,
         seed=seed,
     )
-    yield "none", network
+    yield "none", copy
     for stage in STAGES:
         for part, source in zip(
             _parts(network, stage), _parts(fresh, stage), strict=True
         ):
             part.load_state_dict(source.state_dict())
-        yield stage, network
+        yield stage, copy
 
 
 def similarities(before: Maps, after: Maps) -> Floats:

@@ -13,6 +13,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from mlcore.datasets.table import TableError, open_table
 from mlcore.engine.config import EngineError
 from mlcore.engine.model.networks import find_device
+from mlcore.engine.model.saliency import find_method
 from mlcore.evaluation.answer import answer
 from mlcore.evaluation.evaluate import (
     PARTS,
@@ -24,7 +25,7 @@ from mlcore.evaluation.figures import draw
 from mlcore.evaluation.localization.pointing import MARKER_OF
 from mlcore.evaluation.report import write_report
 from mlcore.management.locate import table_folder
-from mlcore.management.runs import chosen_runs
+from mlcore.management.runs import add_method_argument, chosen_runs
 
 _HELP = {
     "redraws": "of the bootstrap",
@@ -54,6 +55,7 @@ class Command(BaseCommand):
             metavar="PATH",
             help="run folders (each variant's newest finished one)",
         )
+        add_method_argument(parser)
         add("--external", metavar="DATASET", help="test there as well")
         add(
             "--only",
@@ -98,7 +100,8 @@ class Command(BaseCommand):
         other = options["external"]
         external = None if other is None else open_table(table_folder(other))
         device = find_device(options["device"])
-        runs = chosen_runs(table, options["runs"], device)
+        method = find_method(options["method"])
+        runs = chosen_runs(table, options["runs"], device, method)
         made = evaluate(
             Subject(table, external, runs, device, how),
             options["only"] or tuple(PARTS),
@@ -111,6 +114,7 @@ class Command(BaseCommand):
             "external_sha256": None if external is None else external.sha256,
             "runs": {run.variant: run.config.name for run in runs},
             "checkpoints": {run.variant: run.checkpoint_sha256 for run in runs},
+            "maps": {run.variant: run.legend.quantity for run in runs},
             "redraws": how.redraws,
             "seed": how.seed,
             "settings": asdict(how),

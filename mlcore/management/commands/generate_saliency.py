@@ -10,8 +10,9 @@ from mlcore.datasets.table import TableError, open_table
 from mlcore.engine.bundle import draw_cases, write_bundle
 from mlcore.engine.config import EngineError
 from mlcore.engine.model.networks import find_device
+from mlcore.engine.model.saliency import find_method
 from mlcore.management.locate import table_folder
-from mlcore.management.runs import chosen_runs
+from mlcore.management.runs import add_method_argument, chosen_runs
 
 
 class Command(BaseCommand):
@@ -36,6 +37,7 @@ class Command(BaseCommand):
             metavar="PATH",
             help="default: the newest finished",
         )
+        add_method_argument(parser)
         add("--seed", type=int, required=True, help="of the draw")
         add(
             "--source", metavar="PATH", help="folder of the sources, if they have moved"
@@ -72,8 +74,9 @@ class Command(BaseCommand):
             training=options["training_cases"],
             allow_no_finding=options["allow_no_finding"],
         )
-        runs = chosen_runs(table, options["runs"], device)
-        manifest = write_bundle(out, table, draw, runs, display=display, device=device)
+        method = find_method(options["method"])
+        runs = chosen_runs(table, options["runs"], device, method)
+        manifest = write_bundle(out, table, draw, runs, display=display)
         gone = sum(case["image"]["source"] == "table" for case in manifest["cases"])
         variants = ", ".join(manifest["variants"])
         note = f" ({gone} shown as in the table, without a source file)" if gone else ""

@@ -12,7 +12,7 @@ from mlcore.engine.checkpoint import save_weights
 from mlcore.engine.config import EngineError, to_dict
 from mlcore.engine.model.networks import build_network
 from mlcore.engine.model.objectives import VARIANTS, find_objective
-from mlcore.engine.model.saliency import loss_gradients, normalise, to_int8
+from mlcore.engine.model.saliency import GRADIENT, normalise, to_int8
 from mlcore.engine.runs import configure, load_run
 from mlcore.files import sha256_file, write_json
 from tests.mlcore.toy import QUICK
@@ -126,7 +126,7 @@ def runs(table, tmp_path_factory):
             config.train.network, 2, dual=find_objective(variant).dual, seed=seed
         )
         save_weights(folder / "best.safetensors", network, {})
-        loaded.append(load_run(folder, torch.device("cpu")))
+        loaded.append(load_run(folder, torch.device("cpu"), GRADIENT))
     return loaded
 
 
@@ -149,11 +149,9 @@ def shown(table, **changes):
     return display
 
 
-def test_a_bundle_holds_what_its_manifest_says(table, runs, tmp_path, cpu):
+def test_a_bundle_holds_what_its_manifest_says(table, runs, tmp_path):
     draw = draw_cases(table, 3, 5)
-    manifest = write_bundle(
-        tmp_path / "b", table, draw, runs, display=shown(table), device=cpu
-    )
+    manifest = write_bundle(tmp_path / "b", table, draw, runs, display=shown(table))
     assert json.loads((tmp_path / "b" / "manifest.json").read_text()) == manifest
     assert manifest["schema_version"] == 1
     assert (manifest["dataset"], manifest["modality"]) == ("toy", "xray")
@@ -165,6 +163,7 @@ def test_a_bundle_holds_what_its_manifest_says(table, runs, tmp_path, cpu):
         "allow_no_finding": False,
     }
     assert manifest["saliency"] == {
+        "method": "gradient",
         "target": "loss",
         "labels": "all",
         "clip": "mean +/- 3 SD of the image",
@@ -204,20 +203,12 @@ def test_a_bundle_holds_what_its_manifest_says(table, runs, tmp_path, cpu):
     assert files == listed
 
 
-def test_an_overlay_is_its_variants_map_of_that_case(table, runs, tmp_path, cpu):
+def test_an_overlay_is_its_variants_map_of_that_case(table, runs, tmp_path):
     draw = draw_cases(table, 3, 5)
-    manifest = write_bundle(
-        tmp_path / "b", table, draw, runs, display=shown(table), device=cpu
-    )
+    manifest = write_bundle(tmp_path / "b", table, draw, runs, display=shown(table))
     for loaded in runs:
         for row, case in zip(draw.indices, manifest["cases"], strict=True):
-            gradient = loss_gradients(
-                loaded.network,
-                table.images[[row]],
-                table.labels[[row]],
-                branch=loaded.objective.robust_branch,
-                device=cpu,
-            )
+            gradient = loaded.maps(table.images[[row]], table.labels[[row]])
             expected = to_int8(normalise(gradient))[0].astype(int)
             overlay = case["overlays"][loaded.objective.name]
             pixels = np.load(tmp_path / "b" / overlay["file"]).astype(int)
@@ -225,7 +216,7 @@ def test_an_overlay_is_its_variants_map_of_that_case(table, runs, tmp_path, cpu)
             assert np.abs(pixels - expected).max() <= 1
 
 
-def test_training_cases_come_last_and_are_marked(table, runs, tmp_path, cpu):
+def test_training_cases_come_last_and_are_marked(table, runs, tmp_path):
     manifests = [
         write_bundle(
             tmp_path / name,
@@ -233,7 +224,6 @@ def test_training_cases_come_last_and_are_marked(table, runs, tmp_path, cpu):
             draw_cases(table, 2, 5, training=training),
             runs,
             display=shown(table),
-            device=cpu,
         )
         for name, training in (("without", 0), ("with", 2))
     ]
@@ -255,7 +245,7 @@ def test_training_cases_come_last_and_are_marked(table, runs, tmp_path, cpu):
             assert sha256_file(tmp_path / "with" / each["file"]) == each["sha256"]
 
 
-def test_nothing_is_left_of_a_bundle_that_fails(table, runs, tmp_path, cpu):
+def test_nothing_is_left_of_a_bundle_that_fails(table, runs, tmp_path):
     draw = draw_cases(table, 3, 5)
     calls = []
 
@@ -266,28 +256,24 @@ def test_nothing_is_left_of_a_bundle_that_fails(table, runs, tmp_path, cpu):
         return shown(table)(row)
 
     with pytest.raises(OSError, match="no space"):
-        write_bundle(tmp_path / "b", table, draw, runs, display=display, device=cpu)
+        write_bundle(tmp_path / "b", table, draw, runs, display=display)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_bundle_is_replaced_but_no_other_folder(table, runs, tmp_path, cpu):
+def test_a_bundle_is_replaced_but_no_other_folder(table, runs, tmp_path):
     draw = draw_cases(table, 2, 5)
     for cases in (3, 2):
         draw = draw_cases(table, cases, 5)
-        write_bundle(
-            tmp_path / "b", table, draw, runs, display=shown(table), device=cpu
-        )
+        write_bundle(tmp_path / "b", table, draw, runs, display=shown(table))
     assert len(list((tmp_path / "b" / "images").iterdir())) == 2
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years of work")
     with pytest.raises(EngineError, match="is no case bundle; choose another --out"):
-        write_bundle(
-            tmp_path / "mine", table, draw, runs, display=shown(table), device=cpu
-        )
+        write_bundle(tmp_path / "mine", table, draw, runs, display=shown(table))
     assert (tmp_path / "mine" / "thesis.txt").exists()
 
 
-def test_maps_of_different_targets_do_not_share_a_bundle(table, runs, tmp_path, cpu):
+def test_maps_of_different_targets_do_not_share_a_bundle(table, runs, tmp_path):
     config = configure(table, "dual_bn", "demo", ["saliency.target=positive_logits"])
     other = dataclasses.replace(runs[2], config=config)
     with pytest.raises(EngineError, match=r"differ in saliency\.target"):
@@ -297,5 +283,4 @@ def test_maps_of_different_targets_do_not_share_a_bundle(table, runs, tmp_path, 
             draw_cases(table, 1, 0),
             [runs[0], other],
             display=shown(table),
-            device=cpu,
         )

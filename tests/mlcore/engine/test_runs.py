@@ -11,6 +11,7 @@ from mlcore.engine.checkpoint import save_weights
 from mlcore.engine.config import EngineError, to_dict
 from mlcore.engine.model.networks import build_network
 from mlcore.engine.model.objectives import VARIANTS
+from mlcore.engine.model.saliency import GRADIENT
 from mlcore.engine.runs import (
     check_runs,
     check_startable,
@@ -200,7 +201,7 @@ def test_a_loaded_run_has_the_weights_and_its_branch(root, table, cpu):
     run = open_run(folder)
     network = build_network(run.config.train.network, 2, dual=True, seed=8)
     save_weights(run.weights, network, {})
-    loaded = load_run(folder, cpu)
+    loaded = load_run(folder, cpu, GRADIENT)
     assert not loaded.network.training
     assert loaded.objective.robust_branch == "adv"
     assert loaded.classes == table.classes

@@ -26,6 +26,7 @@ RUN = {
     "external": "elsewhere",
     "runs": {variant: f"{variant}-1a2b3c4d" for variant in VARIANTS},
     "checkpoints": {variant: str(place) * 64 for place, variant in enumerate(VARIANTS)},
+    "maps": dict.fromkeys(VARIANTS, "the gradient of the loss to the pixels"),
     "settings": {"robustness": {"steps": 10, "eps": [0.0, 0.005, 0.01]}},
     "versions": {"numpy": "2.1.0", "torch": "2.11.0"},
     "seed": 1,
@@ -376,7 +377,15 @@ def example(rng, place):
             ("dual_bn [adv]", 0.7),
         )
     }
-    return SaliencyExample(f"case {place}", "Cardiomegaly", image, maps, mask)
+    return SaliencyExample(
+        image_id=f"case {place}",
+        findings="Cardiomegaly",
+        image=image,
+        maps=maps,
+        quantity="the gradient of the loss to the pixels",
+        meaning="Where it is red, a brighter pixel raises the loss.",
+        mask=mask,
+    )
 
 
 def attacked(rng, variant, branch):

@@ -19,6 +19,7 @@ from mlcore.engine.config import (
 from mlcore.engine.model.networks import build_network
 from mlcore.engine.model.objectives import OBJECTIVES
 from mlcore.engine.model.predict import loss_of, predict
+from mlcore.engine.model.saliency import GRADIENT
 from mlcore.engine.runs import configure, load_run
 from mlcore.engine.training import progress as progress_module
 from mlcore.engine.training import train as engine
@@ -110,7 +111,7 @@ def test_the_weights_with_the_lowest_clean_loss_are_kept(finished, table, cpu):
     robust = min(rows, key=lambda row: row["robust_dev_loss"])
     assert result["best_epoch"] == best["epoch"]
     assert result["best_robust_epoch"] == robust["epoch"]
-    loaded = load_run(folder, cpu)
+    loaded = load_run(folder, cpu, GRADIENT)
     images = load_images(table, table.split_indices("dev"), cpu)
     loss = loss_of(predict(loaded.network, images, branch="std"), images.labels)
     assert loss == pytest.approx(best["dev_loss"], rel=1e-5)

@@ -5,6 +5,7 @@ from sklearn.metrics import roc_auc_score
 from mlcore.engine.checkpoint import save_weights
 from mlcore.engine.config import to_dict
 from mlcore.engine.model.networks import build_network
+from mlcore.engine.model.saliency import GRADIENT
 from mlcore.engine.runs import configure, load_run, open_run
 from mlcore.evaluation.discrimination.data_size import data_size, runs_on_fractions
 from mlcore.evaluation.discrimination.scoring import score
@@ -57,14 +58,14 @@ def test_an_unfinished_sibling_is_left_out(folders):
 
 
 def test_each_fraction_has_its_area_and_spread(toy, folders, cpu):
-    run = load_run(folders[2], cpu)
+    run = load_run(folders[2], cpu, GRADIENT)
     rows = data_size(toy, [run], redraws=300, seed=1, device=cpu)
     assert [(row["fraction"], row["finding"]) for row in rows] == [
         (fraction, finding) for fraction in (0.1, 0.5, 1.0) for finding in toy.classes
     ]
     assert [row["images"] for row in rows[::2]] == [2, 12, 24]
     for folder, row in zip(folders, rows[::2], strict=True):
-        cases = score(toy, [load_run(folder, cpu)], "test", device=cpu)
+        cases = score(toy, [load_run(folder, cpu, GRADIENT)], "test", device=cpu)
         expected = roc_auc_score(cases.labels[:, 0], cases.scores[:, 0, 0])
         assert row["auc"] == pytest.approx(expected)
         assert row["lo"] <= row["auc"] <= row["hi"]
@@ -75,5 +76,5 @@ def test_each_fraction_has_its_area_and_spread(toy, folders, cpu):
 
 
 def test_a_single_fraction_is_nothing_to_compare(toy, tmp_path, cpu):
-    run = load_run(make_run(tmp_path, toy), cpu)
+    run = load_run(make_run(tmp_path, toy), cpu, GRADIENT)
     assert data_size(toy, [run], redraws=10, seed=1, device=cpu) == []

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from mlcore.datasets.importing import ImportOptions, import_source, read_source
 from mlcore.datasets.table import Box
-from mlcore.engine.model.saliency import loss_gradients
+from mlcore.engine.runs import LoadedRun
 from mlcore.evaluation.localization import part as module
 from mlcore.evaluation.localization.part import (
     MAPS,
@@ -79,9 +79,9 @@ def test_a_dual_network_is_asked_through_both_branches(runs):
     assert [run.branches for run in runs] == [("std",), ("std", "adv")]
 
 
-def evaluated(table, runs, cpu, *, redraws=5, seed=1):
+def evaluated(table, runs, *, redraws=5, seed=1):
     """Both tables."""
-    tables = localization(table, runs, redraws=redraws, seed=seed, device=cpu)
+    tables = localization(table, runs, redraws=redraws, seed=seed)
     assert list(tables) == ["localization", "localization_compare"]
     return tuple(tables.values())
 
@@ -97,23 +97,15 @@ def own_scores(table, run, branch, kind):
     labels = table.labels[target.rows].copy()
     if kind == "own finding":
         labels[:, 1] = np.nan
-    maps = loss_gradients(
-        run.network,
-        np.asarray(table.images[target.rows]),
-        labels,
-        branch=branch,
-        device=run.network.device,
-    )
+    maps = run.maps(np.asarray(table.images[target.rows]), labels, branch=branch)
     pairs = zip(maps, target.masks, strict=True)
     return np.array([score_map(one, mask, nearby(mask)) for one, mask in pairs])
 
 
 @pytest.mark.parametrize("kind", MAPS)
 @pytest.mark.parametrize("branch", ["std", "adv"])
-def test_a_row_is_made_of_the_maps_of_its_own_labels(
-    table, unlike_runs, cpu, kind, branch
-):
-    rows, _ = evaluated(table, unlike_runs, cpu, redraws=200)
+def test_a_row_is_made_of_the_maps_of_its_own_labels(table, unlike_runs, kind, branch):
+    rows, _ = evaluated(table, unlike_runs, redraws=200)
     scores = own_scores(table, unlike_runs[1], branch, kind)
     (target, *_) = targets(table)
     for measure, column in zip(MEASURES, scores.T, strict=True):
@@ -141,9 +133,9 @@ def test_a_row_is_made_of_the_maps_of_its_own_labels(
         assert "reason" not in row
 
 
-def test_the_ratio_is_redrawn_with_its_chance(table, runs, cpu, monkeypatch):
+def test_the_ratio_is_redrawn_with_its_chance(table, runs, monkeypatch):
     faked(monkeypatch, *np.ones((2, SIZE, SIZE)))
-    rows, _ = evaluated(table, runs[:1], cpu, redraws=100)
+    rows, _ = evaluated(table, runs[:1], redraws=100)
     row = one_row(rows, finding="Nodule", map=MAPS[0], measure="energy_inside")
     # The masks differ in size, and so do the shares; their ratio to chance does not.
     assert row["lo"] < row["hi"]
@@ -152,8 +144,8 @@ def test_the_ratio_is_redrawn_with_its_chance(table, runs, cpu, monkeypatch):
     )
 
 
-def test_a_difference_is_that_of_the_same_images(table, unlike_runs, cpu):
-    _, rows = evaluated(table, unlike_runs, cpu, redraws=200)
+def test_a_difference_is_that_of_the_same_images(table, unlike_runs):
+    _, rows = evaluated(table, unlike_runs, redraws=200)
     for kind in MAPS:
         one = own_scores(table, unlike_runs[0], "std", kind)
         other = own_scores(table, unlike_runs[1], "adv", kind)
@@ -172,8 +164,8 @@ def test_a_difference_is_that_of_the_same_images(table, unlike_runs, cpu):
             assert (row["n"], row["patients"], row["undefined"]) == (2, 2, 0)
 
 
-def test_every_finding_map_variant_branch_and_measure_has_its_row(table, runs, cpu):
-    rows, compared = evaluated(table, runs, cpu)
+def test_every_finding_map_variant_branch_and_measure_has_its_row(table, runs):
+    rows, compared = evaluated(table, runs)
     keys = ("finding", "map", "variant", "branch", "measure")
     assert [tuple(row[key] for key in keys) for row in rows] == [
         (finding, kind, *arm, measure)
@@ -197,36 +189,36 @@ def test_every_finding_map_variant_branch_and_measure_has_its_row(table, runs, c
     ]
 
 
-def test_one_network_is_compared_with_nothing(table, runs, cpu):
-    assert evaluated(table, runs[:1], cpu)[1] == []
+def test_one_network_is_compared_with_nothing(table, runs):
+    assert evaluated(table, runs[:1])[1] == []
 
 
-def test_a_network_compared_with_itself_differs_by_nothing(table, unlike_runs, cpu):
-    _, rows = evaluated(table, [unlike_runs[0], unlike_runs[0]], cpu)
+def test_a_network_compared_with_itself_differs_by_nothing(table, unlike_runs):
+    _, rows = evaluated(table, [unlike_runs[0], unlike_runs[0]])
     assert rows
     assert all((row["diff"], row["lo"], row["hi"]) == (0, 0, 0) for row in rows)
 
 
-def test_batches_do_not_matter(table, unlike_runs, cpu, monkeypatch):
+def test_batches_do_not_matter(table, unlike_runs, monkeypatch):
     (target, *_) = targets(table)
-    together = judge(table, target, unlike_runs, cpu, seed=1)
+    together = judge(table, target, unlike_runs, seed=1)
     monkeypatch.setattr(module, "BATCH_SIZE", 1)
-    apart = judge(table, target, unlike_runs, cpu, seed=1)
+    apart = judge(table, target, unlike_runs, seed=1)
     np.testing.assert_allclose(apart.scores, together.scores, rtol=1e-4)
 
 
 def test_the_own_findings_map_knows_nothing_of_the_other_labels(
-    table, runs, cpu, monkeypatch
+    table, runs, monkeypatch
 ):
     asked = []
 
-    def spying(_network, images, labels, **_):
+    def spying(_run, images, labels, **_):
         asked.append(labels)
         return np.ones(images.shape, np.float32)
 
-    monkeypatch.setattr(module, "loss_gradients", spying)
+    monkeypatch.setattr(LoadedRun, "maps", spying)
     before = table.labels.copy()
-    evaluated(table, runs[:1], cpu)
+    evaluated(table, runs[:1])
     own = len(MAPS) * (1 + UNTRAINED)  # of each finding: the run and the fresh ones
     (everything, nodule), (_, heart) = asked[:2], asked[own : own + 2]
     np.testing.assert_array_equal(everything, [[1, 1], [1, 0]])
@@ -237,13 +229,13 @@ def test_the_own_findings_map_knows_nothing_of_the_other_labels(
 
 def faked(monkeypatch, *maps):
     monkeypatch.setattr(
-        module, "loss_gradients", lambda *_, **__: np.stack(maps).astype(np.float32)
+        LoadedRun, "maps", lambda *_, **__: np.stack(maps).astype(np.float32)
     )
 
 
-def test_a_map_of_nothing_is_counted_and_left_out(table, runs, cpu, monkeypatch):
+def test_a_map_of_nothing_is_counted_and_left_out(table, runs, monkeypatch):
     faked(monkeypatch, np.zeros((SIZE, SIZE)), square(8, 8, 6) + 0.0)
-    rows, compared = evaluated(table, runs, cpu)
+    rows, compared = evaluated(table, runs)
     for row in rows[: len(MEASURES)]:
         assert (row["n"], row["patients"], row["undefined"]) == (1, 1, 1)
         # Chance is that of the image which is left, or the ratio would mean nothing.
@@ -260,9 +252,9 @@ def test_a_map_of_nothing_is_counted_and_left_out(table, runs, cpu, monkeypatch)
         assert row["reason"] == "one patient has no interval"
 
 
-def test_where_every_map_is_zero_nothing_is_said(table, runs, cpu, monkeypatch):
+def test_where_every_map_is_zero_nothing_is_said(table, runs, monkeypatch):
     faked(monkeypatch, *np.zeros((2, SIZE, SIZE)))
-    rows, compared = evaluated(table, runs, cpu)
+    rows, compared = evaluated(table, runs)
     for row in rows + compared:
         assert (row["n"], row["undefined"]) == (0, 2)
         assert row["reason"] == "every map is zero everywhere"
@@ -274,18 +266,18 @@ def test_where_every_map_is_zero_nothing_is_said(table, runs, cpu, monkeypatch):
     assert all(compared[0][name] is None for name in ("diff", "lo", "hi"))
 
 
-def test_a_map_without_structure_scores_one_time_chance(table, runs, cpu, monkeypatch):
+def test_a_map_without_structure_scores_one_time_chance(table, runs, monkeypatch):
     faked(monkeypatch, *np.full((2, SIZE, SIZE), -0.1))
-    for row in evaluated(table, runs[:1], cpu)[0]:
+    for row in evaluated(table, runs[:1])[0]:
         assert row["ratio"] == pytest.approx(1)
 
 
-def test_images_of_one_patient_are_redrawn_together(table, runs, cpu, monkeypatch):
+def test_images_of_one_patient_are_redrawn_together(table, runs, monkeypatch):
     faked(monkeypatch, square(2, 3, 4) + 0.0, square(0, 0, 5) + 0.0)
-    alone, _ = evaluated(table, runs[:1], cpu, redraws=100)
+    alone, _ = evaluated(table, runs[:1], redraws=100)
     columns = dict(table.columns) | {"patient_id": ("one",) * len(table)}
     together, _ = evaluated(
-        dataclasses.replace(table, columns=columns), runs[:1], cpu, redraws=100
+        dataclasses.replace(table, columns=columns), runs[:1], redraws=100
     )
     assert alone[0]["lo"] < alone[0]["hi"]
     assert (together[0]["n"], together[0]["patients"]) == (2, 1)
@@ -293,17 +285,15 @@ def test_images_of_one_patient_are_redrawn_together(table, runs, cpu, monkeypatc
     assert together[0]["value"] == alone[0]["value"]
 
 
-def test_the_same_seed_gives_the_same_tables(table, unlike_runs, cpu):
-    one, same, other = (
-        evaluated(table, unlike_runs, cpu, seed=seed) for seed in (1, 1, 2)
-    )
+def test_the_same_seed_gives_the_same_tables(table, unlike_runs):
+    one, same, other = (evaluated(table, unlike_runs, seed=seed) for seed in (1, 1, 2))
     assert one == same
     for ours, theirs in zip(one, other, strict=True):
         ends = [[(row["lo"], row["hi"]) for row in rows] for rows in (ours, theirs)]
         assert ends[0] != ends[1]
 
 
-def test_variants_see_the_same_redraws(table, runs, cpu, monkeypatch):
+def test_variants_see_the_same_redraws(table, runs, monkeypatch):
     asked = []
     real = module.redraw_means
 
@@ -312,7 +302,7 @@ def test_variants_see_the_same_redraws(table, runs, cpu, monkeypatch):
         return real(values, unit_of_case, redraws=redraws, seed=seed)
 
     monkeypatch.setattr(module, "redraw_means", spying)
-    evaluated(table, runs, cpu)
+    evaluated(table, runs)
     assert asked == [([0, 1], 5, 1)] * 6
 
 
@@ -343,21 +333,19 @@ def moved(target, times, rng):
 
 
 def test_an_untrained_network_is_at_chance_for_a_place_that_says_nothing(
-    phantoms, cpu, tmp_path, monkeypatch
+    phantoms, tmp_path, monkeypatch
 ):
     rng = np.random.default_rng(5)
     places = [moved(target, 8, rng) for target in targets(phantoms)]
     monkeypatch.setattr(module, "targets", lambda _table: places)
-    rows, _ = evaluated(
-        phantoms, [loaded(phantoms, "standard", tmp_path)], cpu, redraws=500
-    )
+    rows, _ = evaluated(phantoms, [loaded(phantoms, "standard", tmp_path)], redraws=500)
     for row in rows:
         if row["measure"] in ("energy_inside", "top_overlap"):
             assert row["ratio_lo"] < 1 < row["ratio_hi"], row
 
 
 def test_an_untrained_network_is_above_a_uniform_map_where_findings_lie(
-    phantoms, cpu, tmp_path
+    phantoms, tmp_path
 ):
     """Not by knowledge: gradients fade towards the zeros around an image, findings lie
     in its middle, and a nodule is an edge.
@@ -367,7 +355,7 @@ def test_an_untrained_network_is_above_a_uniform_map_where_findings_lie(
     network has to be held against this, the centre prior, or both.
     """
     run = loaded(phantoms, "standard", tmp_path)
-    rows, _ = evaluated(phantoms, [run], cpu, redraws=500)
+    rows, _ = evaluated(phantoms, [run], redraws=500)
     energy = {"map": "all findings", "measure": "energy_inside"}
     nodule = one_row(rows, finding="Nodule", **energy)
     assert 1 < nodule["ratio_lo"] < nodule["ratio_hi"] < 2
@@ -377,22 +365,22 @@ def test_an_untrained_network_is_above_a_uniform_map_where_findings_lie(
     assert heart["value"] < heart["chance_centre"]
 
 
-def test_untrained_networks_are_a_level_of_chance_of_their_own(table, runs, cpu):
-    rows, _ = evaluated(table, runs, cpu)
+def test_untrained_networks_are_a_level_of_chance_of_their_own(table, runs):
+    rows, _ = evaluated(table, runs)
     own = [row for row in rows if row["measure"] == "energy_inside"]
     assert all(0 < row["chance_untrained"] < 1 for row in own)
     # The level is that of the finding and the map, whichever network is judged.
     levels = {(row["finding"], row["map"], row["chance_untrained"]) for row in own}
     assert len(levels) == 4
-    again, _ = evaluated(table, runs, cpu)
+    again, _ = evaluated(table, runs)
     assert again == rows
 
 
-def test_a_fresh_run_scores_what_untrained_networks_score(phantoms, tmp_path, cpu):
+def test_a_fresh_run_scores_what_untrained_networks_score(phantoms, tmp_path):
     run = loaded(phantoms, "standard", tmp_path)
     (target,) = (each for each in targets(phantoms) if each.finding == "Nodule")
-    judged = [judge(phantoms, target, [run], cpu, seed=seed) for seed in range(3)]
-    levels = [float(each.untrained[:, 0, 0].mean()) for each in judged]
+    judged = [judge(phantoms, target, [run], seed=seed) for seed in range(3)]
+    levels = [float(each.untrained[:, 0, 0, 0].mean()) for each in judged]
     own = float(judged[0].scores[:, 0, 0, 0].mean())
     assert np.ptp(levels) < 0.5 * np.mean(levels)
     assert own == pytest.approx(np.mean(levels), rel=0.35)
