@@ -68,6 +68,7 @@ class Subject:
         table: the data set that the runs were trained on.
         external: another one to test them on, or None.
         settings: the values of all parts' options, by name.
+        warn: is told of what had to be passed over.
     """
 
     table: ImageTable
@@ -75,6 +76,7 @@ class Subject:
     runs: Sequence[LoadedRun]
     device: torch.device
     settings: Mapping[str, Any]
+    warn: Callable[[str], object]
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Which runs a command takes, those named or each variant's newest, and whose maps."""
 
 from argparse import ArgumentParser
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -24,17 +24,19 @@ def chosen_runs(
     folders: Sequence[Path | str] | None,
     device: torch.device,
     method: saliency.Method,
+    warn: Callable[[str], object],
 ) -> list[LoadedRun]:
     """Load the finished runs in `folders`, or each variant's newest on `table`.
 
     Args:
         method: how their maps are to be made.
+        warn: is told of each run that had to be passed over; one in `folders` never is.
 
     Raises:
         EngineError: there is none, or they cannot be compared.
     """
     if folders is None:
-        runs = choose_runs(runs_root(table.name))
+        runs = choose_runs(runs_root(table.name), warn)
     else:
         runs = [open_run(Path(folder)) for folder in folders]
     check_runs(runs, table)

@@ -1,4 +1,4 @@
-"""Lists and ranges as English text, for sentences and figures' text alternatives."""
+"""Lists, counts and ranges as English text, for sentences and text alternatives."""
 
 from collections.abc import Mapping, Sequence
 
@@ -25,6 +25,11 @@ def span(values: Sequence[int]) -> str:
     """'12', or '12 to 40' where the values differ."""
     low, high = min(values), max(values)
     return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+
+
+def counted(count: int, noun: str) -> str:
+    """'1 reader', '1,200 readers'."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def told_once(by_name: Mapping[str, str]) -> str:

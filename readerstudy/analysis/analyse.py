@@ -1,56 +1,28 @@
-"""From a ratings table to every result, and from the results to files."""
+"""Analysis of a ratings table: every table of results, and how they are written."""
 
 import csv
 import io
 import platform
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from mlcore.files import (
     atomic_file,
-    atomic_folder,
     canonical_json,
     sha256_bytes,
     sha256_file,
     write_json,
 )
-from readerstudy.analysis.csv_records import RatingsError
+from readerstudy.analysis.context import Context, Options
 from readerstudy.analysis.ratings import Ratings
-from readerstudy.analysis.statistics.resampling import Bootstrap
-from readerstudy.analysis.tables.agreement import agreement
-from readerstudy.analysis.tables.descriptives import (
-    cannot_judge,
-    score_distribution,
-    table1_means,
-)
-from readerstudy.analysis.tables.intra_reader import intra_reader
-from readerstudy.analysis.tables.mrmc import mrmc
-from readerstudy.analysis.tables.ordinal_model import ordinal_model
-from readerstudy.analysis.tables.periods import period_effects, period_tests
-from readerstudy.analysis.tables.rank_tables import rank_tables
-from readerstudy.analysis.units import MISSING, under_policy, units
+from readerstudy.analysis.results_folder import results_folder
+from readerstudy.analysis.table import Analysis, Row
+from readerstudy.analysis.tables import all_tables
 
-Row = dict[str, Any]
-Analysis = dict[str, Any]
-
-TABLES = (
-    "table1_means",
-    "score_distribution",
-    "friedman",
-    "wilcoxon",
-    "mrmc",
-    "agreement",
-    "agreement_pairs",
-    "ordinal_model",
-    "intra_reader",
-    "cannot_judge",
-    "period_effects",
-    "period_tests",
-)
-# What `report` writes beside them, and where the figures lie.
+# What `report` writes beside the tables, and where the figures lie.
 FIGURES = "figures"
 _DRAWN = (
     "scores",
@@ -65,42 +37,13 @@ FILES = (
     "table1_means.md",
     *(f"{FIGURES}/{name}.{ending}" for name in _DRAWN for ending in ("png", "svg")),
 )
-PROFILES = ("paper", "robust")
+# The folders whose code numbers come from; `mlcore.files` and `mlcore.reporting` only
+# write them down.
+ROOT = Path(__file__).parents[2]
+CODE = ("readerstudy/analysis",)
 LIBRARIES = ("numpy", "scipy", "pandas", "statsmodels")
 # What a spreadsheet takes for the beginning of a formula.
 FORMULA_CHARACTERS = ("=", "+", "-", "@")
-ALPHA = 0.001  # the paper's, and strict: P < 0.001
-# Below this number, the ends of an interval would hang on single redraws.
-FEWEST_REDRAWS = 100
-
-
-@dataclass(frozen=True)
-class Options:
-    """How ratings are analysed. Raises RatingsError for what cannot be done.
-
-    profile: which of PROFILES a report leads with; it changes no number.
-    alpha: the level of the gate. A pair of variants counts as `tested` where Friedman's
-      test of its unit gives P < alpha; all pairs are computed all the same.
-    missing: one of MISSING, see `under_policy`. Descriptions use every rating.
-    blocks: also take reader x image blocks as if they were independent.
-    redraws, seed: of the bootstrap intervals.
-    """
-
-    profile: str = PROFILES[0]
-    alpha: float = ALPHA
-    missing: str = MISSING[0]
-    blocks: bool = False
-    redraws: int = 10_000
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.redraws < FEWEST_REDRAWS:
-            raise RatingsError(
-                f"{self.redraws} redraws are too few for an interval; take at least "
-                f"{FEWEST_REDRAWS}"
-            )
-        if self.seed < 0:
-            raise RatingsError(f"the seed {self.seed} is below 0")
 
 
 def analyse(
@@ -122,33 +65,11 @@ def analyse(
     are not defined are None and the row's `reason` says why; no value is NaN or
     infinite.
     """
-    chosen = Options(**options)
-    bootstrap = Bootstrap(chosen.redraws, chosen.seed)
-    tested = under_policy(ratings, chosen.missing)
-    friedman, wilcoxon = rank_tables(
-        units(tested, blocks=chosen.blocks),
-        ratings.variants,
-        alpha=chosen.alpha,
-        bootstrap=bootstrap,
-    )
-    summaries, pairs = agreement(tested, bootstrap)
+    context = Context(ratings, Options(**options))
     answers = None if end_of_study is None else dict(end_of_study)
-    return {
-        "run": _run(ratings, source, chosen)
-        | {"ledger": ledger, "end_of_study": answers},
-        "table1_means": table1_means(ratings),
-        "score_distribution": score_distribution(ratings),
-        "friedman": friedman,
-        "wilcoxon": wilcoxon,
-        "mrmc": mrmc(tested),
-        "agreement": summaries,
-        "agreement_pairs": pairs,
-        "ordinal_model": ordinal_model(tested),
-        "intra_reader": intra_reader(ratings),
-        "cannot_judge": cannot_judge(ratings),
-        "period_effects": period_effects(ratings),
-        "period_tests": period_tests(tested),
-    }
+    run = _run(context, source) | {"ledger": ledger, "end_of_study": answers}
+    tables = {table.name: table.rows(context) for table in all_tables.TABLES}
+    return {"run": run} | tables
 
 
 def write_analysis(
@@ -160,44 +81,19 @@ def write_analysis(
     figures. An earlier analysis in `folder` is replaced. Raises RatingsError if
     `folder` is a file, holds anything else or cannot be written.
     """
-    try:
-        _check_replaceable(folder)
-        # Resolved: renaming "." or a link would not do what it says.
-        with atomic_folder(folder.resolve()) as new:
-            write_json(new / "analysis.json", analysis)
-            for name in TABLES:
-                with atomic_file(new / f"{name}.csv") as file:
-                    file.write(_csv(analysis[name]).encode())
-            for name, content in (files or {}).items():
-                with atomic_file(new / name) as file:
-                    file.write(content)
-    except OSError as error:
-        raise RatingsError(
-            f"cannot write the results to {folder}: {error.strerror}"
-        ) from error
+    tables = {
+        f"{table.name}.csv": _csv(analysis[table.name]).encode()
+        for table in all_tables.TABLES
+    }
+    with results_folder(folder, {"analysis.json", *tables, *FILES}) as new:
+        write_json(new / "analysis.json", analysis)
+        for name, content in (tables | dict(files or {})).items():
+            with atomic_file(new / name) as file:
+                file.write(content)
 
 
-def _check_replaceable(folder: Path) -> None:
-    # Whatever the folder holds is deleted when the new one takes its place.
-    ours = {"analysis.json", *(f"{name}.csv" for name in TABLES), *FILES}
-    for path in (folder, *folder.parents):
-        if path.exists() and not path.is_dir():
-            raise RatingsError(f"{path} is a file; name a folder for the results")
-    if folder.is_dir():
-        others = sorted(
-            name
-            for path in folder.rglob("*")
-            if (name := str(path.relative_to(folder))) not in ours
-            and not (name == FIGURES and path.is_dir())
-        )
-        if others:
-            raise RatingsError(
-                f"{folder} holds other files ({others[0]}); name a folder that is "
-                "empty, new or an earlier analysis"
-            )
-
-
-def _run(ratings: Ratings, source: str, options: Options) -> Row:
+def _run(context: Context, source: str) -> Row:
+    ratings, options = context.ratings, context.options
     missing = ratings.missing()
     return {
         "schema_version": 2,
@@ -241,11 +137,11 @@ def _version() -> str | None:
 
 
 def code_sha256() -> str:
-    """Of the analysis' own source: SHA-256 of its files' paths and contents."""
-    folder = Path(__file__).parent
+    """Of the code that numbers come from: SHA-256 of its files' paths and contents."""
     sources = {
-        path.relative_to(folder).as_posix(): sha256_file(path)
-        for path in folder.rglob("*.py")
+        path.relative_to(ROOT).as_posix(): sha256_file(path)
+        for name in CODE
+        for path in (ROOT / name).rglob("*.py")
     }
     return sha256_bytes(canonical_json(sources))
 

@@ -7,7 +7,8 @@ from django.contrib.auth.models import User
 from django.db import transaction
 
 from readerstudy.models import Enrolment, Membership, RatingEvent, Study, StudyEvent
-from readerstudy.trial import policies, protocol
+from readerstudy.trial import policies
+from readerstudy.trial.checked_json import is_text
 from readerstudy.trial.locking import (
     check_reason,
     hold,
@@ -54,7 +55,7 @@ def enter(
     """`enrol` for whoever holds the lock on the study's row."""
     policies.check_can_enrol(study, reader)
     for text in (experience, conflicts_of_interest):
-        if not protocol.is_text(text):
+        if not is_text(text):
             raise Refusal(f"{text!r} is not a text that can be kept.")
     Membership.objects.update_or_create(
         study=study,
@@ -147,7 +148,7 @@ def sign_off(
     """
     if told_apart not in TOLD_APART:
         raise Refusal("Say whether you could tell the kinds of map apart.")
-    if not protocol.is_text(words) or len(words) > LONGEST_ANSWER:
+    if not is_text(words) or len(words) > LONGEST_ANSWER:
         raise Refusal(f"Up to {LONGEST_ANSWER} characters can be kept.")
     if not user.check_password(password):
         raise Refusal("That is not your password; nothing was signed off.")
@@ -184,8 +185,8 @@ def void_run(*, enrolment: Enrolment, by: User, reason: str) -> Enrolment:
         hold_enrolment(enrolment)
         policies.check_can_void(enrolment, by)
         voided = _void_answers(enrolment, by, reason)
-        # A reader has one run at a time. The event, which has the list of the new run,
-        # comes last and tells the moment.
+        # A reader has one run at a time, and the event, which has the list of the new
+        # run, comes after it: the moment is of both.
         enrolment.voided_at = record_events.now()
         enrolment.save(update_fields=["voided_at"])
         new = Enrolment.objects.create(
@@ -196,19 +197,18 @@ def void_run(*, enrolment: Enrolment, by: User, reason: str) -> Enrolment:
             conflicts_of_interest=enrolment.conflicts_of_interest,
         )
         Allocation(study).write(new)
-        event = record(
+        record(
             study,
             Kind.VOIDED,
             by,
             reason,
+            at=enrolment.voided_at,
             reader=enrolment.reader.get_username(),
             run=enrolment.run,
             enrolment=str(enrolment.uuid),
             answers=voided,
             list=record_events.list_details(new),
         )
-        enrolment.voided_at = event.at
-        enrolment.save(update_fields=["voided_at"])
         return new
 
 

@@ -1,11 +1,12 @@
 """What every act on a study begins and ends with: the lock, a reason, the record."""
 
+from datetime import datetime
 from typing import Any
 
 from django.contrib.auth.models import User
 
 from readerstudy.models import Enrolment, Study, StudyEvent
-from readerstudy.trial import protocol
+from readerstudy.trial.checked_json import is_text
 from readerstudy.trial.policies import Refusal
 from readerstudy.trial.record import events as record_events
 
@@ -39,7 +40,7 @@ def check_reason(reason: str) -> None:
     """Refuse an act without a reason that can be kept."""
     if not reason.strip():
         raise Refusal("A reason is needed; it becomes part of the study's record.")
-    if not protocol.is_text(reason):
+    if not is_text(reason):
         raise Refusal(f"The reason {reason!r} is not a text that can be kept.")
 
 
@@ -48,9 +49,13 @@ def record(
     kind: StudyEvent.Kind,
     by: User | None,
     reason: str = "",
+    at: datetime | None = None,
     **details: Any,
 ) -> StudyEvent:
-    """Add an event to the study's chain. Needs the lock on the study's row."""
+    """Add an event to the study's chain. Needs the lock on the study's row.
+
+    `at` as for `record_events.add_study_event`.
+    """
     return record_events.add_study_event(
-        study=study, kind=kind, user=by, reason=reason, details=details
+        study=study, kind=kind, user=by, reason=reason, details=details, at=at
     )

@@ -15,7 +15,8 @@ from readerstudy.models import (
     Study,
 )
 from readerstudy.querysets import ANSWERS
-from readerstudy.trial import policies, protocol
+from readerstudy.trial import policies
+from readerstudy.trial.checked_json import is_text
 from readerstudy.trial.locking import hold_enrolment
 from readerstudy.trial.policies import Refusal
 from readerstudy.trial.record import events as record_events
@@ -78,7 +79,7 @@ class Answer:
             raise InvalidRating(
                 f"A rating is an integer from 0 to 5, not {self.rating!r}."
             )
-        if not protocol.is_text(self.comment) or len(self.comment) > LONGEST_COMMENT:
+        if not is_text(self.comment) or len(self.comment) > LONGEST_COMMENT:
             raise InvalidRating(
                 f"A comment is a text of up to {LONGEST_COMMENT} characters."
             )

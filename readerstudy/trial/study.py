@@ -20,6 +20,7 @@ from readerstudy.models import Case, Presentation, Study, StudyEvent
 from readerstudy.trial import enrolment, policies, protocol, readiness, roles
 from readerstudy.trial.cases import files as case_files
 from readerstudy.trial.cases.bundle import read_bundles
+from readerstudy.trial.checked_json import is_text
 from readerstudy.trial.locking import check_reason, hold, hold_enrolments, record
 from readerstudy.trial.order.reader_lists import Allocation
 from readerstudy.trial.policies import Refusal
@@ -50,7 +51,8 @@ def create_study(
         bundles: folders, one or more, all of the same three variants.
         readers: enrolled in the draft; more can follow.
         by: who does it and becomes its coordinator; None from the command line.
-        fields: of the protocol, see `protocol.FIELDS`; each has a default.
+        fields: of the protocol, see `protocol.FIELDS`; each has a default, the legend
+            what the bundles say.
 
     Raises:
         BundleError: a bundle is damaged or the bundles do not go together.
@@ -58,6 +60,8 @@ def create_study(
     """
     study = _draft(name, fields or {})
     contents = read_bundles(bundles)
+    if "legend" not in (fields or {}):
+        study.legend = list(contents[0].legend)
     folder = case_files.study_folder(study)
     with ExitStack() as undo:
         # Files cannot take part in a transaction. They come first and go if anything
@@ -196,7 +200,7 @@ def unblind_case(*, case: Case, by: User, reason: str) -> dict[str, str]:
 
 def _draft(name: str, fields: Mapping[str, Any]) -> Study:
     """An unsaved study, checked as far as it can be without its bundles."""
-    if not protocol.is_text(name):
+    if not is_text(name):
         raise Refusal(f"name: {name!r} is not a text that can be kept.")
     study = Study(name=name.strip(), **protocol.checked(fields))
     _check_fields(study)

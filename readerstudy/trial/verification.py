@@ -1,17 +1,19 @@
 """Is the record of a study what was recorded? Reads everything and writes nothing."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from django.db import connection, transaction
+from django.db.models import QuerySet
 
 from readerstudy import triggers
-from readerstudy.models import Enrolment, Study, StudyEvent
+from readerstudy.models import Enrolment, RatingEvent, Study, StudyEvent
 from readerstudy.trial import recorded_analyses, roles
 from readerstudy.trial.cases import files as case_files
 from readerstudy.trial.order.reader_lists import Allocation
 from readerstudy.trial.policies import Refusal
+from readerstudy.trial.record import digests
 from readerstudy.trial.record import events as record_events
 from readerstudy.trial.record.hash_chain import (
     BrokenChain,
@@ -23,6 +25,10 @@ from readerstudy.trial.record.hash_chain import (
 )
 
 Kind = StudyEvent.Kind
+Row = TypeVar("Row", StudyEvent, RatingEvent)
+
+# Of an event, what its chain is made of.
+TEXT = ("payload", "hash")
 
 # Of a presentation, what the seed of its list decides.
 LIST_FIELDS = ("overlay_id", "position", "session", "block", "repeat", "training")
@@ -77,30 +83,24 @@ def verify(study: Study) -> list[Chain]:
     """
     # One statement gives the events and the state, so that a study that is locked
     # meanwhile does not seem broken.
-    events = list(study.events.select_related("user", "study").order_by("number"))
-    owner = f"study '{study}'"
-    head = _head(owner, study_genesis(study.uuid), record_events.study_links(events))
+    owner, genesis = f"study '{study}'", study_genesis(study.uuid)
+    rows = study.events.select_related("user", "study").order_by("number")
+    events, head = _follow(owner, genesis, rows, record_events.study_links)
     chains = [Chain(owner, head)]
     _check_states(owner, events)
     _check_name(owner, events[0])
     enrolments = list(study.enrolments.select_related("reader", "study").order_by("pk"))
-    opened = _details(events, Kind.OPENED)
-    # A run that began after another was voided has the list that the void recorded.
-    later = [e.details["list"] for e in events if e.kind == Kind.VOIDED]
-    first = opened["lists"] if opened else []
-    lists = {row["enrolment"]: row for row in (*first, *later)}
-    _check_opening(study, enrolments, opened, lists)
+    lists = _recorded_lists(events)
+    try:
+        _check_opening(study, enrolments, _details(events, Kind.OPENED), lists)
+    except digests.UnknownVersion as unknown:
+        raise BrokenLedger(
+            f"What opening fixed of study '{study}' is of {unknown}, which is unknown "
+            "here; a later version of the application can verify it."
+        ) from unknown
     _check_enrolling(enrolments, events, lists)
     _check_moments(enrolments, events)
-    locked = _details(events, Kind.LOCKED)
-    ends = {end["enrolment"]: end for end in locked["chains"]} if locked else {}
-    for enrolment in enrolments:
-        owner = _owner(enrolment)
-        genesis = enrolment_genesis(study.uuid, enrolment.uuid)
-        head = _head(owner, genesis, record_events.enrolment_links(enrolment))
-        if locked:
-            _check_end(owner, head, ends.get(str(enrolment.uuid)))
-        chains.append(Chain(owner, head))
+    chains += _rating_chains(study, enrolments, _details(events, Kind.LOCKED))
     _check_roles(study)
     for name in case_files.damaged_files(study):
         raise BrokenLedger(f"File {name} of {chains[0].owner} is not as imported.")
@@ -127,6 +127,22 @@ def check_analyses(study: Study) -> None:
 def _owner(enrolment: Enrolment) -> str:
     run = f", run {enrolment.run}" if enrolment.run > 1 else ""
     return f"reader {enrolment.reader}{run}"
+
+
+def _follow(
+    owner: str,
+    genesis: str,
+    rows: "QuerySet[Row]",
+    links: Callable[[Iterable[Row]], Iterator[Link]],
+) -> tuple[list[Row], Head]:
+    """The events of a chain, whose columns are what their payloads say, and its end."""
+    try:
+        events = list(rows)
+    except ValueError as error:  # such as a 13th month, which SQLite keeps
+        # Payloads can be read in any case and tell which event was always like that.
+        _head(owner, genesis, (Link(*row) for row in rows.values_list(*TEXT)))
+        raise BrokenLedger(f"Broken at {owner}: an event cannot be read.") from error
+    return events, _head(owner, genesis, links(events))
 
 
 def _head(owner: str, genesis: str, links: Iterable[Link]) -> Head:
@@ -162,6 +178,16 @@ def _details(events: Iterable[StudyEvent], kind: StudyEvent.Kind) -> Any:
     return next((event.details for event in events if event.kind == kind), None)
 
 
+def _recorded_lists(events: Iterable[StudyEvent]) -> dict[str, Mapping[str, Any]]:
+    """By enrolment what opening recorded of its list.
+
+    A run that began after another was voided has the list that the void recorded.
+    """
+    rows = [e.details["lists"] for e in events if e.kind == Kind.OPENED]
+    rows += [[e.details["list"]] for e in events if e.kind == Kind.VOIDED]
+    return {row["enrolment"]: row for group in rows for row in group}
+
+
 def _check_opening(
     study: Study,
     enrolments: Iterable[Enrolment],
@@ -172,9 +198,9 @@ def _check_opening(
     if opened is None:
         return
     study.refresh_from_db()
-    if record_events.protocol_sha256(study) != opened["protocol"]:
+    if digests.protocol_sha256(study, opened) != opened["protocol"]:
         raise BrokenLedger(f"The protocol of study '{study}' is not that of opening.")
-    if record_events.stimuli_sha256(study) != opened["stimuli"]:
+    if digests.stimuli_sha256(study, opened) != opened["stimuli"]:
         raise BrokenLedger(
             f"Cases, maps or arms of study '{study}' are not those of opening."
         )
@@ -191,7 +217,7 @@ def _check_opening(
             raise BrokenLedger(
                 f"Reader {reader} was '{lists[uuid]['reader']}' at opening."
             )
-        if record_events.list_sha256(enrolment) != lists[uuid]["sha256"]:
+        if digests.list_sha256(enrolment, lists[uuid]) != lists[uuid]["sha256"]:
             raise BrokenLedger(f"The list of reader {reader} is not that of opening.")
         shown = enrolment.presentations.order_by("position").values_list(*LIST_FIELDS)
         drawn = [
@@ -252,6 +278,21 @@ def _check_moments(
         for kind, field in MOMENTS.items():
             if getattr(enrolment, field) != recorded.get((kind, str(enrolment.uuid))):
                 raise _changed(field, enrolment)
+
+
+def _rating_chains(
+    study: Study, enrolments: Iterable[Enrolment], locked: Mapping[str, Any] | None
+) -> Iterator[Chain]:
+    """Every run's chain, unbroken and ending where the event of locking has its end."""
+    ends = {end["enrolment"]: end for end in locked["chains"]} if locked else {}
+    for enrolment in enrolments:
+        owner = _owner(enrolment)
+        genesis = enrolment_genesis(study.uuid, enrolment.uuid)
+        answers = record_events.rating_events(enrolment)
+        _, head = _follow(owner, genesis, answers, record_events.enrolment_links)
+        if locked:
+            _check_end(owner, head, ends.get(str(enrolment.uuid)))
+        yield Chain(owner, head)
 
 
 def _check_end(owner: str, head: Head, end: Mapping[str, Any] | None) -> None:

@@ -17,8 +17,9 @@ from pathlib import Path
 
 import numpy as np
 
-from readerstudy.analysis.analyse import TABLES, analyse, write_analysis
+from readerstudy.analysis.analyse import analyse, write_analysis
 from readerstudy.analysis.ratings import parse_ratings
+from readerstudy.analysis.tables.all_tables import TABLES
 
 VARIANTS = ("standard", "single_bn", "dual_bn")
 SEED = 20210714
@@ -72,7 +73,7 @@ def main() -> None:
             f"{options.readers} readers, {options.images} images in {datasets} data "
             f"sets, {options.redraws} redraws: read {read - start:.1f} s, analysed "
             f"{analysed - read:.1f} s, written {written - analysed:.1f} s; "
-            f"{sum(len(analysis[name]) for name in TABLES)} rows\n"
+            f"{sum(len(analysis[table.name]) for table in TABLES)} rows\n"
         )
 
 

@@ -7,9 +7,9 @@ from django.core.management import call_command
 from django.core.management.base import CommandError
 
 from mlcore.engine.checkpoint import save_weights
-from mlcore.engine.config import to_dict
 from mlcore.engine.model.networks import build_network
 from mlcore.engine.model.objectives import VARIANTS, find_objective
+from mlcore.engine.run_config import to_json
 from mlcore.engine.runs import configure
 from mlcore.files import sha256_file, write_json
 from readerstudy.trial.cases.bundle import read_bundle
@@ -33,7 +33,7 @@ def make_run(root, table, variant, **options):
     network = build_network(
         config.train.network, 2, dual=find_objective(variant).dual, seed=config.seed
     )
-    write_json(folder / "config.json", to_dict(config))
+    write_json(folder / "config.json", to_json(config))
     save_weights(folder / "best.safetensors", network, {})
     write_json(folder / "result.json", {"finished_at": f"2026-01-0{config.seed}"})
     return folder

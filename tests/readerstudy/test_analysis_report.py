@@ -3,12 +3,16 @@
 import io
 import json
 import re
+from dataclasses import replace
 
 import pytest
 from django.core.management import call_command
 from django.core.management.base import CommandError
 
+from mlcore.reporting.page import Column
 from readerstudy.analysis.analyse import FIGURES
+from readerstudy.analysis.table import Heading, Table, View
+from readerstudy.analysis.tables import all_tables
 from readerstudy.trial.study import lock_study, unblind_study
 from tests.readerstudy.analysis.rating_tables import csv_bytes, one_reader
 from tests.readerstudy.factories import coordinator, make_study, rate_all
@@ -34,6 +38,85 @@ def test_a_report_and_figures_lie_beside_the_analysis(table, tmp_path):
     for name in ("scores", "means", "differences"):
         assert (out / FIGURES / f"{name}.svg").read_bytes().startswith(b"<?xml")
         assert (out / FIGURES / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def rated_zero(context):
+    """By variant, how many ratings are 0."""
+    values = context.ratings.values
+    counts = (values == 0).sum(axis=(0, 1)).tolist()
+    return [
+        {
+            "dataset": "all",
+            "zeros": dict(zip(context.ratings.variants, counts, strict=True)),
+            "share": counts[0] / values[:, :, 0].size,
+            "reason": None,
+        }
+    ]
+
+
+RATED_ZERO = Table(
+    "rated_zero",
+    rated_zero,
+    Heading.SENSITIVITY,
+    views=(
+        View(
+            "How often maps were rated 0.",
+            ("dataset", Column("zeros", "zeros of {}"), Column("share", digits=2)),
+            note="Counted by a test.",
+        ),
+    ),
+    title="Ratings of zero",
+    methods="Ratings of 0 were counted, at P < {level} or not.",
+    value="share",
+)
+
+
+def test_a_table_that_is_registered_is_in_every_file(
+    table, unrendered, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(all_tables, "TABLES", (*all_tables.TABLES, RATED_ZERO))
+    out = tmp_path / "out"
+    analyze("--csv", table, "--out", out)
+
+    (row,) = json.loads((out / "analysis.json").read_text())["rated_zero"]
+    assert row["zeros"] == {"SSM": 15, "SSBN": 0, "SDBN": 0}
+    assert (out / "rated_zero.csv").read_text().splitlines() == [
+        "dataset,zeros.SSM,zeros.SSBN,zeros.SDBN,share,reason",
+        "all,15,0,0,1.0,",
+    ]
+    page = shown(out)
+    start = page.index(Heading.SENSITIVITY.value, page.index("</nav>"))
+    view = page[start : page.index(Heading.ASIDES.value, start)]
+    for text in ("How often maps were rated 0.", "zeros of SDBN", "Counted by a test."):
+        assert text in view
+    assert '<td class="n">1.00</td>' in view
+    methods = page[page.index("<h2>Methods, ready to paste") :]
+    assert "<h3>Ratings of zero</h3>" in methods
+    assert "Ratings of 0 were counted, at P &lt; .001 or not." in methods
+    # It belongs to the analysis, which may be replaced by one without it and back.
+    analyze("--csv", table, "--out", out)
+
+
+def test_methods_are_silent_of_a_table_without_values(
+    table, unrendered, tmp_path, monkeypatch
+):
+    empty = replace(
+        RATED_ZERO,
+        rows=lambda _: [
+            {"dataset": "all", "zeros": {}, "share": None, "reason": "no such maps"}
+        ],
+    )
+    monkeypatch.setattr(all_tables, "TABLES", (*all_tables.TABLES, empty))
+    analyze("--csv", table, "--out", tmp_path / "out")
+
+    page = shown(tmp_path / "out")
+    assert "Ratings of zero" not in page
+    assert "How often maps were rated 0. Not given: no such maps." in page
+
+
+def test_tables_have_names_of_their_own():
+    names = [table.name for table in all_tables.TABLES]
+    assert len({*names, "run"}) == len(names) + 1
 
 
 def test_an_earlier_analysis_is_replaced_with_its_figures(table, tmp_path):

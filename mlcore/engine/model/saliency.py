@@ -14,8 +14,9 @@ from torch import Tensor
 
 from mlcore.engine.config import EngineError, SaliencyTarget
 from mlcore.engine.model.attack import LossFunction, input_gradient
+from mlcore.engine.model.backbones import GreyNetwork
 from mlcore.engine.model.batchnorm import Branch, attacking
-from mlcore.engine.model.networks import GreyResNet, full_precision
+from mlcore.engine.model.networks import full_precision
 from mlcore.engine.model.objectives import summed_bce
 
 BATCH_SIZE = 64
@@ -23,7 +24,7 @@ BATCH_SIZE = 64
 # Network, target and images (n, 1, H, W) in [0, 1] to their maps, of the same shape.
 # The network is in eval mode and float32, its parameters frozen, its branch chosen; the
 # target gives the sum of what the images' maps explain.
-Explain = Callable[[GreyResNet, LossFunction, Tensor], Tensor]
+Explain = Callable[[GreyNetwork, LossFunction, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class Method:
     explain: Explain
 
 
-def _gradient(_network: GreyResNet, target: LossFunction, pixels: Tensor) -> Tensor:
+def _gradient(_network: GreyNetwork, target: LossFunction, pixels: Tensor) -> Tensor:
     return input_gradient(target, pixels)
 
 
@@ -104,7 +105,7 @@ def find_method(name: str) -> Method:
 
 
 def saliency_maps(
-    network: GreyResNet,
+    network: GreyNetwork,
     images: NDArray[np.uint8],
     labels: NDArray[np.float32],
     *,
@@ -138,28 +139,8 @@ def saliency_maps(
 
 
 def _summed(
-    network: GreyResNet, labels: Tensor, target: SaliencyTarget
+    network: GreyNetwork, labels: Tensor, target: SaliencyTarget
 ) -> LossFunction:
     if target == "loss":
         return lambda x: summed_bce(network(x), labels)
     return lambda x: network(x)[labels == 1].sum()
-
-
-def normalise(maps: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Bring maps (N, H, W) to [-1, 1]: clip((g - mean) / (3 SD), -1, 1).
-
-    Mean and SD (of the population) are each map's own; a constant map becomes zeros.
-    """
-    values = maps.astype(np.float64)
-    axes = (1, 2)
-    centred = values - values.mean(axis=axes, keepdims=True)
-    deviation = values.std(axis=axes, keepdims=True)
-    # Rounding can give a constant map a deviation just above 0.
-    constant = np.ptp(values, axis=axes, keepdims=True) == 0
-    scaled = centred / np.where(constant, 1.0, 3 * deviation)
-    return np.where(constant, 0.0, scaled.clip(-1, 1)).astype(np.float32)
-
-
-def to_int8(maps: NDArray[np.float32]) -> NDArray[np.int8]:
-    """Maps in [-1, 1] as integers from -127 to 127."""
-    return np.rint(maps * 127).astype(np.int8)

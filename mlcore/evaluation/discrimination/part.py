@@ -85,6 +85,7 @@ def _data_size(subject: Subject) -> Evaluation:
         redraws=subject.settings["redraws"],
         seed=subject.settings["seed"],
         device=subject.device,
+        warn=subject.warn,
     )
     return Evaluation({"data_size": rows} if rows else {})
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mlcore.bundle.drawing import findings_of
+from mlcore.bundle.normalising import normalise
 from mlcore.datasets.table import ImageTable, Mask
-from mlcore.engine.bundle import findings_of
-from mlcore.engine.model.saliency import normalise
 from mlcore.engine.runs import LoadedRun
 from mlcore.evaluation.arrays import Pixels
 from mlcore.evaluation.localization.targets import targets

@@ -12,11 +12,10 @@ from copy import deepcopy
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
-from torch import nn
 
 from mlcore.datasets.table import ImageTable
 from mlcore.engine.config import EngineError
-from mlcore.engine.model.networks import GreyResNet, build_network
+from mlcore.engine.model.networks import build_network
 from mlcore.engine.runs import LoadedRun
 from mlcore.evaluation.arrays import Floats
 from mlcore.evaluation.discrimination.resampling import number_patients
@@ -29,8 +28,6 @@ from mlcore.evaluation.part import Row
 
 Maps = NDArray[np.float32]
 
-# A ResNet's parts from its output to its input; the stem is a convolution and its norm.
-STAGES = ("fc", "layer4", "layer3", "layer2", "layer1", "stem")
 SIMILARITIES = ("spearman_absolute", "pearson_signed")
 # Of Pearson's correlation, for maps that are each other's multiple up to rounding.
 _SAME = 1 - 1e-6
@@ -95,7 +92,7 @@ def randomization(
 
 
 def cascade(run: LoadedRun, seed: int) -> Iterator[tuple[str, LoadedRun]]:
-    """A copy of the run whose network loses one more part of `STAGES` at each step.
+    """A copy of the run whose network loses one more part at each step, the last first.
 
     Yields:
         The name of the part that became random ("none" at first) and the copy, its
@@ -110,12 +107,11 @@ def cascade(run: LoadedRun, seed: int) -> Iterator[tuple[str, LoadedRun]]:
         seed=seed,
     )
     yield "none", copy
-    for stage in STAGES:
-        for part, source in zip(
-            _parts(network, stage), _parts(fresh, stage), strict=True
-        ):
-            part.load_state_dict(source.state_dict())
-        yield stage, copy
+    for name in reversed(list(network.parts)):
+        pairs = zip(network.parts[name], fresh.parts[name], strict=True)
+        for module, source in pairs:
+            module.load_state_dict(source.state_dict())
+        yield name, copy
 
 
 def similarities(before: Maps, after: Maps) -> Floats:
@@ -157,13 +153,6 @@ def _drawn_rows(
     if not len(rows):
         raise EngineError(f"{table.name} has no image in the test split to evaluate.")
     return np.sort(rng.choice(rows, min(images, len(rows)), replace=False))
-
-
-def _parts(network: GreyResNet, stage: str) -> list[nn.Module]:
-    resnet = network.resnet
-    if stage == "stem":
-        return [resnet.conv1, resnet.bn1]
-    return [resnet.get_submodule(stage)]
 
 
 def _summary(

@@ -24,8 +24,9 @@ from torch import Tensor, nn
 from mlcore.datasets.table import ImageTable
 from mlcore.engine.batches import Images, generator_for
 from mlcore.engine.config import EngineError
+from mlcore.engine.model.backbones import GreyNetwork
 from mlcore.engine.model.batchnorm import Branch, attacking
-from mlcore.engine.model.networks import GreyResNet, full_precision
+from mlcore.engine.model.networks import full_precision
 from mlcore.engine.runs import LoadedRun
 from mlcore.evaluation.arrays import Floats
 from mlcore.evaluation.part import Row
@@ -129,7 +130,7 @@ def cka(
 
 
 def biased_cka(
-    network: GreyResNet, images: Images, branch: Branch, *, block: int
+    network: GreyNetwork, images: Images, branch: Branch, *, block: int
 ) -> tuple[tuple[str, ...], Floats]:
     """Names of the layers, and their CKA (L, L) over all `images` at once.
 
@@ -152,7 +153,7 @@ def biased_cka(
 
 
 def unbiased_cka(
-    network: GreyResNet, images: Images, branch: Branch, *, batch: int
+    network: GreyNetwork, images: Images, branch: Branch, *, batch: int
 ) -> tuple[tuple[str, ...], Floats]:
     """Names of the layers, and their CKA (L, L) from the means of batches' HSIC.
 
@@ -194,19 +195,20 @@ def u_centred(gram: Tensor) -> Tensor:
 
 
 @contextmanager
-def visiting(network: GreyResNet, visit: Visit) -> Iterator[None]:
+def visiting(network: GreyNetwork, visit: Visit) -> Iterator[None]:
     """Call `visit(name, output)` for every convolution that the network goes through.
 
-    The output is that before batch norm. The network computes its stem without calling
-    the module `conv1`, so the stem's output is taken at the door of `bn1`.
+    The output is that before batch norm. The network computes its first convolution
+    without calling the module, so that output is taken at the door of the norm.
     """
-    resnet = network.resnet
-    hooks = [
-        resnet.bn1.register_forward_pre_hook(lambda _, given: visit("conv1", given[0]))
-    ]
-    for name, module in resnet.named_modules():
-        if isinstance(module, nn.Conv2d) and module is not resnet.conv1:
-            hooks.append(module.register_forward_hook(_visitor(name, visit)))
+    first, norm = network.stem
+    hooks = []
+    for name, module in network.convolutions.items():
+        if module is first:
+            hook = norm.register_forward_pre_hook(_visitor_before(name, visit))
+        else:
+            hook = module.register_forward_hook(_visitor(name, visit))
+        hooks.append(hook)
     try:
         yield
     finally:
@@ -218,8 +220,14 @@ def _visitor(name: str, visit: Visit) -> Callable[[nn.Module, object, Tensor], N
     return lambda _module, _given, output: visit(name, output)
 
 
+def _visitor_before(
+    name: str, visit: Visit
+) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
+    return lambda _module, given: visit(name, given[0])
+
+
 @torch.no_grad()
-def _grams(network: GreyResNet, pixels: Tensor, branch: Branch) -> Grams:
+def _grams(network: GreyNetwork, pixels: Tensor, branch: Branch) -> Grams:
     """By layer, in order of execution. No output outlives its own Gram matrix."""
     grams: Grams = {}
 

@@ -15,8 +15,9 @@ from mlcore.datasets.table import ImageTable
 from mlcore.engine.batches import Images, generator_for
 from mlcore.engine.config import EngineError
 from mlcore.engine.model.attack import input_gradient
+from mlcore.engine.model.backbones import GreyNetwork
 from mlcore.engine.model.batchnorm import attacking
-from mlcore.engine.model.networks import GreyResNet, full_precision
+from mlcore.engine.model.networks import full_precision
 from mlcore.engine.runs import LoadedRun
 from mlcore.evaluation.arrays import Floats
 from mlcore.evaluation.part import Row
@@ -234,7 +235,7 @@ def _summary(known: Floats) -> Row:
     }
 
 
-def _losses(network: GreyResNet, labels: Tensor) -> Losses:
+def _losses(network: GreyNetwork, labels: Tensor) -> Losses:
     """The mean cross-entropy over the known of `labels` (1, C), of each image."""
     known = torch.isfinite(labels)[0]
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from mlcore.bundle.drawing import findings_of
 from mlcore.datasets.table import ImageTable
 from mlcore.engine.batches import load_images
-from mlcore.engine.bundle import findings_of
 from mlcore.engine.config import AttackConfig
 from mlcore.engine.model.batchnorm import branch as through
 from mlcore.engine.model.networks import full_precision

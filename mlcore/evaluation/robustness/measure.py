@@ -11,8 +11,9 @@ from torch import Tensor
 from mlcore.datasets.table import ImageTable
 from mlcore.engine.batches import Images, load_images
 from mlcore.engine.config import AttackConfig, EngineError
+from mlcore.engine.model.backbones import GreyNetwork
 from mlcore.engine.model.batchnorm import Branch, attacking
-from mlcore.engine.model.networks import GreyResNet, full_precision
+from mlcore.engine.model.networks import full_precision
 from mlcore.engine.model.objectives import summed_bce
 from mlcore.engine.model.predict import Attacker, SummedLoss, auc_per_class, loss_of
 from mlcore.engine.runs import LoadedRun
@@ -134,7 +135,7 @@ def _scores(
 
 
 @torch.no_grad()
-def _forward(network: GreyResNet, images: Tensor, branch: Branch) -> Tensor:
+def _forward(network: GreyNetwork, images: Tensor, branch: Branch) -> Tensor:
     with attacking(network, branch):
         return network(images).cpu()  # type: ignore[no-any-return]
 

@@ -22,12 +22,15 @@ from mlcore.evaluation.robustness.verdicts import verdicts
 from mlcore.reporting.figures import Drawing
 from mlcore.reporting.page import Column
 
-# The sweep of the authors' code: 20 equal steps from no attack to the strongest.
-_STEPS = 20
-# Of the strongest.
+# Of the strongest attack, for the attack on the margin.
 _MARGIN_STRENGTHS = (0.25, 0.5, 1)
 # Of the sweep, on the page.
 _SHOWN_STRENGTHS = 5
+
+
+def strengths(strongest: float) -> list[float]:
+    """Those of the sweep, from 0; up to 0.01 that of the authors' code."""
+    return [strongest * step / 20 for step in range(21)]
 
 
 def _measure(subject: Subject) -> Evaluation:
@@ -35,7 +38,7 @@ def _measure(subject: Subject) -> Evaluation:
     rows = robustness(
         subject.table,
         subject.runs,
-        eps=[strongest * step / _STEPS for step in range(_STEPS + 1)],
+        eps=strengths(strongest),
         margin_eps=[strongest * share for share in _MARGIN_STRENGTHS],
         steps=subject.settings["attack_steps"],
         images=subject.settings["attack_images"],
@@ -61,9 +64,9 @@ def _draw(tables: Tables, exhibits: Mapping[str, Any]) -> list[Drawing | None]:
 
 def _readable(rows: Sequence[Row]) -> list[Row]:
     """All findings together, at a few strengths."""
-    strengths = sorted({row["eps"] for row in rows})
-    step = max(1, (len(strengths) - 1) // (_SHOWN_STRENGTHS - 1))
-    few = {*strengths[::step], *strengths[-1:]}
+    tried = sorted({row["eps"] for row in rows})
+    step = max(1, (len(tried) - 1) // (_SHOWN_STRENGTHS - 1))
+    few = {*tried[::step], *tried[-1:]}
     return [row for row in rows if row["finding"] == ALL and row["eps"] in few]
 
 

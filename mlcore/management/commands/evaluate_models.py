@@ -83,9 +83,9 @@ class Command(BaseCommand):
         external = None if other is None else open_table(table_folder(other))
         device = find_device(options["device"])
         method = find_method(options["method"])
-        runs = chosen_runs(table, options["runs"], device, method)
+        runs = chosen_runs(table, options["runs"], device, method, self.stderr.write)
         made = evaluate(
-            Subject(table, external, runs, device, how),
+            Subject(table, external, runs, device, how, self.stderr.write),
             options["only"],
             on_part=lambda name: self.stdout.write(f"{name} ..."),
         )

@@ -4,9 +4,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from mlcore.reporting.page import Block, Section
-from readerstudy.analysis.analyse import Analysis
+from mlcore.reporting.words import listed
 from readerstudy.analysis.ratings import ALL
-from readerstudy.analysis.report.answer import level_text, listed
+from readerstudy.analysis.report.answer import level_text
+from readerstudy.analysis.table import Analysis, Heading
+from readerstudy.analysis.tables import all_tables
+from readerstudy.analysis.tables.agreement import AGREEMENT
 
 PAPER = (
     "T. Han et al., Advancing diagnostic performance and clinical usability of neural "
@@ -15,89 +18,25 @@ PAPER = (
 )
 NOT_RECORDED = "not recorded"
 
+_HEADINGS = list(Heading)
 # What a study knows of itself, see `reporting_facts`.
 StudyFacts = Mapping[str, Any]
 
-# By table, in the order of the page; {redraws} and {level} are the run's.
-_TEXTS = {
-    "friedman": (
-        "Comparison of the variants",
-        "The unit is the image: ratings were summed over the readers, and images that "
-        "lack a rating of any reader left out. Per data set, Friedman's test "
-        "(chi-squared with 2 degrees of freedom, corrected for ties) compared the "
-        "variants. Where it gave P < {level}, the three pairs were compared by "
-        "Wilcoxon's signed-rank test (two-sided, normal approximation corrected for "
-        "ties, zero differences dropped, no continuity correction, no adjustment for "
-        "three pairs), P < {level} counting as a difference. This follows Han et al. "
-        "(2021). Such P values hold the readers fixed. Beside them are given P exact "
-        "given the ranks, P with zero differences ranked (Pratt), P adjusted for the "
-        "three pairs (Holm), the Hodges-Lehmann shift, the matched-pairs rank-biserial "
-        "correlation and Kendall's W. The same tests were made for each reader.",
-    ),
-    "mrmc": (
-        "Readers in general",
-        "Mean differences between variants were tested with readers and images both "
-        "random, with readers fixed, and with images fixed, from the two-way layout of "
-        "the images that all readers rated; degrees of freedom are those of Hillis "
-        "(2007), intervals of 95 % from Student's t.",
-    ),
-    "agreement": (
-        "Agreement",
-        "Agreement between readers is Krippendorff's alpha with the ordinal metric, "
-        "the intraclass correlations ICC(2,1) and ICC(2,k) (two-way random, absolute "
-        "agreement) and quadratic-weighted kappa per pair of readers; for ratings, and "
-        "for the differences between variants, on which the conclusion rests.",
-    ),
-    "intra_reader": (
-        "Agreement of readers with themselves",
-        "Presentations shown again give the agreement of a reader with himself or "
-        "herself: exact, within one point, and as quadratic-weighted kappa. They are "
-        "in no other analysis.",
-    ),
-    "ordinal_model": (
-        "Sensitivity analysis",
-        "A cumulative-logit model of the ratings with a term per reader, fitted by "
-        "generalised estimating equations (independence) with standard errors that "
-        "allow for ratings of one image being alike, gives odds ratios.",
-    ),
-    "period_effects": (
-        "Order",
-        "Ratings were compared between early and late presentations, and the variants "
-        "by the first presentation of each image alone.",
-    ),
-}
-
-# What a table is for: without it in any row, nothing was done.
-_VALUES = {
-    "friedman": "p_chi2",
-    "mrmc": "p",
-    "agreement": "alpha_ordinal",
-    "intra_reader": "exact",
-    "ordinal_model": "OR",
-    "period_effects": "period",
-}
-
 
 def methods(analysis: Analysis) -> list[Block]:
-    """The data, a section for each part that was computed, and the software."""
-    options = analysis["run"]["options"]
-    values = {"level": level_text(analysis), "redraws": options.get("redraws")}
-    parts = [
-        Section(title, [text.format(**values)])
-        for name, (title, text) in _TEXTS.items()
-        if _was_done(analysis, name)
-    ]
+    """The data, a section for each table that was computed, and the software."""
+    level = level_text(analysis)
+    # As on the page: by heading.
+    tables = sorted(all_tables.TABLES, key=lambda table: _HEADINGS.index(table.heading))
     return [
         _data(analysis),
-        *parts,
+        *(
+            Section(table.title, [table.methods.format(level=level)])
+            for table in tables
+            if table.methods and table.was_computed(analysis)
+        ),
         Section("Software, seed and hashes", [_software(analysis)]),
     ]
-
-
-def _was_done(analysis: Analysis, table: str) -> bool:
-    """Whether any row of the table has what it is for."""
-    value = _VALUES[table]
-    return any(row.get(value) is not None for row in analysis.get(table) or [])
 
 
 def _data(analysis: Analysis) -> str:
@@ -151,28 +90,28 @@ def reporting_facts(
     events `opening` and `lock`: `number`, `at`, `reason`, and of the opening the
     readers' `lists` and the hash of the `protocol`.
     """
-    known = study or {}
+    recorded = study or {}
     return {
-        "Readers": _reader_facts(analysis, known),
-        "Reading": _reading_facts(analysis, known),
-        "Images and variability": _image_facts(analysis, known),
-        "Protocol": _protocol_facts(analysis, known),
+        "Readers": _reader_facts(analysis, recorded),
+        "Reading": _reading_facts(analysis, recorded),
+        "Images and variability": _image_facts(analysis, recorded),
+        "Protocol": _protocol_facts(analysis, recorded),
     }
 
 
-def _reader_facts(analysis: Analysis, known: StudyFacts) -> dict[str, str]:
+def _reader_facts(analysis: Analysis, recorded: StudyFacts) -> dict[str, str]:
     readers = analysis["run"]["readers"]
     return {
         "Readers": f"{len(readers)}: {', '.join(readers)}",
-        "Qualification and experience": _text(known, "qualification"),
+        "Qualification and experience": _text(recorded, "qualification"),
         "Voided runs, not analysed": _voided(analysis),
-        "Training": _text(known, "training"),
+        "Training": _text(recorded, "training"),
         "Independence": _if(
-            known,
+            recorded,
             "each rated alone, in an order of his or her own, and was shown no other "
             "reader's ratings",
         ),
-        "What readers knew of a case": _if(known, "its reference findings"),
+        "What readers knew of a case": _if(recorded, "its reference findings"),
     }
 
 
@@ -180,60 +119,60 @@ def _voided(analysis: Analysis) -> str:
     ledger = analysis["run"]["ledger"]
     if ledger is None:
         return NOT_RECORDED
-    said = [
+    runs = [
         f"run {run['run']} of {run['reader']}, answers kept: {run['answers']:,}, "
         f"reason: {run['reason']}"
         for run in ledger["voided"]
     ]
-    return "; ".join(said) or "none"
+    return "; ".join(runs) or "none"
 
 
-def _reading_facts(analysis: Analysis, known: StudyFacts) -> dict[str, str]:
+def _reading_facts(analysis: Analysis, recorded: StudyFacts) -> dict[str, str]:
     version = analysis["run"]["versions"]["readerstudy"]
-    anchors = enumerate(known.get("anchors", ()))
+    anchors = enumerate(recorded.get("anchors", ()))
     return {
-        "Tool": _if(known, f"readerstudy {version}, in a web browser"),
-        "Display and reading conditions": _text(known, "display"),
-        "Question": _text(known, "question"),
+        "Tool": _if(recorded, f"readerstudy {version}, in a web browser"),
+        "Display and reading conditions": _text(recorded, "display"),
+        "Question": _text(recorded, "question"),
         "Scale": "; ".join(f"{score}: {text}" for score, text in anchors)
         or NOT_RECORDED,
-        "Instructions": _text(known, "instructions"),
+        "Instructions": _text(recorded, "instructions"),
         "Blinding": _if(
-            known,
+            recorded,
             "variants concealed behind letters and random addresses; readers were "
             "never told which variant a map came from",
         ),
     }
 
 
-def _image_facts(analysis: Analysis, known: StudyFacts) -> dict[str, str]:
+def _image_facts(analysis: Analysis, recorded: StudyFacts) -> dict[str, str]:
     run = analysis["run"]
     counts = [f"{name}: {_images(analysis, name)}" for name in run["datasets"]]
     repeats = run["repeats"]
     return {
         "Images": "; ".join(counts),
-        "How they were selected": _text(known, "selection"),
-        "Sample size, and how it was chosen": _text(known, "sample_size"),
+        "How they were selected": _text(recorded, "selection"),
+        "Sample size, and how it was chosen": _text(recorded, "sample_size"),
         "Missing ratings": f"{run['n_missing']:,} of {run['expected']:,}, none filled "
         "in",
         "Variability within readers": f"{repeats:,} presentations were shown again"
         if repeats
         else "not measured, nothing was shown twice",
         "Variability between readers": "see the section on agreement"
-        if _was_done(analysis, "agreement")
+        if AGREEMENT.was_computed(analysis)
         else "not measured",
     }
 
 
-def _protocol_facts(analysis: Analysis, known: StudyFacts) -> dict[str, str]:
-    opening = known.get("opening")
+def _protocol_facts(analysis: Analysis, recorded: StudyFacts) -> dict[str, str]:
+    opening = recorded.get("opening")
     return {
         "Design": _if(
-            known,
+            recorded,
             "fully crossed: every reader, every image, every variant; orders of the "
             "variants balanced, presentations of one image kept apart",
         ),
-        "Primary analysis, as the protocol has it": _text(known, "primary_analysis"),
+        "Primary analysis, as the protocol has it": _text(recorded, "primary_analysis"),
         "Primary test of this report": "Friedman's test by image for each data set, "
         f"P < {level_text(analysis)}, then Wilcoxon's test of the pairs",
         "Allocation": f"{len(opening['lists'])} readers' lists were fixed when the "
@@ -243,23 +182,23 @@ def _protocol_facts(analysis: Analysis, known: StudyFacts) -> dict[str, str]:
         "Protocol": f"fixed at opening, SHA-256 {opening['protocol']}"
         if opening
         else NOT_RECORDED,
-        "Opened": _event(known, "opening"),
-        "Locked": _event(known, "lock"),
-        "Ethics vote and registration": _text(known, "ethics"),
+        "Opened": _event(recorded, "opening"),
+        "Locked": _event(recorded, "lock"),
+        "Ethics vote and registration": _text(recorded, "ethics"),
     }
 
 
-def _if(known: StudyFacts, text: str) -> str:
+def _if(recorded: StudyFacts, text: str) -> str:
     """What this application sees to in every study, and cannot know of a bare table."""
-    return text if known else NOT_RECORDED
+    return text if recorded else NOT_RECORDED
 
 
-def _text(known: StudyFacts, name: str) -> str:
-    return str(known.get(name) or "").strip() or NOT_RECORDED
+def _text(recorded: StudyFacts, name: str) -> str:
+    return str(recorded.get(name) or "").strip() or NOT_RECORDED
 
 
-def _event(known: StudyFacts, name: str) -> str:
-    event = known.get(name)
+def _event(recorded: StudyFacts, name: str) -> str:
+    event = recorded.get(name)
     if not event:
         return NOT_RECORDED
     return f"{event['at']}, reason given: {event['reason'] or 'none'}"

@@ -1,4 +1,4 @@
-"""An analysis as a page to read, with its figures as files."""
+"""HTML report of an analysis, with its figures as files."""
 
 from collections.abc import Mapping, Sequence
 
@@ -9,12 +9,13 @@ from mlcore.reporting.page import (
     Facts,
     Page,
     Section,
-    Table,
     page_html,
 )
-from readerstudy.analysis.analyse import FIGURES, Analysis, Row
+from mlcore.reporting.page import Table as PageTable
+from mlcore.reporting.words import counted
+from readerstudy.analysis.analyse import FIGURES
 from readerstudy.analysis.ratings import CODES, Ratings
-from readerstudy.analysis.report.answer import answer, limits
+from readerstudy.analysis.report.answer import answer, limitations
 from readerstudy.analysis.report.figures.all_figures import draw
 from readerstudy.analysis.report.methods import StudyFacts, methods, reporting_facts
 from readerstudy.analysis.report.tables import (
@@ -23,14 +24,8 @@ from readerstudy.analysis.report.tables import (
     omnibus_table,
     profiles_table,
 )
-from readerstudy.analysis.report.views import (
-    AGREEMENT,
-    EACH_READER,
-    MRMC,
-    NOT_JUDGED,
-    SENSITIVITY,
-    view_blocks,
-)
+from readerstudy.analysis.report.views import view_blocks
+from readerstudy.analysis.table import Analysis, Heading, Row
 
 # Of missing ratings, on the page.
 _MOST_MISSING = 40
@@ -66,15 +61,15 @@ def study_page(
     by_name = {picture.name: picture for picture in pictures}
     run = analysis["run"]
     sections = [
-        Section("The ratings", _ratings(analysis, by_name)),
-        Section("Do the variants differ?", _differences(analysis, by_name)),
-        Section("Do the readers agree?", _agreement(analysis, by_name)),
-        Section("Does it depend on the analysis?", view_blocks(analysis, SENSITIVITY)),
-        Section("What readers could not judge, and thought", _asides(analysis)),
+        Section(Heading.RATINGS.value, _ratings(analysis, by_name)),
+        Section(Heading.DIFFERENCES.value, _differences(analysis, by_name)),
+        Section(Heading.AGREEMENT.value, _agreement(analysis, by_name)),
+        _section(analysis, Heading.SENSITIVITY),
+        Section(Heading.ASIDES.value, _asides(analysis)),
         Section("Methods, ready to paste", methods(analysis)),
         Section("What reporting guidelines ask for", _facts(analysis, study)),
         Section("The record", _record(run["ledger"])),
-        Section("What this cannot show", limits(analysis)),
+        Section("What this cannot show", limitations(analysis)),
         Section("Settings", [Facts(_settings(run))]),
     ]
     return Page(
@@ -85,11 +80,15 @@ def study_page(
     )
 
 
+def _section(analysis: Analysis, heading: Heading) -> Section:
+    return Section(heading.value, view_blocks(analysis, heading))
+
+
 def _subtitle(run: Row) -> str:
     parts = [
-        _number(len(run["readers"]), "reader"),
-        _number(run["images"], "image"),
-        _number(len(run["datasets"]), "data set"),
+        counted(len(run["readers"]), "reader"),
+        counted(run["images"], "image"),
+        counted(len(run["datasets"]), "data set"),
     ]
     arms = f"Variants: {', '.join(run['variants'])}"
     if set(run["variants"]) == set(CODES[-1]):
@@ -103,6 +102,7 @@ def _ratings(analysis: Analysis, pictures: Mapping[str, Picture]) -> list[Block]
         means_table(analysis, by_reader=False),
         *_pictures(pictures, "means", "scores_by_reader"),
         means_table(analysis, by_reader=True),
+        *view_blocks(analysis, Heading.RATINGS),
     ]
 
 
@@ -117,17 +117,17 @@ def _differences(analysis: Analysis, pictures: Mapping[str, Picture]) -> list[Bl
         *_pictures(pictures, "pooled_differences"),
         effects_table(analysis),
         *_pictures(pictures, "differences"),
-        *view_blocks(analysis, MRMC),
-        Section("Each reader", view_blocks(analysis, EACH_READER)),
+        *view_blocks(analysis, Heading.DIFFERENCES),
+        _section(analysis, Heading.EACH_READER),
     ]
 
 
 def _agreement(analysis: Analysis, pictures: Mapping[str, Picture]) -> list[Block]:
-    return [*_pictures(pictures, "kappa"), *view_blocks(analysis, AGREEMENT)]
+    return [*_pictures(pictures, "kappa"), *view_blocks(analysis, Heading.AGREEMENT)]
 
 
 def _asides(analysis: Analysis) -> list[Block]:
-    blocks = view_blocks(analysis, NOT_JUDGED)
+    blocks = view_blocks(analysis, Heading.ASIDES)
     if answers := analysis["run"].get("end_of_study"):
         blocks += [
             "At the end readers were asked whether they could tell the kinds of map "
@@ -160,7 +160,7 @@ def _record(ledger: Row | None) -> list[Block]:
         "study fixed where each chain ends. Compare these with what verify_ledger "
         "prints, and with what was noted elsewhere.",
         Facts({"Lock": f"event {ledger['number']}, {ledger['hash']}"}),
-        Table(
+        PageTable(
             "The heads of the readers' chains when the study was locked.",
             ledger["chains"],
             [
@@ -174,8 +174,8 @@ def _record(ledger: Row | None) -> list[Block]:
 
 def _settings(run: Row) -> Row:
     """Of `run`, what is not told elsewhere on the page."""
-    told = {"missing", "ledger", "end_of_study"}
-    settings = {key: value for key, value in run.items() if key not in told}
+    elsewhere = {"missing", "ledger", "end_of_study"}
+    settings = {key: value for key, value in run.items() if key not in elsewhere}
     if missing := run["missing"]:
         shown = [
             f"{cell['reader']} {cell['dataset']}/{cell['image']} {cell['variant']}"
@@ -205,7 +205,3 @@ def means_markdown(analysis: Analysis) -> str:
 def _escaped(text: str) -> str:
     """Names are text in Markdown too."""
     return "".join(f"\\{char}" if char in "\\|*_`<[&" else char for char in text)
-
-
-def _number(count: int, name: str) -> str:
-    return f"{count:,} {name}" if count == 1 else f"{count:,} {name}s"

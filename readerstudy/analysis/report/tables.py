@@ -1,7 +1,7 @@
-"""Tables of the report: both profiles side by side, and the rest of an analysis."""
+"""Leading tables of the report: means, both profiles side by side, effect sizes."""
 
-from mlcore.reporting.page import Column, Table
-from readerstudy.analysis.analyse import Analysis, Row
+from mlcore.reporting.page import Column
+from mlcore.reporting.page import Table as PageTable
 from readerstudy.analysis.ratings import ALL
 from readerstudy.analysis.report.answer import (
     WEAKER_LEVEL,
@@ -13,13 +13,14 @@ from readerstudy.analysis.report.answer import (
     these_readers,
 )
 from readerstudy.analysis.report.views import PAIR, column, flat, minus
+from readerstudy.analysis.table import Analysis, Row
 
 GENERAL = "readers in general"
 NOT_TESTED = "not tested"
 NEITHER = "neither"
 
 
-def means_table(analysis: Analysis, *, by_reader: bool) -> Table:
+def means_table(analysis: Analysis, *, by_reader: bool) -> PageTable:
     """Table 1 of the paper: of all readers, or of each."""
     variants = analysis["run"]["variants"]
     rows = [
@@ -32,7 +33,7 @@ def means_table(analysis: Analysis, *, by_reader: bool) -> Table:
     columns = [Column("dataset", "data set"), *(Column(name) for name in variants)]
     if by_reader:
         columns.insert(0, Column("reader"))
-    return Table(
+    return PageTable(
         f"Ratings from 0 to 5, mean ± SD {who}.",
         rows,
         columns,
@@ -40,7 +41,7 @@ def means_table(analysis: Analysis, *, by_reader: bool) -> Table:
     )
 
 
-def profiles_table(analysis: Analysis) -> Table:
+def profiles_table(analysis: Analysis) -> PageTable:
     """What both profiles make of each pair, and whom each number speaks for."""
     these = these_readers(analysis)
     rows = [_profile_row(row, analysis) for row in primary_rows(analysis, "wilcoxon")]
@@ -55,7 +56,7 @@ def profiles_table(analysis: Analysis) -> Table:
     ]
     leading = analysis["run"]["options"]["profile"]
     both = [*paper, *robust] if leading == "paper" else [*robust, *paper]
-    return Table(
+    return PageTable(
         "The pairs of variants as both profiles see them.",
         rows,
         [Column("dataset", "data set"), Column("pair", PAIR), *both],
@@ -103,14 +104,14 @@ def _general_finding(row: Row, analysis: Analysis) -> str | None:
     return higher if row["p"] < alpha else f"{higher} at .05"
 
 
-def omnibus_table(analysis: Analysis) -> Table:
+def omnibus_table(analysis: Analysis) -> PageTable:
     """Friedman's test per data set, with the paper's P and the exact one."""
     these = these_readers(analysis)
     rows = [
         flat(row, analysis) | {"gate": "open" if _below(row, analysis) else "closed"}
         for row in primary_rows(analysis, "friedman")
     ]
-    return Table(
+    return PageTable(
         "Friedman's test of the three variants, by image.",
         rows,
         [
@@ -125,7 +126,7 @@ def omnibus_table(analysis: Analysis) -> Table:
             Column("p_chi2", "paper: P", these),
             Column("gate", "pairs", f"P < {level_text(analysis)}"),
             Column("p_exact", "robust: exact P", these),
-            column("W", rows, digits=2),
+            column("W", rows),
         ],
         source="friedman.csv",
     )
@@ -136,11 +137,11 @@ def _below(row: Row, analysis: Analysis) -> bool:
     return row["p_chi2"] is not None and row["p_chi2"] < alpha
 
 
-def effects_table(analysis: Analysis) -> Table:
+def effects_table(analysis: Analysis) -> PageTable:
     """How large the differences are, of the images behind the tests."""
     rows = [flat(row, analysis) for row in primary_rows(analysis, "wilcoxon")]
     counts = ("dataset", "pair", "n", "n_pos", "n_zero", "n_neg")
-    return Table(
+    return PageTable(
         f"Size of the differences, as read by {these_readers(analysis)}; at the right, "
         "the exact P that ranks the ties too (Pratt).",
         rows,
@@ -148,7 +149,7 @@ def effects_table(analysis: Analysis) -> Table:
             *(column(key, rows) for key in counts),
             Column("mean_diff", "mean", "points", digits=2),
             Column("hl_shift", "shift (HL)", "points", digits=2),
-            column("rbc", rows, digits=2),
+            column("rbc", rows),
             column("p_pratt", rows),
         ],
         source="wilcoxon.csv",

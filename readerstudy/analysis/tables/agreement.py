@@ -1,14 +1,15 @@
-"""Agreement between readers, on the ratings and on the differences between variants:
-the tables `agreement` and `agreement_pairs`."""
+"""Inter-reader agreement on the ratings and on the differences between variants: the
+tables `agreement` and `agreement_pairs`."""
 
 from collections.abc import Iterator
 from itertools import combinations
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from mlcore.reporting.page import Column
+from readerstudy.analysis.context import Context
 from readerstudy.analysis.ratings import ALL, Ratings
+from readerstudy.analysis.statistics.arrays import Floats
 from readerstudy.analysis.statistics.coefficients import (
     Icc,
     fleiss_kappa,
@@ -17,9 +18,7 @@ from readerstudy.analysis.statistics.coefficients import (
     quadratic_kappas_of,
 )
 from readerstudy.analysis.statistics.resampling import Bootstrap
-
-Array = NDArray[np.float64]
-Row = dict[str, Any]
+from readerstudy.analysis.table import Heading, Row, Table, View
 
 
 def agreement(ratings: Ratings, bootstrap: Bootstrap) -> tuple[list[Row], list[Row]]:
@@ -51,8 +50,8 @@ def agreement(ratings: Ratings, bootstrap: Bootstrap) -> tuple[list[Row], list[R
 
 
 def _tables(
-    values: Array, variants: tuple[str, ...]
-) -> Iterator[tuple[str, str, Array]]:
+    values: Floats, variants: tuple[str, ...]
+) -> Iterator[tuple[str, str, Floats]]:
     """(images, readers) tables, with what they are of."""
     for i, variant in enumerate(variants):
         yield "rating", variant, values[:, :, i].T
@@ -65,7 +64,7 @@ def _tables(
 
 
 def _agreement(
-    table: Array, bootstrap: Bootstrap
+    table: Floats, bootstrap: Bootstrap
 ) -> tuple[Row, dict[tuple[int, int], float | None]]:
     """The summary of a table of active readers, and the kappa of each pair of them."""
     table = table[np.count_nonzero(~np.isnan(table), axis=1) > 1]
@@ -80,7 +79,7 @@ def _agreement(
     kappas = kappas_of(once)[0]
     defined = ~np.isnan(kappas)
 
-    def both(weights: Array) -> Array:
+    def both(weights: Floats) -> Floats:
         means = (
             kappas_of(weights)[:, defined].mean(axis=1)
             if defined.any()
@@ -112,7 +111,7 @@ def _agreement(
     }
 
 
-def _summary(table: Array, reason: str | None) -> Row:
+def _summary(table: Floats, reason: str | None) -> Row:
     """The columns of `agreement`, with what needs no redraw filled in."""
     complete = table[~np.isnan(table).any(axis=1)]
     result = icc(complete) if reason is None else Icc(reason=reason)
@@ -154,7 +153,9 @@ def _reason(summary: Row, n_images: int) -> str | None:
     return "; ".join(reasons) or None
 
 
-def _pair(table: Array, readers: list[str], a: int, b: int, kappa: float | None) -> Row:
+def _pair(
+    table: Floats, readers: list[str], a: int, b: int, kappa: float | None
+) -> Row:
     n = int(np.count_nonzero(~np.isnan(table[:, a]) & ~np.isnan(table[:, b])))
     reason = None
     if kappa is None:
@@ -166,3 +167,49 @@ def _pair(table: Array, readers: list[str], a: int, b: int, kappa: float | None)
         "qkappa": kappa,
         "reason": reason,
     }
+
+
+def _both(context: Context) -> tuple[list[Row], list[Row]]:
+    return agreement(context.tested, context.bootstrap)
+
+
+_COEFFICIENTS = (
+    *("dataset", "variant", "n_images"),
+    Column("alpha_ordinal", "alpha", "", 2, ("alpha_lo", "alpha_hi")),
+    Column("ICC2_1", "ICC(2,1)", digits=2),
+    Column("ICC2_k", "ICC(2,k)", digits=2),
+    Column("qkappa_mean", "mean kappa", "", 2, ("qkappa_lo", "qkappa_hi")),
+    Column("qkappa_min", "lowest", digits=2),
+    Column("qkappa_max", "highest", digits=2),
+)
+AGREEMENT = Table(
+    "agreement",
+    lambda context: context.once(_both)[0],
+    Heading.AGREEMENT,
+    views=(
+        View(
+            "Agreement between readers about the ratings.",
+            (*_COEFFICIENTS, Column("fleiss", "Fleiss' kappa", digits=2)),
+            keep=lambda row: row["kind"] == "rating",
+            note="Kappa with quadratic weights is of pairs of readers "
+            "(agreement_pairs.csv); Fleiss' kappa takes neighbouring scores for as "
+            "different as 0 and 5.",
+        ),
+        View(
+            "Agreement between readers about the differences between variants, on "
+            "which the conclusion rests.",
+            _COEFFICIENTS,
+            keep=lambda row: row["kind"] != "rating",
+        ),
+    ),
+    title="Agreement",
+    methods="Agreement between readers is Krippendorff's alpha with the ordinal "
+    "metric, the intraclass correlations ICC(2,1) and ICC(2,k) (two-way random, "
+    "absolute agreement) and quadratic-weighted kappa per pair of readers; for "
+    "ratings, and for the differences between variants, on which the conclusion "
+    "rests.",
+    value="alpha_ordinal",
+)
+AGREEMENT_PAIRS = Table(
+    "agreement_pairs", lambda context: context.once(_both)[1], Heading.AGREEMENT
+)

@@ -3,17 +3,16 @@ whose neighbours are missing; only the tests want complete sets."""
 
 from collections import Counter
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from mlcore.reporting.page import Column
 from readerstudy.analysis.ratings import ALL, Ratings
+from readerstudy.analysis.statistics.arrays import Floats
+from readerstudy.analysis.table import Heading, Row, Table, View
 
-Array = NDArray[np.float64]
 
-
-def table1_means(ratings: Ratings) -> list[dict[str, Any]]:
+def table1_means(ratings: Ratings) -> list[Row]:
     """The paper's Table 1: per reader (and ALL) and data set (and ALL).
 
     `mean`, `sd` (n - 1, over ratings), `n`, `n_missing` and `text` ("m.mm ± s.ss") are
@@ -32,14 +31,14 @@ def table1_means(ratings: Ratings) -> list[dict[str, Any]]:
             for variant, cell in cells.items()
             if (reason := _too_few(cell))
         ]
-        row: dict[str, Any] = {"reader": reader, "dataset": dataset}
+        row: Row = {"reader": reader, "dataset": dataset}
         for name in next(iter(cells.values())):
             row[name] = {variant: cell[name] for variant, cell in cells.items()}
         rows.append(row | {"reason": "; ".join(reasons) or None})
     return rows
 
 
-def score_distribution(ratings: Ratings) -> list[dict[str, Any]]:
+def score_distribution(ratings: Ratings) -> list[Row]:
     """How often each score was given: per reader, data set, variant and score 0 to 5.
 
     `percent` is of the ratings there are; the six sum to 100, or are None with a
@@ -65,7 +64,7 @@ def score_distribution(ratings: Ratings) -> list[dict[str, Any]]:
     return rows
 
 
-def cannot_judge(ratings: Ratings) -> list[dict[str, Any]]:
+def cannot_judge(ratings: Ratings) -> list[Row]:
     """How often readers said that a map cannot be judged: per reader (and ALL), data
     set (and ALL) and variant.
 
@@ -77,7 +76,7 @@ def cannot_judge(ratings: Ratings) -> list[dict[str, Any]]:
     rows = []
     for reader, dataset, _, expected in _parts(ratings):
         for variant in ratings.variants:
-            row: dict[str, Any] = {
+            row: Row = {
                 "reader": reader,
                 "dataset": dataset,
                 "variant": variant,
@@ -87,9 +86,7 @@ def cannot_judge(ratings: Ratings) -> list[dict[str, Any]]:
     return rows
 
 
-def _refused(
-    ratings: Ratings, names: dict[str, Any], reasons: list[str]
-) -> dict[str, Any]:
+def _refused(ratings: Ratings, names: Row, reasons: list[str]) -> Row:
     if ratings.refusals is None:
         return {
             "n_cannot_judge": None,
@@ -112,7 +109,7 @@ def _refused(
     }
 
 
-def _parts(ratings: Ratings) -> Iterator[tuple[str, str, Array, int]]:
+def _parts(ratings: Ratings) -> Iterator[tuple[str, str, Floats, int]]:
     """Reader, data set, values and the number of ratings due per variant.
 
     A reader who has no row in a data set is not part of it.
@@ -124,7 +121,7 @@ def _parts(ratings: Ratings) -> Iterator[tuple[str, str, Array, int]]:
                 yield reader, dataset, values, int(assigned.sum())
 
 
-def _cell(values: Array, expected: int, *, pooled: bool) -> dict[str, Any]:
+def _cell(values: Floats, expected: int, *, pooled: bool) -> Row:
     """What Table 1 says of one variant; `values` is (readers, images)."""
     rated = _rated(values)
     mean, sd = _mean(rated), _sd(rated)
@@ -140,29 +137,29 @@ def _cell(values: Array, expected: int, *, pooled: bool) -> dict[str, Any]:
     return cell
 
 
-def _too_few(cell: dict[str, Any]) -> str | None:
+def _too_few(cell: Row) -> str | None:
     if cell["n"] < 2:
         return "only one rating" if cell["n"] else "no rating"
     return "only one image" if cell.get("sd_image_means", 0) is None else None
 
 
-def _rated(values: Array) -> Array:
+def _rated(values: Floats) -> Floats:
     return values[~np.isnan(values)]
 
 
-def _image_means(values: Array) -> Array:
+def _image_means(values: Floats) -> Floats:
     """Mean over the readers who rated it, for each image (axis 1) that anyone rated."""
     counts = np.count_nonzero(~np.isnan(values), axis=0)
-    sums: Array = np.nansum(values, axis=0)
-    means: Array = sums[counts > 0] / counts[counts > 0]
+    sums: Floats = np.nansum(values, axis=0)
+    means: Floats = sums[counts > 0] / counts[counts > 0]
     return means
 
 
-def _mean(values: Array) -> float | None:
+def _mean(values: Floats) -> float | None:
     return float(values.mean()) if values.size else None
 
 
-def _sd(values: Array) -> float | None:
+def _sd(values: Floats) -> float | None:
     return float(values.std(ddof=1)) if values.size > 1 else None
 
 
@@ -170,3 +167,31 @@ def _text(mean: float | None, sd: float | None) -> str | None:
     if mean is None:
         return None
     return f"{mean:.2f}" if sd is None else f"{mean:.2f} ± {sd:.2f}"
+
+
+TABLE1_MEANS = Table(
+    "table1_means", lambda context: table1_means(context.ratings), Heading.RATINGS
+)
+SCORE_DISTRIBUTION = Table(
+    "score_distribution",
+    lambda context: score_distribution(context.ratings),
+    Heading.RATINGS,
+)
+CANNOT_JUDGE = Table(
+    "cannot_judge",
+    lambda context: cannot_judge(context.ratings),
+    Heading.ASIDES,
+    views=(
+        View(
+            "Maps that readers said cannot be judged.",
+            (
+                *("dataset", "variant", "n"),
+                Column("n_cannot_judge", "cannot be judged"),
+                Column("percent", unit="%"),
+                Column("by_reason", "{}"),
+            ),
+            keep=lambda row: row["reader"] == ALL,
+        ),
+    ),
+    value="n_cannot_judge",
+)

@@ -1,17 +1,15 @@
-"""Agreement of readers with themselves: maps that they were shown once more."""
-
-from typing import Any
+"""Intra-reader agreement: maps that readers were shown once more."""
 
 import numpy as np
-from numpy.typing import NDArray
 
+from mlcore.reporting.page import MINUS, Column
 from readerstudy.analysis.ratings import ALL, Ratings
+from readerstudy.analysis.statistics.arrays import Floats
 from readerstudy.analysis.statistics.coefficients import quadratic_kappas_of
+from readerstudy.analysis.table import Heading, Row, Table, View
 
-Array = NDArray[np.float64]
 
-
-def intra_reader(ratings: Ratings) -> list[dict[str, Any]]:
+def intra_reader(ratings: Ratings) -> list[Row]:
     """Each repeat against the first rating: per reader and ALL, data set and ALL.
 
     `n` counts pairs of ratings, `n_missing` repeats that lack one of the two. `exact`
@@ -53,7 +51,7 @@ def _pairs(ratings: Ratings) -> list[tuple[str, str, float, float]]:
     ]
 
 
-def _row(pairs: Array) -> dict[str, Any]:
+def _row(pairs: Floats) -> Row:
     """The columns for `pairs` (repeats, 2) of ratings."""
     rated = pairs[~np.isnan(pairs).any(axis=1)]
     counts = {"n": len(rated), "n_missing": len(pairs) - len(rated)}
@@ -73,3 +71,28 @@ def _row(pairs: Array) -> dict[str, Any]:
         if np.isnan(kappa)
         else None,
     }
+
+
+INTRA_READER = Table(
+    "intra_reader",
+    lambda context: intra_reader(context.ratings),
+    Heading.AGREEMENT,
+    views=(
+        View(
+            "Readers against themselves, on maps that they were shown once more.",
+            (
+                *("reader", "dataset", "n"),
+                Column("exact", "the same", "%"),
+                Column("within_1", "within 1", "%"),
+                Column("mean_change", f"later {MINUS} first"),
+                "qkappa",
+            ),
+            value="qkappa",
+        ),
+    ),
+    title="Agreement of readers with themselves",
+    methods="Presentations shown again give the agreement of a reader with himself or "
+    "herself: exact, within one point, and as quadratic-weighted kappa. They are in no "
+    "other analysis.",
+    value="exact",
+)

@@ -8,17 +8,15 @@ are those of S. L. Hillis, Statistics in Medicine 26 (2007) 596-619.
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from itertools import combinations
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import stats
 
+from mlcore.reporting.page import MINUS, Column
 from readerstudy.analysis.ratings import ALL, Ratings
+from readerstudy.analysis.statistics.arrays import Floats
+from readerstudy.analysis.table import Heading, Row, Table, View, verdict
 from readerstudy.analysis.units import complete_images
-
-Array = NDArray[np.float64]
-Row = dict[str, Any]
 
 # What each inference takes as drawn at random, and so whom it speaks for.
 SPEAKS_FOR = {
@@ -92,15 +90,10 @@ def _columns(parts: Layout, result: Inference, dropped: int) -> Row:
     columns = asdict(parts) | {"dropped": dropped} | test
     if reason is None and None in columns.values():
         reason = _too_few(parts)
-    return columns | {
-        "significant_001": result.p is not None and result.p < 0.001,
-        "significant_05": result.p is not None and result.p < 0.05,
-        "tested": result.p is not None,
-        "reason": reason,
-    }
+    return columns | verdict(result.p, reason)
 
 
-def layout(differences: Array) -> Layout:
+def layout(differences: Floats) -> Layout:
     """Take apart (readers, cases) differences of ratings, whole numbers without NaN.
 
     Sums of squares are formed from integers, so that what does not vary has none.
@@ -188,3 +181,32 @@ def _too_few(parts: Layout) -> str:
 
 def _mean_square(scaled: int, size: int, df: int) -> float | None:
     return scaled / (size * df) if df else None
+
+
+MRMC = Table(
+    "mrmc",
+    lambda context: mrmc(context.tested),
+    Heading.DIFFERENCES,
+    views=(
+        View(
+            "Mean differences with readers and images random (RRRC), with readers "
+            "fixed (FRRC) and with images fixed (RRFC), and the components of their "
+            "variance.",
+            (
+                *("dataset", "pair", "inference", "speaks_for"),
+                Column("mean_diff", f"mean A {MINUS} B", "", 2, ("ci_lo", "ci_hi")),
+                *("df", "p_value"),
+                Column("var_reader", "of readers"),
+                Column("var_case", "variance of images"),
+                Column("var_reader_case", "of both"),
+            ),
+            value="mean_diff",
+        ),
+    ),
+    title="Readers in general",
+    methods="Mean differences between variants were tested with readers and images "
+    "both random, with readers fixed, and with images fixed, from the two-way layout "
+    "of the images that all readers rated; degrees of freedom are those of Hillis "
+    "(2007), intervals of 95 % from Student's t.",
+    value="p",
+)

@@ -1,21 +1,20 @@
-"""A cumulative logit model of the ratings, as a check on the rank tests: it takes the
+"""Cumulative logit model of the ratings, as a check on the rank tests: it takes the
 six levels as levels and lets the ratings of one image depend on each other."""
 
 from itertools import combinations
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import stats
 
+from mlcore.reporting.page import Column
 from readerstudy.analysis.ratings import ALL, Ratings
-from readerstudy.analysis.statistics.ordinal_gee import Fit, fit, verdict
+from readerstudy.analysis.statistics.arrays import Booleans, Floats
+from readerstudy.analysis.statistics.ordinal_gee import Fit, fit
+from readerstudy.analysis.table import Heading, Row, Table, View, verdict
 from readerstudy.analysis.tables.periods import NO_POSITIONS, is_first
 from readerstudy.analysis.units import triples
 
-Array = NDArray[np.float64]
-Row = dict[str, Any]
-
+NO_ERROR = "every image says the same: these odds have no standard error"
 ESTIMATOR = "ordinal GEE, logit, working independence, clusters: images"
 
 
@@ -34,13 +33,11 @@ def ordinal_model(ratings: Ratings) -> list[Row]:
     return rows
 
 
-def _contrasts(
-    ratings: Ratings, dataset: str, which: str, kept: NDArray[np.bool_]
-) -> list[Row]:
+def _contrasts(ratings: Ratings, dataset: str, which: str, kept: Booleans) -> list[Row]:
     if which == "first" and np.isnan(ratings.positions).all():
         result = Fit(0, 0, reason=NO_POSITIONS)
     else:
-        result = fit(ratings, kept)
+        result = fit(ratings.values, ratings.dataset_of_image, kept)
     # Log odds of each variant against the first.
     against = np.vstack([np.zeros((1, 2)), np.eye(2)])
     return [
@@ -58,11 +55,11 @@ def _contrasts(
     ]
 
 
-def _odds(result: Fit, contrast: Array) -> Row:
+def _odds(result: Fit, contrast: Floats) -> Row:
     test = result.wald(contrast[np.newaxis])
     if result.beta is None or result.covariance is None or test is None:
         names = ("log_odds", "se", "OR", "OR_lo", "OR_hi", "z", "p")
-        return dict.fromkeys(names) | verdict(None, result.reason)
+        return dict.fromkeys(names) | verdict(None, result.reason or NO_ERROR)
     log_odds = float(contrast @ result.beta)
     se = float(contrast @ result.covariance @ contrast) ** 0.5
     half = float(stats.norm.ppf(0.975)) * se
@@ -76,3 +73,32 @@ def _odds(result: Fit, contrast: Array) -> Row:
         "z": log_odds / se,
         "p": p,
     } | verdict(p, None)
+
+
+_COLUMNS = (
+    *("dataset", "pair", "n", "n_images"),
+    Column("OR", "odds ratio", digits=2),
+    "p_value",
+)
+ORDINAL_MODEL = Table(
+    "ordinal_model",
+    lambda context: ordinal_model(context.tested),
+    Heading.SENSITIVITY,
+    views=(
+        View(
+            "Odds of a higher rating of A against B, by a cumulative-logit model.",
+            _COLUMNS,
+            keep=lambda row: row["ratings"] == "all",
+        ),
+        View(
+            "The same of the first map that a reader saw of each image.",
+            _COLUMNS,
+            keep=lambda row: row["ratings"] == "first",
+        ),
+    ),
+    title="Sensitivity analysis",
+    methods="A cumulative-logit model of the ratings with a term per reader, fitted by "
+    "generalised estimating equations (independence) with standard errors that allow "
+    "for ratings of one image being alike, gives odds ratios.",
+    value="OR",
+)

@@ -1,10 +1,13 @@
-"""The tables `friedman` and `wilcoxon`: one omnibus row per unit and three of pairs."""
+"""Friedman's test and Wilcoxon's signed-rank test: the tables `friedman` and
+`wilcoxon`, an omnibus row per unit and three of pairs."""
 
 from collections.abc import Iterable
 from dataclasses import asdict
 from itertools import combinations
-from typing import Any
 
+from mlcore.reporting.page import Column
+from readerstudy.analysis.context import Context
+from readerstudy.analysis.ratings import ALL
 from readerstudy.analysis.statistics.rank_intervals import effect_intervals
 from readerstudy.analysis.statistics.rank_tests import (
     Wilcoxon,
@@ -13,9 +16,8 @@ from readerstudy.analysis.statistics.rank_tests import (
     wilcoxon,
 )
 from readerstudy.analysis.statistics.resampling import Bootstrap, Interval
-from readerstudy.analysis.units import Unit
-
-Row = dict[str, Any]
+from readerstudy.analysis.table import Heading, Row, Table, View, verdict
+from readerstudy.analysis.units import Unit, units
 
 SPEAKS_FOR = {
     "reader": "this reader; images in general",
@@ -25,14 +27,14 @@ SPEAKS_FOR = {
 
 
 def rank_tables(
-    units: Iterable[Unit],
+    tested: Iterable[Unit],
     variants: tuple[str, ...],
     *,
     alpha: float,
     bootstrap: Bootstrap,
 ) -> tuple[list[Row], list[Row]]:
     """`friedman` and `wilcoxon`. Pairs are A minus B in the order of `variants`."""
-    tests = [_tests(unit, variants, alpha, bootstrap) for unit in units]
+    tests = [_tests(unit, variants, alpha, bootstrap) for unit in tested]
     return [omnibus for omnibus, _ in tests], [row for _, rows in tests for row in rows]
 
 
@@ -87,20 +89,16 @@ def _shares(pair: Wilcoxon) -> Row:
 
 def _bounds(name: str, estimate: float | None, interval: Interval) -> Row:
     """Without an estimate there is no interval, whatever redraws would give."""
-    known = estimate is not None
+    defined = estimate is not None
     return {
-        f"{name}_lo": interval.low if known else None,
-        f"{name}_hi": interval.high if known else None,
-        "undefined_redraws": interval.undefined if known else None,
+        f"{name}_lo": interval.low if defined else None,
+        f"{name}_hi": interval.high if defined else None,
+        "undefined_redraws": interval.undefined if defined else None,
     }
 
 
 def _row(unit: Unit, columns: Row, *, p: float | None, tested: bool) -> Row:
-    """`columns` between what names the unit and what the procedure makes of p.
-
-    `significant_...` compare p alone, strictly. `tested` says whether the procedure
-    came to this test at all: a pair is found different where both hold.
-    """
+    """`columns` between what names the unit and what the procedure makes of p."""
     reason = columns.pop("reason")
     if reason is None and None in columns.values():
         reason = "an interval needs two images"
@@ -114,8 +112,83 @@ def _row(unit: Unit, columns: Row, *, p: float | None, tested: bool) -> Row:
         "speaks_for": SPEAKS_FOR[unit.level],
         **columns,
         "dropped": unit.dropped,
-        "significant_001": p is not None and p < 0.001,
-        "significant_05": p is not None and p < 0.05,
-        "tested": tested,
-        "reason": reason,
+        **verdict(p, reason, tested),
     }
+
+
+def _both(context: Context) -> tuple[list[Row], list[Row]]:
+    return rank_tables(
+        units(context.tested, blocks=context.options.blocks),
+        context.ratings.variants,
+        alpha=context.options.alpha,
+        bootstrap=context.bootstrap,
+    )
+
+
+def _of_a_reader(row: Row) -> bool:
+    return bool(row["level"] == "reader" and row["dataset"] != ALL)
+
+
+FRIEDMAN = Table(
+    "friedman",
+    lambda context: context.once(_both)[0],
+    Heading.DIFFERENCES,
+    views=(
+        View(
+            "Friedman's test of each reader; P speaks for that reader alone.",
+            (
+                *("reader", "dataset", "n", "all_tied"),
+                Column("mean_rank", "mean rank {}", digits=2),
+                *("chi2", Column("p_chi2", "P"), "p_exact", "W"),
+            ),
+            value="n",
+            keep=_of_a_reader,
+            heading=Heading.EACH_READER,
+        ),
+    ),
+    title="Comparison of the variants",
+    methods="The unit is the image: ratings were summed over the readers, and images "
+    "that lack a rating of any reader left out. Per data set, Friedman's test "
+    "(chi-squared with 2 degrees of freedom, corrected for ties) compared the "
+    "variants. Where it gave P < {level}, the three pairs were compared by Wilcoxon's "
+    "signed-rank test (two-sided, normal approximation corrected for ties, zero "
+    "differences dropped, no continuity correction, no adjustment for three pairs), "
+    "P < {level} counting as a difference. This follows Han et al. (2021). Such P "
+    "values hold the readers fixed. Beside them are given P exact given the ranks, P "
+    "with zero differences ranked (Pratt), P adjusted for the three pairs (Holm), the "
+    "Hodges-Lehmann shift, the matched-pairs rank-biserial correlation and Kendall's "
+    "W. The same tests were made for each reader.",
+    value="p_chi2",
+)
+_PAIR_TESTS = (
+    *("dataset", "pair", "n", "n_zero", "mean_diff", "hl_shift", "rbc", "p_value"),
+    *("p_exact", "p_holm"),
+)
+WILCOXON = Table(
+    "wilcoxon",
+    lambda context: context.once(_both)[1],
+    Heading.DIFFERENCES,
+    views=(
+        View(
+            "Wilcoxon's test of each reader; P speaks for that reader alone.",
+            ("reader", *_PAIR_TESTS, Column("tested", "gate open")),
+            keep=_of_a_reader,
+            heading=Heading.EACH_READER,
+        ),
+        View(
+            "The pairs pooled over whichever readers rated all three maps of an image, "
+            "so that an image with a missing rating counts too.",
+            _PAIR_TESTS,
+            keep=lambda row: row["pooling"] == "available",
+            heading=Heading.SENSITIVITY,
+        ),
+        View(
+            "Every reader's rating of an image taken for an image of its own. Ratings "
+            "of one image are alike, so these P are too small and speak for nobody.",
+            _PAIR_TESTS,
+            keep=lambda row: row["level"] == "blocks",
+            heading=Heading.SENSITIVITY,
+        ),
+    ),
+    value="n",
+)

@@ -278,6 +278,10 @@ def _data() -> Path:
 def _serve(address: str) -> None:
     """Become the server: torch and pandas, loaded by the trainings, go with us."""
     sys.stdout.flush()
-    arguments = ["readerstudy.wsgi", f"--bind={address}"]
+    arguments = [
+        "--config=python:readerstudy.gunicorn_config",
+        f"--bind={address}",
+        "readerstudy.wsgi",
+    ]
     os.chdir(settings.BASE_DIR)
     os.execv(sys.executable, [sys.executable, "-m", "gunicorn", *arguments])  # noqa: S606

@@ -26,7 +26,7 @@ from readerstudy.models import (
     Study,
     StudyEvent,
 )
-from readerstudy.trial import protocol
+from readerstudy.trial.checked_json import is_text
 from readerstudy.trial.record.hash_chain import time_text
 
 Row = dict[str, Any]
@@ -158,9 +158,7 @@ def _read(
 def _name(table: str, column: str, row: Row) -> str:
     """A person's user name; empty for nobody."""
     name = row.get(column)
-    if name is not None and not (
-        protocol.is_text(name) and 0 < len(name) <= LONGEST_USER_NAME
-    ):
+    if name is not None and not (is_text(name) and 0 < len(name) <= LONGEST_USER_NAME):
         raise RowsError(f"{table}: {column} is {str(name)[:200]!r}, no user name")
     return name or ""
 

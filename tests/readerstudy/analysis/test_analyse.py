@@ -1,8 +1,10 @@
 """The whole analysis: contract, invariances, undefined values and files."""
 
+import ast
 import csv
 import json
 import random
+import shutil
 
 import pytest
 from hypothesis import given, settings
@@ -10,9 +12,10 @@ from hypothesis import strategies as st
 
 from mlcore.files import write_json
 from readerstudy.analysis import analyse as module
-from readerstudy.analysis.analyse import TABLES, analyse, write_analysis
+from readerstudy.analysis.analyse import analyse, code_sha256, write_analysis
 from readerstudy.analysis.csv_records import RatingsError
 from readerstudy.analysis.ratings import ALL
+from readerstudy.analysis.tables import all_tables
 from tests.readerstudy.analysis.rating_tables import (
     CODES,
     one_reader,
@@ -23,6 +26,7 @@ from tests.readerstudy.analysis.rating_tables import (
 )
 
 SETTINGS = settings(max_examples=20, deadline=None)
+TABLES = [table.name for table in all_tables.TABLES]
 NAMES = ("level", "reader", "dataset", "pooling")
 # What names a row, in any table.
 KEYS = (
@@ -387,6 +391,52 @@ def test_run_says_what_went_in_and_how():
     assert run["missing"][0]["variant"] == "SSBN"
     libraries = {"numpy", "scipy", "pandas", "statsmodels"}
     assert set(run["versions"]) == {"readerstudy", "python", *libraries}
+
+
+SOURCES = sorted(module.ROOT.glob("readerstudy/analysis/**/*.py"))
+ROOMS = {path.parent for path in SOURCES}
+
+
+@pytest.fixture
+def copied_code(tmp_path, monkeypatch):
+    shutil.copytree(module.ROOT / "readerstudy/analysis", tmp_path / module.CODE[0])
+    monkeypatch.setattr(module, "ROOT", tmp_path)
+    return tmp_path / module.CODE[0]
+
+
+def test_a_copy_of_the_code_has_the_same_hash(copied_code, monkeypatch):
+    copied = code_sha256()
+    monkeypatch.undo()
+
+    assert copied == code_sha256() == analysed(STUDY)["run"]["code_sha256"]
+
+
+@pytest.mark.parametrize(
+    "room", sorted(str(room.relative_to(module.ROOT)) for room in ROOMS)
+)
+def test_the_hash_of_the_code_covers_every_room(copied_code, room):
+    before = code_sha256()
+    path = next((module.ROOT / room).glob("[a-z]*.py"))
+    path.write_text(path.read_text() + "\n# changed\n")
+    changed = code_sha256()
+    path.rename(path.with_name("renamed.py"))
+
+    assert len({before, changed, code_sha256()}) == 3
+
+
+def test_no_number_comes_from_code_that_the_hash_leaves_out():
+    written_down_by = ("mlcore.files", "mlcore.reporting")
+    for path in SOURCES:
+        tree = ast.parse(path.read_text())
+        names = [node.module or "" for node in walk(tree, ast.ImportFrom)]
+        names += [a.name for node in walk(tree, ast.Import) for a in node.names]
+        ours = [name for name in names if name.startswith(("mlcore", "readerstudy"))]
+        covered = tuple(folder.replace("/", ".") for folder in module.CODE)
+        assert all(name.startswith((*covered, *written_down_by)) for name in ours), path
+
+
+def walk(tree, kind):
+    return [node for node in ast.walk(tree) if isinstance(node, kind)]
 
 
 def test_a_profile_changes_no_number():

@@ -1,7 +1,6 @@
 """Every figure of an analysis."""
 
 from mlcore.reporting.figures import Drawing
-from readerstudy.analysis.analyse import Analysis
 from readerstudy.analysis.ratings import Ratings
 from readerstudy.analysis.report.figures.agreement import kappa_maps
 from readerstudy.analysis.report.figures.differences import (
@@ -13,6 +12,7 @@ from readerstudy.analysis.report.figures.ratings import (
     score_bars,
     score_bars_by_reader,
 )
+from readerstudy.analysis.table import Analysis
 
 
 def draw(analysis: Analysis, ratings: Ratings) -> list[Drawing]:

@@ -33,9 +33,9 @@ def phantoms(tmp_path_factory):
     return import_source(
         read_source(
             "phantom",
-            ImportOptions(
-                image_size=32, images=600, seed=3, classes=("Cardiomegaly", "Nodule")
-            ),
+            ImportOptions(image_size=32, seed=3),
+            images=600,
+            classes=("Cardiomegaly", "Nodule"),
         ),
         tmp_path_factory.mktemp("phantoms") / "phantoms",
         name="phantoms",

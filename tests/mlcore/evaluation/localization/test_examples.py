@@ -1,6 +1,6 @@
 import numpy as np
 
-from mlcore.engine.model.saliency import normalise
+from mlcore.bundle.normalising import normalise
 from mlcore.evaluation.localization.examples import saliency_examples
 from tests.mlcore.evaluation.conftest import IMAGES, MASKS, loaded, write_marked_table
 from tests.mlcore.toy import write_toy_table

@@ -354,9 +354,9 @@ def phantoms(tmp_path_factory):
     return import_source(
         read_source(
             "phantom",
-            ImportOptions(
-                image_size=64, images=60, seed=3, classes=("Cardiomegaly", "Nodule")
-            ),
+            ImportOptions(image_size=64, seed=3),
+            images=60,
+            classes=("Cardiomegaly", "Nodule"),
         ),
         tmp_path_factory.mktemp("phantoms") / "phantoms",
         name="phantoms",

@@ -13,12 +13,13 @@ from mlcore.engine.model.networks import build_network
 from mlcore.engine.runs import LoadedRun
 from mlcore.evaluation.localization.randomization import (
     SIMILARITIES,
-    STAGES,
     cascade,
     randomization,
     similarities,
 )
 from tests.mlcore.evaluation.conftest import SIZE
+
+STAGES = ("fc", "layer4", "layer3", "layer2", "layer1", "stem")
 
 
 def slow_ranks(values):

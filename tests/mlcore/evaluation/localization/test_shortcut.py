@@ -28,11 +28,9 @@ SETTINGS = (
 
 
 def phantoms(folder, *, images, classes, marker):
-    asked = ImportOptions(
-        image_size=32, images=images, seed=3, classes=classes, marker=marker
-    )
+    asked = ImportOptions(image_size=32, seed=3)
     return import_source(
-        read_source("phantom", asked),
+        read_source("phantom", asked, images=images, classes=classes, marker=marker),
         folder,
         name="phantoms",
         image_size=32,

@@ -12,6 +12,7 @@ from mlcore.engine.config import EngineError
 from mlcore.engine.model.batchnorm import branch as through
 from mlcore.evaluation.robustness import measure as module
 from mlcore.evaluation.robustness.measure import robustness, summed_margin
+from mlcore.evaluation.robustness.part import ROBUSTNESS, strengths
 from mlcore.evaluation.robustness.verdicts import verdicts
 from tests.mlcore.evaluation.conftest import (
     loaded,
@@ -119,6 +120,12 @@ def test_rows_are_json_and_hold_every_combination_once(toy, dual, cpu, tmp_path)
         for scored in branches[variant]
     ]
     assert [row["finding"] for row in rows[:3]] == [*toy.classes, "all"]
+
+
+def test_the_default_sweep_is_the_papers():
+    (strongest,) = (o.default for o in ROBUSTNESS.options if o.name == "eps_max")
+    np.testing.assert_allclose(strengths(strongest), np.linspace(0, 0.01, 21))
+    assert {0.0025, 0.005, 0.01} <= set(strengths(strongest))
 
 
 def test_at_strength_zero_the_clean_images_are_scored(toy, dual, cpu):

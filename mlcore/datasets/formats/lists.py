@@ -1,53 +1,20 @@
-"""What every importer shares: its result, and careful reading of what people send."""
+"""Reading the lists of a source: CSV files, names and paths that people send."""
 
 import csv
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import Any
 
-from mlcore.datasets.record import DecodedIn, ImageRecord
 from mlcore.datasets.table import TableError, split_address
 from mlcore.datasets.writing.table_writer import file_state
 from mlcore.files import canonical_json, sha256_bytes, sha256_file
 
 # Control, format, line and paragraph separator.
 _UNSEEN = ("Cc", "Cf", "Zl", "Zp")
-
-
-OnError = Literal["stop", "skip"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Source:
-    """What an importer found: all that the table needs, images not yet decoded.
-
-    Attributes:
-        format: name of the importer.
-        root: folder that the records' `source_path` starts from; None if there is none.
-        modality, classes, label_policy, notes: see `TableDescription`.
-        records: the images, in the table's order; read once.
-        count: number of records.
-        digest: stands for the source's content and the options of the import.
-        options: of the import, as JSON values; `display` reads cases by them too.
-        decoded_in: `threads` where decoding releases the interpreter lock (Pillow),
-            else `processes`.
-    """
-
-    format: str
-    root: Path | None
-    modality: str
-    classes: tuple[str, ...]
-    label_policy: str
-    records: Iterable[ImageRecord]
-    count: int
-    digest: str
-    options: Mapping[str, Any] = field(default_factory=dict)
-    decoded_in: DecodedIn = "threads"
-    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

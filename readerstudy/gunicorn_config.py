@@ -1,4 +1,4 @@
-"""How gunicorn serves the application; `make run` and `make demo` read it."""
+"""gunicorn's settings: `gunicorn --config python:readerstudy.gunicorn_config ...`."""
 
 workers = 2
 threads = 4

@@ -1,0 +1,76 @@
+"""Context of an analysis: the ratings and options that tables are computed from."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, TypeVar
+
+from readerstudy.analysis.csv_records import RatingsError
+from readerstudy.analysis.ratings import Ratings
+from readerstudy.analysis.statistics.resampling import Bootstrap
+from readerstudy.analysis.units import MISSING, under_policy
+
+PROFILES = ("paper", "robust")
+ALPHA = 0.001  # the paper's, and strict: P < 0.001
+# Below this number, the ends of an interval would hang on single redraws.
+FEWEST_REDRAWS = 100
+
+Computed = TypeVar("Computed")
+
+
+@dataclass(frozen=True)
+class Options:
+    """How ratings are analysed. Raises RatingsError for what cannot be done.
+
+    profile: which of PROFILES a report leads with; it changes no number.
+    alpha: the level of the gate. A pair of variants counts as `tested` where Friedman's
+      test of its unit gives P < alpha; all pairs are computed all the same.
+    missing: one of MISSING, see `under_policy`. Descriptions use every rating.
+    blocks: also take reader x image blocks as if they were independent.
+    redraws, seed: of the bootstrap intervals.
+    """
+
+    profile: str = PROFILES[0]
+    alpha: float = ALPHA
+    missing: str = MISSING[0]
+    blocks: bool = False
+    redraws: int = 10_000
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.redraws < FEWEST_REDRAWS:
+            raise RatingsError(
+                f"{self.redraws} redraws are too few for an interval; take at least "
+                f"{FEWEST_REDRAWS}"
+            )
+        if self.seed < 0:
+            raise RatingsError(f"the seed {self.seed} is below 0")
+
+
+@dataclass(frozen=True, eq=False)
+class Context:
+    """One analysis: its ratings and options, and what several tables share of them."""
+
+    ratings: Ratings
+    options: Options
+    _results: dict[Callable[["Context"], Any], Any] = field(
+        default_factory=dict, init=False, repr=False
+    )
+
+    @cached_property
+    def tested(self) -> Ratings:
+        """The ratings that tests may use; descriptions use all."""
+        return under_policy(self.ratings, self.options.missing)
+
+    @cached_property
+    def bootstrap(self) -> Bootstrap:
+        """Redraws for the intervals."""
+        return Bootstrap(self.options.redraws, self.options.seed)
+
+    def once(self, compute: Callable[["Context"], Computed]) -> Computed:
+        """`compute(self)`, computed at the first call only: tables that come out of one
+        computation each take their rows from it."""
+        if compute not in self._results:
+            self._results[compute] = compute(self)
+        result: Computed = self._results[compute]
+        return result

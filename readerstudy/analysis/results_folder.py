@@ -1,0 +1,49 @@
+"""A folder of results: written whole or not at all, replacing only earlier ones."""
+
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from mlcore.files import atomic_folder
+from readerstudy.analysis.csv_records import RatingsError
+
+
+@contextmanager
+def results_folder(
+    folder: Path, names: Collection[str], kind: str = "analysis"
+) -> Iterator[Path]:
+    """Yield a new folder that takes the place of `folder` at the end of the block.
+
+    `names` are the files, relative to the folder, that results of this kind consist of.
+    Raises RatingsError as `check_replaceable` does, and where it cannot be written.
+    """
+    try:
+        check_replaceable(folder, names, kind)
+        # Resolved: renaming "." or a link would not do what it says.
+        with atomic_folder(folder.resolve()) as new:
+            yield new
+    except OSError as error:
+        raise RatingsError(
+            f"cannot write the {kind} to {folder}: {error.strerror}"
+        ) from error
+
+
+def check_replaceable(folder: Path, names: Collection[str], kind: str) -> None:
+    """Raise RatingsError unless `folder` is new, empty, or holds nothing but `names`:
+    whatever it holds is deleted when new results take its place."""
+    for path in (folder, *folder.parents):
+        if path.exists() and not path.is_dir():
+            raise RatingsError(f"{path} is a file; name a folder for the {kind}")
+    if folder.is_dir():
+        folders = {name.partition("/")[0] for name in names if "/" in name}
+        others = sorted(
+            name
+            for path in folder.rglob("*")
+            if (name := str(path.relative_to(folder))) not in names
+            and not (name in folders and path.is_dir())
+        )
+        if others:
+            raise RatingsError(
+                f"{folder} holds other files ({others[0]}); name a folder that is "
+                f"empty, new or an earlier {kind}"
+            )
