@@ -523,7 +523,7 @@ def test_a_state_that_no_event_led_to_is_found(study, state):
 def test_a_state_that_was_left_out_is_found(tmp_path, rhea):
     study = make_study(tmp_path / "bundle", readers=[rhea], cases=1, opened=False)
     kind = StudyEvent.Kind.LOCKED
-    record_events.add_study_event(study=study, kind=kind, user=None, details={})
+    record_events.add_study_event(study, kind, None)
     Study.objects.update(state="locked")
     assert found(study).endswith("its events lead through draft, locked.")
 
