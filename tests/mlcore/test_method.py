@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from django.core.management import call_command, load_command_class
 
+from mlcore.bundle.normalising import normalise, to_int8
 from mlcore.engine.model import saliency
-from mlcore.engine.model.saliency import GRADIENT, Legend, Method, normalise, to_int8
+from mlcore.engine.model.saliency import GRADIENT, Legend, Method
 from tests.mlcore.test_generate_saliency import make_run
 from tests.mlcore.toy import write_toy_table
 

@@ -82,7 +82,7 @@ def test_each_field_is_part_of_the_protocols_hash(draft, key):
     ],
 )
 def test_a_wrong_value_is_refused_by_name(key, value):
-    with pytest.raises(Refusal, match=f"^protocol: '{key}' has to be "):
+    with pytest.raises(Refusal, match=rf"^protocol\.{key}: must be "):
         protocol.checked({key: value})
 
 
@@ -100,8 +100,8 @@ def test_the_coordinator_changes_a_draft_and_it_is_recorded(draft):
 @pytest.mark.parametrize(
     ("changes", "problem"),
     [
-        ({"opacity": 2}, "'opacity' has to be"),
-        ({"state": "open"}, "no 'state'"),
+        ({"opacity": 2}, r"protocol\.opacity: must be a number from 0 to 1\.$"),
+        ({"state": "open"}, r"protocol\.state: no such field; there are question, "),
         ({"question": ""}, "question: This field cannot be blank"),
         ({"question": "x" * 301}, "question: Ensure"),
     ],

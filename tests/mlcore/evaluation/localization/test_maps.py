@@ -1,18 +1,18 @@
 """What is evaluated is what readers see, whatever a run's maps explain."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 import torch
 
-from mlcore.engine.bundle import draw_cases, write_bundle
-from mlcore.engine.model.saliency import normalise, to_int8
-from mlcore.evaluation.exhibits import saliency_examples
-from mlcore.evaluation.localization import part as localizing
+from mlcore.bundle.drawing import draw_cases
+from mlcore.bundle.normalising import normalise, to_int8
+from mlcore.evaluation.localization import measure as localizing
 from mlcore.evaluation.localization import randomization as randomizing
-from mlcore.evaluation.localization.part import localization, targets
+from mlcore.evaluation.localization.examples import saliency_examples
+from mlcore.evaluation.localization.measure import localization
 from mlcore.evaluation.localization.randomization import randomization
+from mlcore.evaluation.localization.targets import targets
+from mlcore.management.cases_of_runs import cases_of
 from tests.mlcore.evaluation.conftest import SIZE, loaded, shaken
 
 
@@ -53,29 +53,11 @@ def test_a_runs_maps_explain_what_its_configuration_says(run, table):
     assert not np.allclose(maps, other, rtol=0.1)
 
 
-def plain(pixels):
-    return SimpleNamespace(
-        pixels=pixels,
-        source="table",
-        windows=(),
-        rescale_slope=1.0,
-        rescale_intercept=0.0,
-        inverted=False,
-        padding_value=None,
-        pixel_spacing_mm=None,
-    )
-
-
-def test_the_bundle_holds_the_runs_maps(run, table, tmp_path):
+def test_the_bundle_holds_the_runs_maps(run, table):
     draw = draw_cases(table, 3, 1)
-    write_bundle(
-        tmp_path / "b", table, draw, [run], display=lambda row: plain(table.images[row])
-    )
     rows = np.array(draw.indices)
-    overlays = [
-        np.load(tmp_path / "b" / "overlays" / f"{number:04}-dual_bn.npy")
-        for number in (1, 2, 3)
-    ]
+    cases = cases_of(table, draw, [run], lambda row: row)
+    overlays = [case.overlays["dual_bn"] for case in cases]
     maps = run.maps(table.images[rows], table.labels[rows])
     np.testing.assert_array_equal(overlays, to_int8(normalise(maps)))
 
@@ -106,7 +88,7 @@ def test_the_maps_that_become_random_begin_with_the_runs(run, table, monkeypatch
         return real(before, after)
 
     monkeypatch.setattr(randomizing, "similarities", spying)
-    randomization(table, [run], redraws=2, seed=1)
+    randomization(table, [run], images=100, redraws=2, seed=1)
     rows = table.split_indices("test")
     expected = run.maps(table.images[rows], table.labels[rows])
     assert expected.shape == (5, SIZE, SIZE)

@@ -237,7 +237,7 @@ def text_of(table, text):
         (add_row("study"), "one study is needed, 2 found"),
         (add_row("presentation"), "rows: presentation: "),
         (add_row("study_event"), "rows: study_event: "),
-        (text_of("arm", "[]\n"), r"arm\.jsonl: line 1: an object is needed here"),
+        (text_of("arm", "[]\n"), r"arm\.jsonl: line 1: must be an object"),
         (text_of("arm", "{}\n"), "arm: a column too many or too few: id, letter"),
         (text_of("arm", '{"id": NaN}\n'), "line 1: not valid JSON"),
         (text_of("study", ""), "one study is needed, 0 found"),
@@ -259,10 +259,12 @@ def test_a_tampered_archive_is_refused(archive, data_folder, tamper, message):
     ("text", "message"),
     [
         ("{", "not valid JSON"),
-        ("[]", "not the manifest of an archive"),
-        ("{}", "not the manifest of an archive"),
-        ('{"schema_version": 1, "files": []}', "not the manifest of an archive"),
-        ('{"schema_version": 3, "files": {}}', "is 3; 1 and 2 can be read"),
+        ("[]", r"manifest\.json: must be an object"),
+        ("{}", r"manifest\.json: schema_version: is missing"),
+        ('{"schema_version": 1, "files": []}', "files: must be an object"),
+        ('{"schema_version": 3, "files": {}}', "schema_version: must be 1 or 2"),
+        ('{"schema_version": true, "files": {}}', "schema_version: must be 1 or 2"),
+        ('{"files": {}, "files": {}}', 'the key "files" stands twice'),
     ],
 )
 def test_another_manifest_is_refused(archive, text, message):
@@ -278,7 +280,7 @@ def test_a_folder_that_is_no_archive_is_refused(tmp_path, db):
 def test_an_archive_without_a_table_is_refused(archive):
     (archive / "rows" / "arm.jsonl").unlink()
     reseal(archive)
-    refused(archive, r"manifest\.json: 'rows/arm\.jsonl' is missing")
+    refused(archive, r'manifest\.json: files\["rows/arm\.jsonl"\]: is missing')
 
 
 def test_a_full_disk_leaves_nothing(archive, data_folder, monkeypatch):
