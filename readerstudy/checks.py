@@ -1,4 +1,4 @@
-"""What `manage.py check --database default` and `check --deploy` say of the records."""
+"""System checks of the record's triggers, for `check --database` and `--deploy`."""
 
 from collections.abc import Sequence
 from typing import Any

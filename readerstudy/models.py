@@ -1,4 +1,4 @@
-"""The rows of a blinded reader study. Only `readerstudy.trial` writes them.
+"""Database models of a blinded reader study. Only `readerstudy.trial` writes them.
 
 Rows of Presentation, RatingEvent and StudyEvent are added and never changed; triggers
 of the database see to it (`readerstudy.triggers`).

@@ -20,6 +20,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis.internal.conjecture import providers
 from whitenoise.middleware import WhiteNoiseMiddleware
 
+from mlcore.reporting import figures
 from readerstudy import triggers
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -130,6 +131,15 @@ def data_folder(tmp_path, settings):
     settings.READERSTUDY_DATA = tmp_path / "data"
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
     return settings.READERSTUDY_DATA
+
+
+@pytest.fixture
+def unrendered(monkeypatch):
+    """Reports with figures of a few bytes, for tests that look at none of them.
+
+    To render them takes most of the time of a small analysis or evaluation.
+    """
+    monkeypatch.setattr(figures, "figure_files", lambda _: (b"\x89PNG", b"<?xml"))
 
 
 @pytest.fixture(scope="session")

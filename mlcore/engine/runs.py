@@ -1,6 +1,5 @@
 """Run folders: setting one up, reading it back, choosing among finished ones."""
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -26,7 +25,7 @@ from mlcore.engine.model.networks import build_network, wants_bfloat16
 from mlcore.engine.model.objectives import VARIANTS, Objective, find_objective
 from mlcore.engine.model.saliency import Legend, Method, saliency_maps
 from mlcore.engine.run_config import RunConfig, from_json
-from mlcore.files import OccupiedError, only_process, sha256_file
+from mlcore.files import OccupiedError, only_process, read_json, sha256_file
 
 
 @dataclass(frozen=True)
@@ -191,13 +190,13 @@ def open_run(folder: Path) -> FinishedRun:
         raise EngineError(f"{folder} is not finished; train_models --resume goes on.")
     path = folder / "config.json"
     try:
-        config = from_json(read_json(path))
+        config = from_json(read_json(path, EngineError))
     except EngineError as error:
         raise EngineError(
             f"{path} is not understood: {error} If another version wrote it, train "
             "anew, or move the run elsewhere."
         ) from error
-    return FinishedRun(folder, config, read_json(folder / "result.json"))
+    return FinishedRun(folder, config, read_json(folder / "result.json", EngineError))
 
 
 def load_run(folder: Path, device: torch.device, method: Method) -> LoadedRun:
@@ -289,21 +288,6 @@ def check_runs(runs: Sequence[FinishedRun], table: ImageTable) -> None:
             )
         if variants.count(run.variant) > 1:
             raise EngineError(f"Two of the runs are of the variant {run.variant}.")
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object of a run folder.
-
-    Raises:
-        EngineError: it cannot be read.
-    """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise EngineError(f"{path} cannot be read: {error}.") from error
-    if not isinstance(content, dict):
-        raise EngineError(f"{path} holds no JSON object.")
-    return content
 
 
 def _age(run: FinishedRun) -> str:

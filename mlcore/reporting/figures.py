@@ -1,4 +1,4 @@
-"""How figures look, and a figure as files.
+"""Figure style of all reports, and a figure as files.
 
 matplotlib is loaded only when something is drawn.
 """
@@ -140,9 +140,10 @@ def legend(
     Args:
         length: of what is drawn before each name, in units of the font's size.
     """
-    widest = max(len(str(handle.get_label())) for handle in handles)
-    room = figure.get_figwidth() / (0.65 + 0.068 * widest)  # inches of an entry
-    lines = -(-len(handles) // max(1, int(room)))
+    widths = [0.65 + 0.068 * len(str(handle.get_label())) for handle in handles]
+    room = figure.get_figwidth()  # in inches, as the widths
+    abreast = len(handles) if sum(widths) <= room else max(1, int(room / max(widths)))
+    lines = -(-len(handles) // abreast)
     columns = -(-len(handles) // lines)
     # matplotlib fills column by column.
     ordered = [handle for start in range(columns) for handle in handles[start::columns]]

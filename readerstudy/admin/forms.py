@@ -1,4 +1,4 @@
-"""What a coordinator's pages ask. Every value is checked again by the act itself."""
+"""Forms of the admin's pages. Every value is checked again by the act itself."""
 
 from collections.abc import Mapping
 from pathlib import Path

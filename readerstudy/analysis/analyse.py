@@ -1,4 +1,4 @@
-"""An analysis: from a ratings table to every table of results, and to files."""
+"""Analysis of a ratings table: every table of results, and how they are written."""
 
 import csv
 import io

@@ -1,4 +1,4 @@
-"""What each table of results is computed from: ratings, and how to analyse them."""
+"""Context of an analysis: the ratings and options that tables are computed from."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""The records of a ratings table in CSV: its text by column, not yet looked into."""
+"""CSV records of a ratings table: its text by column, not yet looked into."""
 
 import csv
 import io

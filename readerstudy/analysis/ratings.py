@@ -1,4 +1,4 @@
-"""Read a ratings table and check it: one row per rating, long form, as CSV."""
+"""Ratings table: read from CSV in long form, a row per rating, and checked."""
 
 import re
 from collections.abc import Sequence
@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mlcore.files import sha256_bytes
 from readerstudy.analysis.csv_records import RatingsError, csv_records
+from readerstudy.analysis.statistics.arrays import Booleans, Floats
 
 # The codes by which a table may name the three variants. A table keeps to one list, and
 # the list's order is the order of variants and pairs in every result.
@@ -41,7 +41,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class RatingRow:
     """One line of the table. `rating` is None where the cell is empty.
 
     position, session: when the reader saw it, from 1; None where that is not told.
@@ -83,30 +83,32 @@ class Ratings:
     readers: tuple[str, ...]
     images: tuple[tuple[str, str], ...]
     variants: tuple[str, ...]
-    values: NDArray[np.float64]
-    assigned: NDArray[np.bool_]
-    positions: NDArray[np.float64]
-    sessions: NDArray[np.float64]
-    repeats: tuple[Row, ...]
-    refusals: tuple[Row, ...] | None
+    values: Floats
+    assigned: Booleans
+    positions: Floats
+    sessions: Floats
+    repeats: tuple[RatingRow, ...]
+    refusals: tuple[RatingRow, ...] | None
     n_training: int
     sha256: str
 
     @property
-    def datasets(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(dataset for dataset, _ in self.images))
+    def dataset_of_image(self) -> tuple[str, ...]:
+        return tuple(dataset for dataset, _ in self.images)
 
-    def part(
-        self, reader: str, dataset: str
-    ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    @property
+    def datasets(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(self.dataset_of_image))
+
+    def part(self, reader: str, dataset: str) -> tuple[Floats, Booleans]:
         """`values` and `assigned` of one reader or ALL, in one data set or ALL."""
         rows = np.array([reader in (name, ALL) for name in self.readers])
         columns = self.in_dataset(dataset)
         return self.values[rows][:, columns], self.assigned[rows][:, columns]
 
-    def in_dataset(self, dataset: str) -> NDArray[np.bool_]:
+    def in_dataset(self, dataset: str) -> Booleans:
         """(images,): which of the images are in this data set, or in ALL."""
-        return np.array([dataset in (name, ALL) for name, _ in self.images])
+        return np.array([dataset in (name, ALL) for name in self.dataset_of_image])
 
     def missing(self) -> list[dict[str, str]]:
         """The cells without a rating: reader, dataset, image and variant of each."""
@@ -148,7 +150,7 @@ def parse_ratings(content: bytes, variants: Sequence[str] | None = None) -> Rati
     take, and for a table without all three variants.
     """
     codes = _named(variants)
-    rows: dict[tuple[str, str, str, str, int], Row] = {}
+    rows: dict[tuple[str, str, str, str, int], RatingRow] = {}
     lines: dict[tuple[str, str, str, str, int], int] = {}
     runs: dict[str, int | None] = {}
     n_training = 0
@@ -195,7 +197,7 @@ def _check_run(reader: str, run: int | None, first: int | None, line: int) -> No
         )
 
 
-def _row(cells: dict[str, str], line: int) -> Row:
+def _row(cells: dict[str, str], line: int) -> RatingRow:
     for name in ("reader", "dataset", "image", "variant"):
         if not cells[name]:
             raise RatingsError(f"line {line}: {name} is empty")
@@ -217,7 +219,7 @@ def _row(cells: dict[str, str], line: int) -> Row:
         )
     repeat = _whole(cells, "repeat", line)
     position, session = (_whole(cells, name, line) for name in ("position", "session"))
-    return Row(
+    return RatingRow(
         reader=cells["reader"],
         dataset=cells["dataset"],
         image=cells["image"],
@@ -285,8 +287,7 @@ def _checked_codes(
     codes: tuple[str, ...] | None, variant: str, line: int
 ) -> tuple[str, ...]:
     """The table's codes, of which `variant` is one; the first row tells which list."""
-    lists = CODES if codes is None else (codes,)
-    for names in lists:
+    for names in CODES if codes is None else (codes,):
         if variant in names:
             return names
     if codes is not None:
@@ -294,9 +295,9 @@ def _checked_codes(
             f"line {line}: variant {variant!r} is unknown here; the variants "
             f"of this table are {', '.join(codes)}"
         )
-    known = "; ".join(", ".join(names) for names in CODES)
+    lists = "; ".join(", ".join(names) for names in CODES)
     raise RatingsError(
-        f"line {line}: variant {variant!r} is unknown; use one of the lists {known}, "
+        f"line {line}: variant {variant!r} is unknown; use one of the lists {lists}, "
         "or name your own three with --variants"
     )
 
@@ -314,7 +315,7 @@ def _magnitude(digits: str) -> tuple[int, str]:
 
 
 def _laid_out(
-    rows: list[Row],
+    rows: list[RatingRow],
     variants: tuple[str, ...],
     *,
     knows_refusals: bool,
@@ -353,11 +354,11 @@ def _laid_out(
 
 
 def _first_shown(
-    rows: Sequence[Row],
+    rows: Sequence[RatingRow],
     readers: Sequence[str],
     images: Sequence[tuple[str, str]],
     variants: Sequence[str],
-) -> NDArray[np.float64]:
+) -> Floats:
     """(3, readers, images, variants): rating, position and session of each cell, NaN
     where it has none."""
     reader_at = {name: i for i, name in enumerate(readers)}
@@ -366,12 +367,12 @@ def _first_shown(
     for row in rows:
         if row.repeat == 0:
             at = image_at[row.dataset, row.image], variants.index(row.variant)
-            told = (row.rating, row.position, row.session)
+            numbers = (row.rating, row.position, row.session)
             cells[:, reader_at[row.reader], *at] = [
-                np.nan if number is None else number for number in told
+                np.nan if number is None else number for number in numbers
             ]
     return cells
 
 
-def _refusals(rows: list[Row]) -> tuple[Row, ...]:
+def _refusals(rows: list[RatingRow]) -> tuple[RatingRow, ...]:
     return tuple(row for row in rows if row.cannot_judge and not row.repeat)

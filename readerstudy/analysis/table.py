@@ -14,6 +14,21 @@ Row = dict[str, Any]
 Analysis = dict[str, Any]
 
 
+def verdict(p: float | None, reason: str | None, tested: bool | None = None) -> Row:
+    """The last columns of a test.
+
+    `significant_...` compare p alone, strictly. `tested` says whether the procedure
+    came to this test at all: a difference is found where both hold. By default it did
+    where there is a p.
+    """
+    return {
+        "significant_001": p is not None and p < 0.001,
+        "significant_05": p is not None and p < 0.05,
+        "tested": p is not None if tested is None else tested,
+        "reason": reason,
+    }
+
+
 class Heading(Enum):
     """The headings of a report under which tables stand, in its order."""
 

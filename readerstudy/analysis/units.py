@@ -1,14 +1,12 @@
-"""The units of analysis: which images, with which values, each test is made of."""
+"""Units of analysis: which images, with which values, each test is made of."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from readerstudy.analysis.ratings import ALL, Ratings
-
-Array = NDArray[np.float64]
+from readerstudy.analysis.statistics.arrays import Booleans, Floats, Integers
 
 MISSING = ("triples", "complete")
 
@@ -31,8 +29,8 @@ class Unit:
     pooling: str | None
     divisor: int
     dropped: int
-    blocks: Array
-    images: NDArray[np.int_]
+    blocks: Floats
+    images: Integers
 
     @property
     def primary(self) -> bool:
@@ -82,13 +80,13 @@ def units(ratings: Ratings, *, blocks: bool = False) -> Iterator[Unit]:
             yield _crossed("blocks", ALL, dataset, *ratings.part(ALL, dataset))
 
 
-def triples(values: Array) -> NDArray[np.bool_]:
+def triples(values: Floats) -> Booleans:
     """(readers, images): has the reader rated the image under every variant?"""
-    complete: NDArray[np.bool_] = np.all(~np.isnan(values), axis=2)
+    complete: Booleans = np.all(~np.isnan(values), axis=2)
     return complete
 
 
-def complete_images(values: Array) -> tuple[Array, NDArray[np.bool_]]:
+def complete_images(values: Floats) -> tuple[Floats, Booleans]:
     """(active readers, complete images, variants), and which images are complete.
 
     A reader who has not rated anything here is none of the readers that an image waits
@@ -101,7 +99,7 @@ def complete_images(values: Array) -> tuple[Array, NDArray[np.bool_]]:
 
 
 def _crossed(
-    level: str, reader: str, dataset: str, values: Array, assigned: NDArray[np.bool_]
+    level: str, reader: str, dataset: str, values: Floats, assigned: Booleans
 ) -> Unit:
     """Each reader's triples of each image, as they are."""
     kept = triples(values)
@@ -117,7 +115,7 @@ def _crossed(
     )
 
 
-def _complete(values: Array, dataset: str) -> Unit:
+def _complete(values: Floats, dataset: str) -> Unit:
     """Images with every rating of every reader, as sums over the readers.
 
     Sums are integers, so that equal ones are equal.
@@ -126,7 +124,7 @@ def _complete(values: Array, dataset: str) -> Unit:
     return _pooled("complete", dataset, rated.sum(axis=0), kept, max(len(rated), 1))
 
 
-def _available(values: Array, dataset: str) -> Unit:
+def _available(values: Floats, dataset: str) -> Unit:
     """Images with a complete triple of any reader, as means over those readers.
 
     The three means of an image divide integer sums by one number: equal ones are equal.
@@ -139,7 +137,7 @@ def _available(values: Array, dataset: str) -> Unit:
 
 
 def _pooled(
-    pooling: str, dataset: str, blocks: Array, kept: NDArray[np.bool_], divisor: int
+    pooling: str, dataset: str, blocks: Floats, kept: Booleans, divisor: int
 ) -> Unit:
     return Unit(
         "pooled",

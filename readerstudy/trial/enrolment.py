@@ -1,4 +1,4 @@
-"""How a reader comes into a study, begins, ends, and begins anew."""
+"""Enrolment: how a reader comes into a study, begins, ends, and begins anew."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,17 +9,11 @@ from django.db import transaction
 from readerstudy.models import Enrolment, Membership, RatingEvent, Study, StudyEvent
 from readerstudy.trial import policies
 from readerstudy.trial.checked_json import is_text
-from readerstudy.trial.locking import (
-    check_reason,
-    hold,
-    hold_enrolment,
-    record,
-)
-from readerstudy.trial.order.reader_lists import Allocation
-from readerstudy.trial.policies import Refusal
+from readerstudy.trial.locking import hold, hold_enrolment
+from readerstudy.trial.order.reader_lists import ReaderLists
+from readerstudy.trial.policies import Refusal, check_reason
 from readerstudy.trial.record import events as record_events
-
-Kind = StudyEvent.Kind
+from readerstudy.trial.record.events import add_study_event
 
 # What the end of a study asks: could you tell the kinds of map apart?
 TOLD_APART = ("never", "sometimes", "mostly", "always")
@@ -63,9 +57,9 @@ def enter(
         defaults={"reader": True},
         create_defaults={"reader": True},
     )
-    record(
+    add_study_event(
         study,
-        Kind.ENROLLED,
+        StudyEvent.Kind.ENROLLED,
         by,
         reader=reader.get_username(),
         experience=experience,
@@ -95,7 +89,7 @@ def withdraw(*, enrolment: Enrolment, by: User | None) -> None:
         if not rows:
             raise Refusal(f"{name} has been withdrawn already.")
         Membership.objects.filter(study=study, user=reader).delete()
-        record(study, Kind.WITHDRAWN, by, reader=name)
+        add_study_event(study, StudyEvent.Kind.WITHDRAWN, by, reader=name)
 
 
 def consent(*, enrolment: Enrolment, user: User) -> None:
@@ -110,7 +104,9 @@ def consent(*, enrolment: Enrolment, user: User) -> None:
         _hold_own(enrolment, user)
         policies.check_can_consent(enrolment)
         if enrolment.consented_at is None:
-            event = _record(enrolment, Kind.CONSENTED, consent=enrolment.study.consent)
+            event = _add_own_event(
+                enrolment, StudyEvent.Kind.CONSENTED, consent=enrolment.study.consent
+            )
             enrolment.consented_at = event.at
             enrolment.save(update_fields=["consented_at"])
 
@@ -129,7 +125,9 @@ def record_display_check(
     with transaction.atomic():
         _hold_own(enrolment, user)
         policies.check_can_consent(enrolment)
-        _record(enrolment, Kind.DISPLAY_CHECKED, answers=dict(answers))
+        _add_own_event(
+            enrolment, StudyEvent.Kind.DISPLAY_CHECKED, answers=dict(answers)
+        )
 
 
 def sign_off(
@@ -158,8 +156,11 @@ def sign_off(
         rest = enrolment.presentations.unrated().count()
         if rest:
             raise Refusal(f"{rest} maps are still to be rated.")
-        event = _record(
-            enrolment, Kind.SIGNED_OFF, told_apart=told_apart, words=words.strip()
+        event = _add_own_event(
+            enrolment,
+            StudyEvent.Kind.SIGNED_OFF,
+            told_apart=told_apart,
+            words=words.strip(),
         )
         enrolment.signed_off_at = event.at
         enrolment.save(update_fields=["signed_off_at"])
@@ -189,17 +190,10 @@ def void_run(*, enrolment: Enrolment, by: User, reason: str) -> Enrolment:
         # run, comes after it: the moment is of both.
         enrolment.voided_at = record_events.now()
         enrolment.save(update_fields=["voided_at"])
-        new = Enrolment.objects.create(
-            study=study,
-            reader=enrolment.reader,
-            run=enrolment.run + 1,
-            experience=enrolment.experience,
-            conflicts_of_interest=enrolment.conflicts_of_interest,
-        )
-        Allocation(study).write(new)
-        record(
+        new = _next_run(enrolment)
+        add_study_event(
             study,
-            Kind.VOIDED,
+            StudyEvent.Kind.VOIDED,
             by,
             reason,
             at=enrolment.voided_at,
@@ -226,6 +220,19 @@ def _void_answers(enrolment: Enrolment, by: User, reason: str) -> int:
     return len(answers)
 
 
+def _next_run(enrolment: Enrolment) -> Enrolment:
+    """The reader's run after this one, with a list of its own."""
+    run = Enrolment.objects.create(
+        study=enrolment.study,
+        reader=enrolment.reader,
+        run=enrolment.run + 1,
+        experience=enrolment.experience,
+        conflicts_of_interest=enrolment.conflicts_of_interest,
+    )
+    ReaderLists(enrolment.study).write(run)
+    return run
+
+
 def _hold_own(enrolment: Enrolment, user: User) -> None:
     """Lock the study, whose chain is written, and the enrolment; check whose it is."""
     hold(enrolment.study)
@@ -234,8 +241,10 @@ def _hold_own(enrolment: Enrolment, user: User) -> None:
         raise Refusal("This is another reader's part of the study.")
 
 
-def _record(enrolment: Enrolment, kind: Kind, **details: Any) -> StudyEvent:
-    return record(
+def _add_own_event(
+    enrolment: Enrolment, kind: StudyEvent.Kind, **details: Any
+) -> StudyEvent:
+    return add_study_event(
         enrolment.study,
         kind,
         enrolment.reader,

@@ -1,4 +1,4 @@
-"""The one place where a rating is written."""
+"""Ratings: the one place where they are written."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,7 +21,6 @@ from readerstudy.trial.locking import hold_enrolment
 from readerstudy.trial.policies import Refusal
 from readerstudy.trial.record import events as record_events
 
-Kind = RatingEvent.Kind
 Reason = RatingEvent.Reason
 
 CONFIDENCES = range(1, 6)
@@ -63,7 +62,9 @@ class Answer:
         """The answer that an event holds."""
         return cls(
             rating=event.rating,
-            cannot_judge=event.reason if event.kind == Kind.CANNOT_JUDGE else "",
+            cannot_judge=event.reason
+            if event.kind == RatingEvent.Kind.CANNOT_JUDGE
+            else "",
             comment=event.comment,
             confidence=event.confidence,
         )
@@ -206,7 +207,7 @@ def record_answer_and_show_next(
         return following
 
 
-def following(presentation: Presentation) -> Presentation | None:
+def fetchable_after(presentation: Presentation) -> Presentation | None:
     """What is to be rated after this one, of the same session; its pixels can be sent.
 
     With overlay and case, and without the arm, as `find_presentation`.
@@ -261,11 +262,11 @@ def _answer(
         raise RatingConflict(standing)
     else:
         policies.check_can_change(presentation.enrolment)
-    kind = Kind.CHANGE if standing else Kind.RATE
+    kind = RatingEvent.Kind.CHANGE if standing else RatingEvent.Kind.RATE
     return record_events.add_rating_event(
         enrolment=presentation.enrolment,
         presentation=presentation,
-        kind=Kind.CANNOT_JUDGE if answer.rating is None else kind,
+        kind=RatingEvent.Kind.CANNOT_JUDGE if answer.rating is None else kind,
         user=user,
         rating=answer.rating,
         old_rating=standing.rating if standing else None,
@@ -280,7 +281,7 @@ def _add_shown(presentation: Presentation, user: User) -> None:
     record_events.add_rating_event(
         enrolment=presentation.enrolment,
         presentation=presentation,
-        kind=Kind.SHOWN,
+        kind=RatingEvent.Kind.SHOWN,
         user=user,
     )
 
@@ -307,4 +308,4 @@ def _events(presentation: Presentation) -> list[RatingEvent]:
 
 
 def _shown(events: Sequence[RatingEvent]) -> bool:
-    return any(event.kind == Kind.SHOWN for event in events)
+    return any(event.kind == RatingEvent.Kind.SHOWN for event in events)

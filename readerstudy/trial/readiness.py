@@ -1,4 +1,4 @@
-"""Why a draft cannot open yet, line by line."""
+"""Readiness of a draft: why it cannot open yet, line by line."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping

@@ -1,4 +1,4 @@
-"""How a study comes to be, opens, closes and is unblinded.
+"""Life of a study: it is created, opened, locked and unblinded.
 
 Every function takes the study's row under a lock, asks `policies` again, writes, and
 leaves a `StudyEvent`, in one transaction.
@@ -20,14 +20,18 @@ from readerstudy.models import Case, Presentation, Study, StudyEvent
 from readerstudy.trial import enrolment, policies, protocol, readiness, roles
 from readerstudy.trial.cases import files as case_files
 from readerstudy.trial.cases.bundle import read_bundles
+from readerstudy.trial.cases.manifest import Bundle
 from readerstudy.trial.checked_json import is_text
-from readerstudy.trial.locking import check_reason, hold, hold_enrolments, record
-from readerstudy.trial.order.reader_lists import Allocation
-from readerstudy.trial.policies import Refusal
-from readerstudy.trial.record import events as record_events
+from readerstudy.trial.locking import hold, hold_enrolments
+from readerstudy.trial.order.reader_lists import ReaderLists
+from readerstudy.trial.policies import Refusal, check_reason
+from readerstudy.trial.record.events import (
+    add_study_event,
+    chain_heads,
+    opening_details,
+)
 
 State = Study.State
-Kind = StudyEvent.Kind
 
 LETTERS = "XYZ"
 
@@ -58,7 +62,7 @@ def create_study(
         BundleError: a bundle is damaged or the bundles do not go together.
         Refusal: the name is taken, the protocol is wrong, a reader cannot read.
     """
-    study = _draft(name, fields or {})
+    study = _checked_draft(name, fields or {})
     contents = read_bundles(bundles)
     if "legend" not in (fields or {}):
         study.legend = list(contents[0].legend)
@@ -73,10 +77,7 @@ def create_study(
         with transaction.atomic():
             _save_draft(study)
             case_files.write_rows(study, contents, copies)
-            origins = [bundle.origin for bundle in contents]
-            record(study, Kind.CREATED, by, name=study.name, bundles=origins)
-            if by is not None:
-                roles.give(study, by, "coordinator", by)
+            _record_creation(study, contents, by)
             for reader in readers:
                 enrolment.enter(study, reader, by)
             undo.pop_all()
@@ -104,7 +105,7 @@ def change_protocol(
             setattr(study, name, value)
         _check_fields(study)
         study.save(update_fields=list(fields))
-        record(study, Kind.PROTOCOL, by, reason, changes=fields)
+        add_study_event(study, StudyEvent.Kind.PROTOCOL, by, reason, changes=fields)
 
 
 def open_study(*, study: Study, by: User, reason: str) -> None:
@@ -125,8 +126,10 @@ def open_study(*, study: Study, by: User, reason: str) -> None:
         _conceal_arms(study)
         readers = _write_lists(study)
         _advance(study, State.OPEN)
-        details = record_events.opening_details(study)
-        record(study, Kind.OPENED, by, reason, readers=readers, **details)
+        details = opening_details(study)
+        add_study_event(
+            study, StudyEvent.Kind.OPENED, by, reason, readers=readers, **details
+        )
 
 
 def lock_study(*, study: Study, by: User, reason: str, unfinished: bool = False) -> int:
@@ -152,14 +155,14 @@ def lock_study(*, study: Study, by: User, reason: str, unfinished: bool = False)
             raise Unfinished(f"Study '{study}' has unrated presentations: {who}.")
         unrated = sum(missing.values())
         _advance(study, State.LOCKED)
-        record(
+        add_study_event(
             study,
-            Kind.LOCKED,
+            StudyEvent.Kind.LOCKED,
             by,
             reason,
             unrated=unrated,
             not_signed_off=_not_signed_off(study),
-            chains=record_events.chain_heads(study),
+            chains=chain_heads(study),
         )
         return unrated
 
@@ -175,7 +178,7 @@ def unblind_study(*, study: Study, by: User, reason: str) -> None:
         hold(study)
         policies.check_can_unblind(study, by)
         _advance(study, State.UNBLINDED)
-        record(study, Kind.UNBLINDED, by, reason)
+        add_study_event(study, StudyEvent.Kind.UNBLINDED, by, reason)
 
 
 def unblind_case(*, case: Case, by: User, reason: str) -> dict[str, str]:
@@ -194,11 +197,11 @@ def unblind_case(*, case: Case, by: User, reason: str) -> dict[str, str]:
         hold(study)
         policies.check_can_unblind_case(study, by)
         name = f"{case.dataset}/{case.case_id}"
-        record(study, Kind.CASE_UNBLINDED, by, reason, case=name)
+        add_study_event(study, StudyEvent.Kind.CASE_UNBLINDED, by, reason, case=name)
         return dict(study.arms.order_by("letter").values_list("letter", "variant"))
 
 
-def _draft(name: str, fields: Mapping[str, Any]) -> Study:
+def _checked_draft(name: str, fields: Mapping[str, Any]) -> Study:
     """An unsaved study, checked as far as it can be without its bundles."""
     if not is_text(name):
         raise Refusal(f"name: {name!r} is not a text that can be kept.")
@@ -230,6 +233,15 @@ def _save_draft(study: Study) -> None:
         raise Refusal(_name_taken(study)) from error
 
 
+def _record_creation(study: Study, bundles: Sequence[Bundle], by: User | None) -> None:
+    origins = [bundle.origin for bundle in bundles]
+    add_study_event(
+        study, StudyEvent.Kind.CREATED, by, name=study.name, bundles=origins
+    )
+    if by is not None:
+        roles.give(study, by, "coordinator", by)
+
+
 def _check_ready(study: Study, problems: Sequence[str]) -> None:
     if problems:
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
@@ -245,10 +257,10 @@ def _conceal_arms(study: Study) -> None:
 
 def _write_lists(study: Study) -> int:
     """Write every reader's list, once for all. Returns the number of readers."""
-    allocation = Allocation(study)
+    lists = ReaderLists(study)
     enrolments = list(study.enrolments.order_by("pk"))
     for row in enrolments:
-        allocation.write(row)
+        lists.write(row)
     return len(enrolments)
 
 

@@ -1,4 +1,4 @@
-"""The API: read-only, for people who are logged in, about studies that concern them.
+"""REST API: read-only, for people who are logged in, about studies that concern them.
 
 A study that the caller neither reads in nor holds a role in is 404, whether it exists
 or not; what the caller's role or the study's state does not allow is 403.

@@ -1,4 +1,4 @@
-"""What a reader's browser may post."""
+"""Forms of the readers' pages: what a reader's browser may post."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What the API says of a study. Fields are listed one by one; none can slip in."""
+"""Serializers of the API. Fields are listed one by one; none can slip in."""
 
 from collections.abc import Iterable
 from typing import Any

@@ -132,6 +132,7 @@ TABLES = [
     "label_distribution",
     "localization",
     "localization_compare",
+    "localization_scores",
     "randomization",
     "robustness_verdicts",
     "robustness",

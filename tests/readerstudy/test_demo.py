@@ -223,7 +223,7 @@ def test_the_server_starts_where_it_was_asked_to(db, monkeypatch, no_work, tmp_p
 
 
 @pytest.fixture
-def tiny(monkeypatch):
+def tiny(monkeypatch, unrendered):
     """The demo on 20 small images, trained for one epoch, with two cases."""
     # Tiny tensors gain nothing from threads, and lose much on a busy machine.
     threads = torch.get_num_threads()

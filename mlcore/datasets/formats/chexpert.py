@@ -226,7 +226,7 @@ def _read_list(home: Path, path: Path, name: str) -> tuple[list[_Row], int]:
         where = f"{path.name} line {line.line}"
         if len(line.values) != len(header):
             raise TableError(f"{where}: the row does not match the header.")
-        row = _read_row(str(home), line, places, patients, where)
+        row = _read_row(home, line, places, patients, where)
         if row is None:
             continue
         if row.image_id.partition("/")[0] != name:
@@ -238,7 +238,7 @@ def _read_list(home: Path, path: Path, name: str) -> tuple[list[_Row], int]:
 
 
 def _read_row(
-    home: str,
+    home: Path,
     line: CsvRow,
     places: Sequence[int],
     patients: Mapping[str, str],
@@ -263,20 +263,12 @@ def _read_row(
     return _Row(
         image_id=f"{match['list']}/{patient}/{rest}",
         patient_id=patient,
-        path=file if file and _is_file(f"{home}/{file}") else "",
+        path=file if file and (home / file).is_file() else "",
         states=_states(labels, where),
         view=plain_text(view, where),
         age=int(age) or None,
         sex="" if sex == "Unknown" else plain_text(sex, where),
     )
-
-
-def _is_file(path: str) -> bool:
-    """Asked of each file: to list the folders of all studies takes longer.
-
-    191,027 answers took 0.7 s; with `Path.is_file` 1.6 s, and listing 2.5 s.
-    """
-    return os.path.isfile(path)  # noqa: PTH113
 
 
 def _states(labels: Sequence[str], where: str) -> bytes:

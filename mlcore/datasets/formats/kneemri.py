@@ -129,8 +129,8 @@ def read_part(
     Without a window: a slice is shown from its own minimum to its own maximum.
 
     Raises:
-        TableError: as `unpickling.read_array`; the volume has no such slice, or spans
-            more than 16 bits.
+        TableError: as `pickled_array.read_array`; the volume has no such slice, or
+            spans more than 16 bits.
     """
     (z,) = part
     state = path.stat() if path.exists() else None

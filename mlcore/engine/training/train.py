@@ -45,7 +45,7 @@ from mlcore.engine.model.networks import (
 from mlcore.engine.model.objectives import find_objective
 from mlcore.engine.model.predict import Attacker, loss_of, predict
 from mlcore.engine.run_config import RunConfig, to_json
-from mlcore.engine.runs import check_startable, occupied, read_json
+from mlcore.engine.runs import check_startable, occupied
 from mlcore.engine.training.augment import augment
 from mlcore.engine.training.development_scores import development_scores
 from mlcore.engine.training.distributed import ALONE, World
@@ -61,7 +61,7 @@ from mlcore.engine.training.progress import (
     state_on_disk,
 )
 from mlcore.engine.training.training_rows import training_rows
-from mlcore.files import atomic_file, sha256_file, write_json
+from mlcore.files import atomic_file, read_json, sha256_file, write_json
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,7 @@ def _train(
     world = execution.world
     finished = run_folder / "result.json"
     if world.from_main(finished.exists):
-        return world.from_main(lambda: read_json(finished))
+        return world.from_main(lambda: read_json(finished, EngineError))
     world.from_main(lambda: check_startable(run_folder, config, resume=resume))
     heard = on_event if world.main else ignore
     training = _set_up(table, run_folder, config, execution, heard)

@@ -1,4 +1,4 @@
-"""How much does training data buy? Runs on fractions of it, side by side.
+"""Data size against AUC: runs on fractions of the training images, side by side.
 
 The paper's Figure 3: the same settings trained on 1 %, 10 % and all of the training
 images, with mean and standard deviation over bootstrap redraws of the test cases.
@@ -14,7 +14,8 @@ from mlcore.datasets.table import ImageTable
 from mlcore.engine.runs import FinishedRun, LoadedRun, finished_runs, load_run
 from mlcore.evaluation.discrimination.metrics import discriminate
 from mlcore.evaluation.discrimination.resampling import bootstrap, percentile_interval
-from mlcore.evaluation.discrimination.scoring import Row, score
+from mlcore.evaluation.discrimination.scoring import score
+from mlcore.evaluation.part import Row
 
 
 def runs_on_fractions(

@@ -1,6 +1,6 @@
-"""Do the maps depend on what the network has learnt? Its layers lose it one by one.
+"""Cascading parameter randomisation: do maps depend on what a network has learnt?
 
-The cascading parameter randomisation of Adebayo et al. (Sanity Checks for Saliency
+After Adebayo et al. (Sanity Checks for Saliency
 Maps, 2018). A map that stays as it was shows the image or the architecture, not the
 network's knowledge.
 """
@@ -17,16 +17,16 @@ from mlcore.datasets.table import ImageTable
 from mlcore.engine.config import EngineError
 from mlcore.engine.model.networks import build_network
 from mlcore.engine.runs import LoadedRun
+from mlcore.evaluation.arrays import Floats
 from mlcore.evaluation.discrimination.resampling import number_patients
 from mlcore.evaluation.localization.redraw_means import (
     count_known,
     limits,
     redraw_means,
 )
+from mlcore.evaluation.part import Row
 
-Floats = NDArray[np.float64]
 Maps = NDArray[np.float32]
-Row = dict[str, object]
 
 SIMILARITIES = ("spearman_absolute", "pearson_signed")
 # Of Pearson's correlation, for maps that are each other's multiple up to rounding.
@@ -37,7 +37,7 @@ def randomization(
     table: ImageTable,
     runs: Sequence[LoadedRun],
     *,
-    images: int = 100,
+    images: int,
     redraws: int,
     seed: int,
 ) -> list[Row]:

@@ -1,6 +1,6 @@
-"""Which layers of a network say alike: linear CKA between all its convolutions.
+"""Linear CKA (centred kernel alignment) between all convolutions of a network.
 
-Centred kernel alignment of two layers is HSIC(K, L) / sqrt(HSIC(K, K) HSIC(L, L)) with
+CKA of two layers is HSIC(K, L) / sqrt(HSIC(K, K) HSIC(L, L)) with
 the Gram matrices K and L of their outputs over the same images (Kornblith et al. 2019;
 Han et al. 2021, Figure 7 and equation 8). HSIC is an inner product of centred Gram
 matrices; its two forms here differ in how they are centred:
@@ -19,7 +19,6 @@ from functools import partial
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mlcore.datasets.table import ImageTable
@@ -29,9 +28,9 @@ from mlcore.engine.model.backbones import GreyNetwork
 from mlcore.engine.model.batchnorm import Branch, attacking
 from mlcore.engine.model.networks import full_precision
 from mlcore.engine.runs import LoadedRun
+from mlcore.evaluation.arrays import Floats
+from mlcore.evaluation.part import Row
 
-# The paper's number; its authors' code used 196.
-IMAGES = 202
 BLOCK = 32
 BATCH_SIZE = 64
 # Unbiased HSIC divides by n - 3. Batches of at least half this size hold 4 and more.
@@ -58,14 +57,14 @@ class Similarity:
     form: str
     images: int
     layers: tuple[str, ...]
-    cka: NDArray[np.float64]
+    cka: Floats
 
-    def rows(self) -> list[dict[str, object]]:
+    def rows(self) -> list[Row]:
         """A row for each pair of layers, both orders."""
-        rows: list[dict[str, object]] = []
+        rows: list[Row] = []
         for a, name_a in enumerate(self.layers):
             for b, name_b in enumerate(self.layers):
-                row: dict[str, object] = {
+                row: Row = {
                     "model": self.model,
                     "form": self.form,
                     "images": self.images,
@@ -85,8 +84,7 @@ def cka(
     table: ImageTable,
     runs: Sequence[LoadedRun],
     *,
-    images: int = IMAGES,
-    streamed: int | None = None,
+    images: int,
     block: int = BLOCK,
     batch_size: int = BATCH_SIZE,
     seed: int,
@@ -96,7 +94,7 @@ def cka(
 
     Args:
         images: the biased form takes the first so many of the test split, or all.
-        streamed: the unbiased form takes so many, drawn with the seed, or all (None).
+        seed: of the order in which the unbiased form takes all of them.
         block: images of a side of the Gram matrix that is computed at a time.
         batch_size: images of one unbiased estimate. Where it does not divide their
             number, all batches become a little smaller; no image is left out.
@@ -108,7 +106,7 @@ def cka(
         EngineError: fewer than 4 test images, or a setting that is too small.
     """
     rows = table.split_indices("test")
-    if min(len(rows), images, len(rows) if streamed is None else streamed) < 4:
+    if min(len(rows), images) < 4:
         raise EngineError(f"CKA wants 4 test images of {table.name} or more.")
     if block < 1 or batch_size < _LEAST_BATCH:
         raise EngineError(
@@ -117,7 +115,7 @@ def cka(
     order = torch.randperm(len(rows), generator=generator_for(seed, "cka")).numpy()
     forms = {
         "biased": (rows[:images], partial(biased_cka, block=block)),
-        "unbiased": (rows[order[:streamed]], partial(unbiased_cka, batch=batch_size)),
+        "unbiased": (rows[order], partial(unbiased_cka, batch=batch_size)),
     }
     for run in runs:
         for branch in run.branches:
@@ -133,7 +131,7 @@ def cka(
 
 def biased_cka(
     network: GreyNetwork, images: Images, branch: Branch, *, block: int
-) -> tuple[tuple[str, ...], NDArray[np.float64]]:
+) -> tuple[tuple[str, ...], Floats]:
     """Names of the layers, and their CKA (L, L) over all `images` at once.
 
     Held at a time: n x n values per layer, and two blocks' outputs of one layer.
@@ -156,7 +154,7 @@ def biased_cka(
 
 def unbiased_cka(
     network: GreyNetwork, images: Images, branch: Branch, *, batch: int
-) -> tuple[tuple[str, ...], NDArray[np.float64]]:
+) -> tuple[tuple[str, ...], Floats]:
     """Names of the layers, and their CKA (L, L) from the means of batches' HSIC.
 
     Held at a time: one batch, however many images there are.
@@ -262,7 +260,7 @@ def _products(centred: Sequence[Tensor]) -> Tensor:
     return flat @ flat.T
 
 
-def _aligned(products: Tensor) -> NDArray[np.float64]:
+def _aligned(products: Tensor) -> Floats:
     """Cosines from inner products; NaN for what has no length."""
     values = products.cpu().numpy()
     length = np.sqrt(values.diagonal())

@@ -1,4 +1,4 @@
-"""Figure of power: how likely a planned study finds a shift."""
+"""Power curves: how likely a planned study finds a shift."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,9 +6,10 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from mlcore.reporting.figures import DIM, INK, Drawing, figure_style
+from mlcore.reporting.figures import DIM, INK, Drawing, figure_style, legend
+from mlcore.reporting.words import told
 from readerstudy.analysis.planning.power import GENERAL_LEVEL, Power
-from readerstudy.analysis.report.figures.plotting import figure_of, legend, told
+from readerstudy.analysis.report.figures.plotting import figure_of
 
 # Of numbers of readers, light to dark; no variant's colours.
 _COLOURS = ("#b08cc9", "#8a5fae", "#643a8c", "#3f1d5f", "#26103a")
@@ -24,8 +25,8 @@ def power_curves(powers: Sequence[Power], alpha: float) -> Drawing:
     Raises:
         ValueError: more numbers of readers than can be told apart.
     """
-    shifts = list(dict.fromkeys(found.shift for found in powers))
-    readers = sorted({found.readers for found in powers})
+    shifts = list(dict.fromkeys(p.shift for p in powers))
+    readers = sorted({p.readers for p in powers})
     if len(readers) > MOST_READERS:
         raise ValueError(
             f"{MOST_READERS} numbers of readers can be told apart in a figure; got "
@@ -37,8 +38,8 @@ def power_curves(powers: Sequence[Power], alpha: float) -> Drawing:
     for axis, shift in zip(axes, shifts, strict=True):
         axis.axhline(80, color=DIM, linestyle=(0, (2, 2)), linewidth=0.9)
         for count, look in looks.items():
-            own = [p for p in powers if (p.readers, p.shift) == (count, shift)]
-            _lines(axis, sorted(own, key=lambda found: found.images), *look)
+            curve = [p for p in powers if (p.readers, p.shift) == (count, shift)]
+            _lines(axis, sorted(curve, key=lambda p: p.images), *look)
         axis.set_title(f"shift of {shift:g} rating points")
         axis.set_ylim(-3, 103)
     figure.supxlabel("Images of a data set", fontsize=8.5)
@@ -56,7 +57,7 @@ def power_curves(powers: Sequence[Power], alpha: float) -> Drawing:
         ],
     )
     words = "Share of simulated studies that find the shifted variant above another"
-    said = [
+    numbers = [
         f"shift {p.shift:g}, {p.readers} readers, {p.images} images: "
         f"{100 * p.pair:.0f} %"
         for p in powers
@@ -66,14 +67,14 @@ def power_curves(powers: Sequence[Power], alpha: float) -> Drawing:
         figure,
         f"{words}: by Friedman's test and Wilcoxon's at P < {alpha:g} (these readers), "
         "and with readers and images random at P < .05 (readers in general).",
-        f"{words}. {told(said)}",
+        f"{words}. {told(numbers)}",
     )
 
 
 def _lines(axis: Axes, powers: Sequence[Power], colour: str, marker: str) -> None:
     """Of one number of readers: full for these readers, hollow for any."""
-    images = [found.images for found in powers]
-    shares = [100 * found.pair for found in powers]
+    images = [p.images for p in powers]
+    shares = [100 * p.pair for p in powers]
     axis.plot(images, shares, color=colour, marker=marker)
     general = [100 * p.general for p in powers if p.general is not None]
     if general:

@@ -1,4 +1,4 @@
-"""A plan as files: a table, a figure, and everything that it rests on."""
+"""Files of a plan: a table, a figure, and everything that it rests on."""
 
 import csv
 import io
@@ -34,7 +34,7 @@ def write_plan(
         "components": asdict(components),
         "options": {**options, "general_level": GENERAL_LEVEL},
         "versions": versions(),
-        "power": [asdict(found) for found in powers],
+        "power": [asdict(power) for power in powers],
     }
     with results_folder(folder, FILES, "plan") as new:
         (new / "power.csv").write_text(_csv(powers), encoding="utf-8")
@@ -47,5 +47,5 @@ def _csv(powers: Sequence[Power]) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, list(asdict(powers[0])), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(asdict(found) for found in powers)
+    writer.writerows(asdict(power) for power in powers)
     return text.getvalue()

@@ -1,16 +1,15 @@
-"""The asymptotic tests of many studies at once, for simulations.
+"""Friedman's and Wilcoxon's asymptotic tests of many studies at once, for simulations.
 
 They give what `rank_tests` gives for each study alone, a thousand times as fast.
 """
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import stats
 
-Array = NDArray[np.float64]
+from readerstudy.analysis.statistics.arrays import Floats
 
 
-def friedman_p_values(blocks: Array) -> Array:
+def friedman_p_values(blocks: Floats) -> Floats:
     """p_chi2 of Friedman's test for each study; `blocks` is (studies, n, 3).
 
     1 where all blocks of a study are tied.
@@ -24,7 +23,7 @@ def friedman_p_values(blocks: Array) -> Array:
     return np.asarray(stats.chi2.sf(chi2, 2), float)
 
 
-def wilcoxon_p_values(differences: Array) -> Array:
+def wilcoxon_p_values(differences: Floats) -> Floats:
     """p of Wilcoxon's test, zeros dropped, for each study; (studies, n) whole numbers.
 
     1 where all differences of a study are zero.

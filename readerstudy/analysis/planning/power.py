@@ -1,4 +1,4 @@
-"""Power of a study that is planned, by simulating it many times.
+"""Power analysis of a planned study, by Monte Carlo simulation.
 
 A rating is made of parts, drawn from normal distributions and added, then rounded to a
 whole number from 0 to 5: what the image, the reader, and each of them together with the
@@ -10,7 +10,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
-from numpy.typing import NDArray
 
 from readerstudy.analysis.csv_records import RatingsError
 from readerstudy.analysis.planning.many_tests import (
@@ -18,10 +17,9 @@ from readerstudy.analysis.planning.many_tests import (
     wilcoxon_p_values,
 )
 from readerstudy.analysis.ratings import ALL, Ratings
+from readerstudy.analysis.statistics.arrays import Floats
 from readerstudy.analysis.tables.mrmc import inferences, layout
 from readerstudy.analysis.units import complete_images
-
-Array = NDArray[np.float64]
 
 VARIANTS = 3
 HIGHEST = 5
@@ -94,7 +92,7 @@ def power(
     source = np.random.SeedSequence(
         [seed, readers, images, int(shift < 0), round(abs(shift) * 10**6)]
     )
-    found = np.zeros(3)
+    detected = np.zeros(3)
     starts = range(0, studies, CHUNK)
     for start, chunk_seed in zip(starts, source.spawn(len(starts)), strict=True):
         ratings = simulate(
@@ -105,8 +103,8 @@ def power(
             shifts=(0.0, 0.0, shift),
             rng=np.random.default_rng(chunk_seed),
         )
-        found += _found(ratings, alpha, np.sign(shift))
-    friedman, pair, general = (float(share) for share in found / studies)
+        detected += _detected(ratings, alpha, np.sign(shift))
+    friedman, pair, general = (float(share) for share in detected / studies)
     return Power(
         readers,
         images,
@@ -126,14 +124,14 @@ def simulate(
     images: int,
     shifts: Sequence[float],
     rng: np.random.Generator,
-) -> Array:
+) -> Floats:
     """Ratings (studies, readers, images, variants), whole numbers from 0 to 5."""
     whole = (studies, readers, images, VARIANTS)
     ratings = np.full(whole, float(components.mean)) + np.asarray(shifts)
     for name, shape in _shapes(readers, images).items():
         if sd := getattr(components, name):
             ratings += rng.normal(0, sd, (studies, *shape))
-    rounded: Array = np.clip(np.rint(ratings), 0, HIGHEST)
+    rounded: Floats = np.clip(np.rint(ratings), 0, HIGHEST)
     return rounded
 
 
@@ -149,7 +147,7 @@ def _shapes(readers: int, images: int) -> dict[str, tuple[int, int, int]]:
     }
 
 
-def _found(ratings: Array, alpha: float, sign: float) -> Array:
+def _detected(ratings: Floats, alpha: float, sign: float) -> Floats:
     """How many studies reject: Friedman, the pair behind it, the pair by MRMC."""
     sums = ratings.sum(axis=1)
     gate = friedman_p_values(sums) < alpha
@@ -160,7 +158,7 @@ def _found(ratings: Array, alpha: float, sign: float) -> Array:
     return np.array([gate.sum(), pair.sum(), sum(general)], float)
 
 
-def _general(differences: Array, sign: float) -> bool:
+def _general(differences: Floats, sign: float) -> bool:
     parts = layout(differences)
     p = dict(inferences(parts))["RRRC"].p
     same_way = (parts.mean_diff or 0) * sign > 0
@@ -210,7 +208,7 @@ def components_of(ratings: Ratings, dataset: str = ALL) -> Components:
     return Components(mean=float(rated.mean()), **sds)
 
 
-def _mean_squares(rated: Array) -> Iterator[tuple[str, float]]:
+def _mean_squares(rated: Floats) -> Iterator[tuple[str, float]]:
     """Of a complete (readers, images, variants) layout without replication."""
     left = rated - rated.mean()
     left = left - left.mean(axis=(0, 1))  # the variants are fixed

@@ -1,9 +1,10 @@
-"""What an analysis says, in sentences computed from its rows, and what it cannot."""
+"""Conclusions of an analysis in sentences computed from its rows; its limitations."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from mlcore.reporting.words import listed
 from readerstudy.analysis.ratings import ALL
 from readerstudy.analysis.table import Analysis, Row
 
@@ -31,22 +32,22 @@ class Finding:
 
 def answer(analysis: Analysis) -> list[str]:
     """Two sentences: what these readers found different; what holds beyond them."""
-    found = findings(analysis)
-    return [_these(analysis, found), _others(analysis, found)]
+    differences = findings(analysis)
+    return [_these(analysis, differences), _others(analysis, differences)]
 
 
 def findings(analysis: Analysis) -> list[Finding]:
     """The pairs that the leading profile finds different, data set by data set."""
-    found = []
+    differences = []
     for row in primary_rows(analysis, "wilcoxon"):
         if is_different(analysis, row, analysis["run"]["options"]["profile"]):
             higher = higher_of(row["pair"], row["z"], analysis)
             names = set(variants_of(row["pair"], analysis)) - {higher}
             general = general_row(analysis, row["dataset"], row["pair"])
-            found.append(
+            differences.append(
                 Finding(row["dataset"], higher, names.pop(), _holds(row, general))
             )
-    return found
+    return differences
 
 
 def is_different(
@@ -128,33 +129,34 @@ def level_text(analysis: Analysis) -> str:
     return f"{analysis['run']['options']['alpha']:g}".removeprefix("0")
 
 
-def _these(analysis: Analysis, found: Sequence[Finding]) -> str:
-    said: dict[str, list[str]] = {}
+def _these(analysis: Analysis, differences: Sequence[Finding]) -> str:
+    by_outcome: dict[str, list[str]] = {}
     for dataset in analysis["run"]["datasets"]:
-        own = [finding for finding in found if finding.dataset == dataset]
-        said.setdefault(_outcome(analysis, dataset, own), []).append(dataset)
+        of_dataset = [found for found in differences if found.dataset == dataset]
+        outcome = _outcome(analysis, dataset, of_dataset)
+        by_outcome.setdefault(outcome, []).append(dataset)
     # Differences before their absence; the data sets otherwise in their order.
-    outcomes = sorted(said.items(), key=lambda item: item[0] == _NOTHING)
+    outcomes = sorted(by_outcome.items(), key=lambda item: item[0] == _NOTHING)
     parts = [f"in {listed(names)}, {outcome}" for outcome, names in outcomes]
     text = "; ".join(parts)
     level = f"P < {level_text(analysis)} counts as a difference"
     return f"{text[0].upper()}{text[1:]} ({level})."
 
 
-def _outcome(analysis: Analysis, dataset: str, found: Sequence[Finding]) -> str:
-    if found:
-        return _order(found, analysis)
+def _outcome(analysis: Analysis, dataset: str, differences: Sequence[Finding]) -> str:
+    if differences:
+        return _order(differences, analysis)
     rows = where(primary_rows(analysis, "friedman"), dataset=dataset)
     if rows and rows[0]["n"] == 0:
         return "no image has every rating, so nothing was tested"
     return _NOTHING
 
 
-def _order(found: Sequence[Finding], analysis: Analysis) -> str:
+def _order(differences: Sequence[Finding], analysis: Analysis) -> str:
     """'maps of B and C were rated higher than those of A', in few words."""
     above: dict[tuple[str, ...], list[str]] = {}
     for variant in analysis["run"]["variants"]:
-        lower = tuple(finding.lower for finding in found if finding.higher == variant)
+        lower = tuple(pair.lower for pair in differences if pair.higher == variant)
         if lower:
             above.setdefault(lower, []).append(variant)
     # The variant above most others first.
@@ -166,14 +168,14 @@ def _order(found: Sequence[Finding], analysis: Analysis) -> str:
     )
 
 
-def _others(analysis: Analysis, found: Sequence[Finding]) -> str:
+def _others(analysis: Analysis, differences: Sequence[Finding]) -> str:
     start = f"This speaks for {these_readers(analysis)} and images such as these"
     if these_readers(analysis) == "this one reader":
         return f"{start}; one reader says nothing of others."
-    if not found:
+    if not differences:
         return f"{start}; a difference that was not found is not shown to be absent."
-    holds = [finding for finding in found if finding.in_general]
-    fails = [finding for finding in found if finding.in_general is False]
+    holds = [finding for finding in differences if finding.in_general]
+    fails = [finding for finding in differences if finding.in_general is False]
     if not holds and not fails:
         return f"{start}; for readers in general it could not be tested."
     level = f"at P < {WEAKER_LEVEL:g}".replace("0.", ".")
@@ -186,15 +188,15 @@ def _others(analysis: Analysis, found: Sequence[Finding]) -> str:
     )
 
 
-def _pairs(found: Iterable[Finding]) -> str:
+def _pairs(differences: Iterable[Finding]) -> str:
     by_pair: dict[str, list[str]] = {}
-    for finding in found:
+    for finding in differences:
         pair = f"{finding.higher} over {finding.lower}"
         by_pair.setdefault(pair, []).append(finding.dataset)
     return listed([f"{pair} in {listed(names)}" for pair, names in by_pair.items()])
 
 
-def limits(analysis: Analysis) -> list[str]:
+def limitations(analysis: Analysis) -> list[str]:
     """What a reader of the report must not take from it."""
     return [
         "A rating says how plausible a map looks to a reader who knows the diagnosis: "
@@ -246,10 +248,3 @@ def where(rows: Iterable[Row], **values: Any) -> list[Row]:
     """The rows that have these values."""
     wanted = values.items()
     return [row for row in rows if all(row.get(key) == v for key, v in wanted)]
-
-
-def listed(names: Sequence[str]) -> str:
-    """'a', 'a and b', 'a, b and c'."""
-    if len(names) < 2:
-        return "".join(names)
-    return f"{', '.join(names[:-1])} and {names[-1]}"

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from mlcore.reporting.page import Block, Section
+from mlcore.reporting.words import listed
 from readerstudy.analysis.ratings import ALL
-from readerstudy.analysis.report.answer import level_text, listed
+from readerstudy.analysis.report.answer import level_text
 from readerstudy.analysis.table import Analysis, Heading
 from readerstudy.analysis.tables import all_tables
 from readerstudy.analysis.tables.agreement import AGREEMENT
@@ -89,28 +90,28 @@ def reporting_facts(
     events `opening` and `lock`: `number`, `at`, `reason`, and of the opening the
     readers' `lists` and the hash of the `protocol`.
     """
-    known = study or {}
+    recorded = study or {}
     return {
-        "Readers": _reader_facts(analysis, known),
-        "Reading": _reading_facts(analysis, known),
-        "Images and variability": _image_facts(analysis, known),
-        "Protocol": _protocol_facts(analysis, known),
+        "Readers": _reader_facts(analysis, recorded),
+        "Reading": _reading_facts(analysis, recorded),
+        "Images and variability": _image_facts(analysis, recorded),
+        "Protocol": _protocol_facts(analysis, recorded),
     }
 
 
-def _reader_facts(analysis: Analysis, known: StudyFacts) -> dict[str, str]:
+def _reader_facts(analysis: Analysis, recorded: StudyFacts) -> dict[str, str]:
     readers = analysis["run"]["readers"]
     return {
         "Readers": f"{len(readers)}: {', '.join(readers)}",
-        "Qualification and experience": _text(known, "qualification"),
+        "Qualification and experience": _text(recorded, "qualification"),
         "Voided runs, not analysed": _voided(analysis),
-        "Training": _text(known, "training"),
+        "Training": _text(recorded, "training"),
         "Independence": _if(
-            known,
+            recorded,
             "each rated alone, in an order of his or her own, and was shown no other "
             "reader's ratings",
         ),
-        "What readers knew of a case": _if(known, "its reference findings"),
+        "What readers knew of a case": _if(recorded, "its reference findings"),
     }
 
 
@@ -118,40 +119,40 @@ def _voided(analysis: Analysis) -> str:
     ledger = analysis["run"]["ledger"]
     if ledger is None:
         return NOT_RECORDED
-    said = [
+    runs = [
         f"run {run['run']} of {run['reader']}, answers kept: {run['answers']:,}, "
         f"reason: {run['reason']}"
         for run in ledger["voided"]
     ]
-    return "; ".join(said) or "none"
+    return "; ".join(runs) or "none"
 
 
-def _reading_facts(analysis: Analysis, known: StudyFacts) -> dict[str, str]:
+def _reading_facts(analysis: Analysis, recorded: StudyFacts) -> dict[str, str]:
     version = analysis["run"]["versions"]["readerstudy"]
-    anchors = enumerate(known.get("anchors", ()))
+    anchors = enumerate(recorded.get("anchors", ()))
     return {
-        "Tool": _if(known, f"readerstudy {version}, in a web browser"),
-        "Display and reading conditions": _text(known, "display"),
-        "Question": _text(known, "question"),
+        "Tool": _if(recorded, f"readerstudy {version}, in a web browser"),
+        "Display and reading conditions": _text(recorded, "display"),
+        "Question": _text(recorded, "question"),
         "Scale": "; ".join(f"{score}: {text}" for score, text in anchors)
         or NOT_RECORDED,
-        "Instructions": _text(known, "instructions"),
+        "Instructions": _text(recorded, "instructions"),
         "Blinding": _if(
-            known,
+            recorded,
             "variants concealed behind letters and random addresses; readers were "
             "never told which variant a map came from",
         ),
     }
 
 
-def _image_facts(analysis: Analysis, known: StudyFacts) -> dict[str, str]:
+def _image_facts(analysis: Analysis, recorded: StudyFacts) -> dict[str, str]:
     run = analysis["run"]
     counts = [f"{name}: {_images(analysis, name)}" for name in run["datasets"]]
     repeats = run["repeats"]
     return {
         "Images": "; ".join(counts),
-        "How they were selected": _text(known, "selection"),
-        "Sample size, and how it was chosen": _text(known, "sample_size"),
+        "How they were selected": _text(recorded, "selection"),
+        "Sample size, and how it was chosen": _text(recorded, "sample_size"),
         "Missing ratings": f"{run['n_missing']:,} of {run['expected']:,}, none filled "
         "in",
         "Variability within readers": f"{repeats:,} presentations were shown again"
@@ -163,15 +164,15 @@ def _image_facts(analysis: Analysis, known: StudyFacts) -> dict[str, str]:
     }
 
 
-def _protocol_facts(analysis: Analysis, known: StudyFacts) -> dict[str, str]:
-    opening = known.get("opening")
+def _protocol_facts(analysis: Analysis, recorded: StudyFacts) -> dict[str, str]:
+    opening = recorded.get("opening")
     return {
         "Design": _if(
-            known,
+            recorded,
             "fully crossed: every reader, every image, every variant; orders of the "
             "variants balanced, presentations of one image kept apart",
         ),
-        "Primary analysis, as the protocol has it": _text(known, "primary_analysis"),
+        "Primary analysis, as the protocol has it": _text(recorded, "primary_analysis"),
         "Primary test of this report": "Friedman's test by image for each data set, "
         f"P < {level_text(analysis)}, then Wilcoxon's test of the pairs",
         "Allocation": f"{len(opening['lists'])} readers' lists were fixed when the "
@@ -181,23 +182,23 @@ def _protocol_facts(analysis: Analysis, known: StudyFacts) -> dict[str, str]:
         "Protocol": f"fixed at opening, SHA-256 {opening['protocol']}"
         if opening
         else NOT_RECORDED,
-        "Opened": _event(known, "opening"),
-        "Locked": _event(known, "lock"),
-        "Ethics vote and registration": _text(known, "ethics"),
+        "Opened": _event(recorded, "opening"),
+        "Locked": _event(recorded, "lock"),
+        "Ethics vote and registration": _text(recorded, "ethics"),
     }
 
 
-def _if(known: StudyFacts, text: str) -> str:
+def _if(recorded: StudyFacts, text: str) -> str:
     """What this application sees to in every study, and cannot know of a bare table."""
-    return text if known else NOT_RECORDED
+    return text if recorded else NOT_RECORDED
 
 
-def _text(known: StudyFacts, name: str) -> str:
-    return str(known.get(name) or "").strip() or NOT_RECORDED
+def _text(recorded: StudyFacts, name: str) -> str:
+    return str(recorded.get(name) or "").strip() or NOT_RECORDED
 
 
-def _event(known: StudyFacts, name: str) -> str:
-    event = known.get(name)
+def _event(recorded: StudyFacts, name: str) -> str:
+    event = recorded.get(name)
     if not event:
         return NOT_RECORDED
     return f"{event['at']}, reason given: {event['reason'] or 'none'}"

@@ -1,4 +1,4 @@
-"""An analysis as a page to read, with its figures as files."""
+"""HTML report of an analysis, with its figures as files."""
 
 from collections.abc import Mapping, Sequence
 
@@ -12,9 +12,10 @@ from mlcore.reporting.page import (
     page_html,
 )
 from mlcore.reporting.page import Table as PageTable
+from mlcore.reporting.words import counted
 from readerstudy.analysis.analyse import FIGURES
 from readerstudy.analysis.ratings import CODES, Ratings
-from readerstudy.analysis.report.answer import answer, limits
+from readerstudy.analysis.report.answer import answer, limitations
 from readerstudy.analysis.report.figures.all_figures import draw
 from readerstudy.analysis.report.methods import StudyFacts, methods, reporting_facts
 from readerstudy.analysis.report.tables import (
@@ -68,7 +69,7 @@ def study_page(
         Section("Methods, ready to paste", methods(analysis)),
         Section("What reporting guidelines ask for", _facts(analysis, study)),
         Section("The record", _record(run["ledger"])),
-        Section("What this cannot show", limits(analysis)),
+        Section("What this cannot show", limitations(analysis)),
         Section("Settings", [Facts(_settings(run))]),
     ]
     return Page(
@@ -85,9 +86,9 @@ def _section(analysis: Analysis, heading: Heading) -> Section:
 
 def _subtitle(run: Row) -> str:
     parts = [
-        _number(len(run["readers"]), "reader"),
-        _number(run["images"], "image"),
-        _number(len(run["datasets"]), "data set"),
+        counted(len(run["readers"]), "reader"),
+        counted(run["images"], "image"),
+        counted(len(run["datasets"]), "data set"),
     ]
     arms = f"Variants: {', '.join(run['variants'])}"
     if set(run["variants"]) == set(CODES[-1]):
@@ -173,8 +174,8 @@ def _record(ledger: Row | None) -> list[Block]:
 
 def _settings(run: Row) -> Row:
     """Of `run`, what is not told elsewhere on the page."""
-    told = {"missing", "ledger", "end_of_study"}
-    settings = {key: value for key, value in run.items() if key not in told}
+    elsewhere = {"missing", "ledger", "end_of_study"}
+    settings = {key: value for key, value in run.items() if key not in elsewhere}
     if missing := run["missing"]:
         shown = [
             f"{cell['reader']} {cell['dataset']}/{cell['image']} {cell['variant']}"
@@ -204,7 +205,3 @@ def means_markdown(analysis: Analysis) -> str:
 def _escaped(text: str) -> str:
     """Names are text in Markdown too."""
     return "".join(f"\\{char}" if char in "\\|*_`<[&" else char for char in text)
-
-
-def _number(count: int, name: str) -> str:
-    return f"{count:,} {name}" if count == 1 else f"{count:,} {name}s"

@@ -1,4 +1,4 @@
-"""Tables of the report: both profiles side by side, and the rest of an analysis."""
+"""Leading tables of the report: means, both profiles side by side, effect sizes."""
 
 from mlcore.reporting.page import Column
 from mlcore.reporting.page import Table as PageTable

@@ -1,15 +1,15 @@
-"""An analysis in a person's words: numbers as the paper prints them, and for each table
+"""Summary of an analysis as text: numbers as the paper prints them, and for each table
 one sentence on whom it speaks for."""
 
 import io
 import textwrap
 from dataclasses import dataclass
-from typing import Any
 
 from rich import box
 from rich.console import Console
-from rich.table import Table
+from rich.table import Table as RichTable
 
+from mlcore.reporting.words import counted
 from readerstudy.analysis.context import PROFILES
 from readerstudy.analysis.ratings import ALL
 from readerstudy.analysis.report.answer import (
@@ -28,7 +28,7 @@ NATURAL = 1000
 
 
 @dataclass(frozen=True)
-class Section:
+class TextTable:
     """A table for people, and what may and may not be read from it."""
 
     title: str
@@ -54,21 +54,21 @@ def summary(analysis: Analysis, *, width: int, terminal: bool) -> str:
     )
     for line in overview(analysis):
         console.print(textwrap.fill(line, width))
-    for section in sections(analysis):
-        table = Table(
+    for table in text_tables(analysis):
+        grid = RichTable(
             box=box.SIMPLE_HEAD if terminal else None,
             show_edge=False,
             pad_edge=False,
             padding=(0, 1, 0, 0) if terminal else (0, 1),
         )
-        for i, name in enumerate(section.header):
-            table.add_column(name, justify="left" if i == 0 else "right")
-        for row in section.rows:
-            table.add_row(*row)
+        for i, name in enumerate(table.header):
+            grid.add_column(name, justify="left" if i == 0 else "right")
+        for row in table.rows:
+            grid.add_row(*row)
         console.print()
-        console.print(textwrap.fill(section.title, width), style="bold")
-        console.print(table)
-        console.print(textwrap.fill(section.note, width))
+        console.print(textwrap.fill(table.title, width), style="bold")
+        console.print(grid)
+        console.print(textwrap.fill(table.note, width))
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines())
 
 
@@ -77,8 +77,9 @@ def overview(analysis: Analysis) -> list[str]:
     run = analysis["run"]
     share = run["n_missing"] / run["expected"]
     lines = [
-        f"{run['input']['name']}: {_count(run['readers'], 'reader')}, "
-        f"{_number(run['images'], 'image')} in {_count(run['datasets'], 'data set')}, "
+        f"{run['input']['name']}: {counted(len(run['readers']), 'reader')}, "
+        f"{counted(run['images'], 'image')} in "
+        f"{counted(len(run['datasets']), 'data set')}, "
         f"variants {', '.join(run['variants'])}.",
         f"{run['n_missing']} of {run['expected']} ratings are missing ({share:.1%}); "
         "analysis.json lists them. An image that lacks one of a reader's three is left "
@@ -95,12 +96,12 @@ def overview(analysis: Analysis) -> list[str]:
         )
     if run["repeats"]:
         lines.append(
-            f"{_number(run['repeats'], 'repeated rating')} kept out of every table."
+            f"{counted(run['repeats'], 'repeated rating')} kept out of every table."
         )
     return [*lines, *_record(run["ledger"]), *answer(analysis)]
 
 
-def sections(analysis: Analysis) -> list[Section]:
+def text_tables(analysis: Analysis) -> list[TextTable]:
     """Table 1, then Friedman's test and the pairs, the readers pooled, per data set:
     as the leading profile has them, and as the other does."""
     leading = analysis["run"]["options"]["profile"]
@@ -130,7 +131,7 @@ def _record(ledger: Row | None) -> list[str]:
     return [
         lock,
         *(
-            f"Record of {chain['reader']}: {_number(chain['length'], 'event')}, "
+            f"Record of {chain['reader']}: {counted(chain['length'], 'event')}, "
             f"head {chain['head']}."
             for chain in ledger["chains"]
         ),
@@ -142,14 +143,14 @@ def _record(ledger: Row | None) -> list[str]:
     ]
 
 
-def _means(analysis: Analysis) -> Section:
+def _means(analysis: Analysis) -> TextTable:
     variants = analysis["run"]["variants"]
     rows = [
         (row["dataset"], *(row["text"][v] or "no rating" for v in variants))
         for row in analysis["table1_means"]
         if row["reader"] == ALL and _shown(analysis, row)
     ]
-    return Section(
+    return TextTable(
         "Ratings from 0 to 5, mean ± SD over all ratings",
         ("data set", *variants),
         rows,
@@ -158,7 +159,7 @@ def _means(analysis: Analysis) -> Section:
     )
 
 
-def _omnibus(analysis: Analysis, *, robust: bool) -> Section:
+def _omnibus(analysis: Analysis, *, robust: bool) -> TextTable:
     variants = analysis["run"]["variants"]
     rows = []
     for row in _primary(analysis, "friedman"):
@@ -169,7 +170,7 @@ def _omnibus(analysis: Analysis, *, robust: bool) -> Section:
     header = ["data set", "images", *(f"rank {v}" for v in variants), "chi2", "W", "P"]
     if robust:
         header.append("exact P")
-    return Section(
+    return TextTable(
         f"{_profile(robust)}: Friedman's test by image, ratings summed over the "
         "readers: mean ranks, chi2 (2 df), Kendall's W",
         tuple(header),
@@ -180,7 +181,7 @@ def _omnibus(analysis: Analysis, *, robust: bool) -> Section:
     )
 
 
-def _pairs(analysis: Analysis, *, robust: bool) -> Section:
+def _pairs(analysis: Analysis, *, robust: bool) -> TextTable:
     alpha = p_text(analysis["run"]["options"]["alpha"]).lstrip("= ")
     header = ["data set", "pair A-B", "ties", "mean", "shift", "P"]
     note = (
@@ -190,7 +191,7 @@ def _pairs(analysis: Analysis, *, robust: bool) -> Section:
     if robust:
         header += ["exact P", "Pratt P", "Holm P", "gate", "MRMC P"]
         note += "; MRMC P, of the mean with readers and images random, does"
-    return Section(
+    return TextTable(
         f"{_profile(robust)}: Wilcoxon's signed-rank test of the same images: ties, "
         "mean and Hodges-Lehmann shift of A - B in rating points",
         tuple(header),
@@ -237,11 +238,3 @@ def _p_cell(row: Row, name: str) -> str:
 
 def _decimal(value: float | None) -> str:
     return "-" if value is None else f"{value:.2f}"
-
-
-def _count(things: list[Any], name: str) -> str:
-    return _number(len(things), name)
-
-
-def _number(count: int, name: str) -> str:
-    return f"{count} {name}" if count == 1 else f"{count} {name}s"

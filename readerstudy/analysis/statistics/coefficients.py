@@ -8,15 +8,14 @@ them: `..._of(table)` prepares what does not depend on the weights.
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import stats
+from statsmodels.stats import inter_rater
 
+from readerstudy.analysis.statistics.arrays import Floats, Integers, ratio
 from readerstudy.analysis.statistics.resampling import Statistic
 
-Array = NDArray[np.float64]
 
-
-def ordinal_alpha_of(table: Array) -> Statistic:
+def ordinal_alpha_of(table: Floats) -> Statistic:
     """Krippendorff's alpha with the ordinal distance, of weighted images.
 
     `table` is (images, readers), NaN where there is no rating; images with fewer than
@@ -33,19 +32,19 @@ def ordinal_alpha_of(table: Array) -> Statistic:
     # How often two values meet within an image, each image counting as its ratings.
     met = counts[:, low] * counts[:, high] / np.maximum(ratings - 1, 1)[:, np.newaxis]
 
-    def statistic(weights: Array) -> Array:
+    def statistic(weights: Floats) -> Floats:
         margins = weights @ counts
         # The distance of two values is that of their middle ranks, squared.
         middles = np.cumsum(margins, axis=1) - margins / 2
         distances = (middles[:, high] - middles[:, low]) ** 2
         observed = (weights @ met * distances).sum(axis=1)
         expected = (margins[:, low] * margins[:, high] * distances).sum(axis=1)
-        return 1 - _ratio(observed * (margins.sum(axis=1) - 1), expected)
+        return 1 - ratio(observed * (margins.sum(axis=1) - 1), expected)
 
     return statistic
 
 
-def quadratic_kappas_of(table: Array, pairs: NDArray[np.int_]) -> Statistic:
+def quadratic_kappas_of(table: Floats, pairs: Integers) -> Statistic:
     """Cohen's kappa with quadratic weights of each pair of readers, of weighted images.
 
     `table` is (images, readers) with NaN; `pairs` (pairs, 2) numbers readers. An image
@@ -59,12 +58,12 @@ def quadratic_kappas_of(table: Array, pairs: NDArray[np.int_]) -> Statistic:
     n_pairs = len(pairs)
     sums = np.hstack([both, x, y, x**2 + y**2, (x - y) ** 2])
 
-    def statistic(weights: Array) -> Array:
+    def statistic(weights: Floats) -> Floats:
         n, sum_x, sum_y, squares, apart = np.split(
             (weights @ sums).reshape(len(weights), 5 * n_pairs), 5, axis=1
         )
         # Sums of whole numbers: what should be zero is.
-        return 1 - _ratio(n * apart, n * squares - 2 * sum_x * sum_y)
+        return 1 - ratio(n * apart, n * squares - 2 * sum_x * sum_y)
 
     return statistic
 
@@ -87,7 +86,7 @@ class Icc:
     reason: str | None = None
 
 
-def icc(table: Array) -> Icc:
+def icc(table: Floats) -> Icc:
     """Of a complete `table` (images, readers)."""
     n, k = table.shape
     if n < 2 or k < 2:
@@ -110,7 +109,7 @@ def icc(table: Array) -> Icc:
     return Icc(single, low, high, mean, mean_low, mean_high, reason)
 
 
-def _mean_squares(table: Array) -> tuple[float, float, float]:
+def _mean_squares(table: Floats) -> tuple[float, float, float]:
     """Of images, of readers and of what is left, from whole numbers."""
     n, k = table.shape
     values = np.rint(table).astype(np.int64)
@@ -154,7 +153,7 @@ def _quotient(above: float, below: float) -> float | None:
     return above / below if below > 0 else None
 
 
-def fleiss_kappa(table: Array) -> float | None:
+def fleiss_kappa(table: Floats) -> float | None:
     """Of a complete `table` (images, readers); values are taken as mere categories.
 
     None for fewer than two readers, for no image, and where all ratings are the same.
@@ -164,12 +163,5 @@ def fleiss_kappa(table: Array) -> float | None:
     n, k = table.shape
     if n == 0 or k < 2 or np.ptp(table) == 0:
         return None
-    counts = (table[:, :, np.newaxis] == np.unique(table)).sum(axis=1)
-    observed = ((counts**2).sum() - n * k) / (n * k * (k - 1))
-    expected = ((counts.sum(axis=0) / (n * k)) ** 2).sum()
-    return float((observed - expected) / (1 - expected))
-
-
-def _ratio(above: Array, below: Array) -> Array:
-    """NaN where `below` is zero."""
-    return np.divide(above, below, out=np.full_like(above, np.nan), where=below > 0)
+    counts, _ = inter_rater.aggregate_raters(table)
+    return float(inter_rater.fleiss_kappa(counts, method="fleiss"))

@@ -1,4 +1,5 @@
-"""Exact p values, conditional on the ranks observed: ties need no approximation.
+"""Exact P of Wilcoxon's signed-rank test and of Friedman's, conditional on the ranks
+observed: ties need no approximation.
 
 Both build the whole null distribution by adding one block after the other.
 """
@@ -7,17 +8,16 @@ from functools import lru_cache
 from itertools import permutations
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import stats
 
-Array = NDArray[np.float64]
+from readerstudy.analysis.statistics.arrays import Floats, Integers
 
 # Doubled ranks, less the smallest, of a block without ties, of one whose two lowest are
 # tied, and of one whose two highest are.
-_KINDS = np.array([[0, 2, 4], [0, 0, 3], [0, 3, 3]])
+_TIE_PATTERNS = np.array([[0, 2, 4], [0, 0, 3], [0, 3, 3]])
 
 
-def signed_rank_p(ranks: Array, w_plus: float) -> float:
+def signed_rank_p(ranks: Floats, w_plus: float) -> float:
     """Two-sided p of the sum of positive ranks when every sign is a fair coin.
 
     `ranks` are those of the nonzero differences, with mid-ranks for ties. n = 300 takes
@@ -41,7 +41,7 @@ def signed_rank_p(ranks: Array, w_plus: float) -> float:
     return min(1.0, 2 * float(chance.sum()))
 
 
-def friedman_p(blocks: Array) -> float:
+def friedman_p(blocks: Floats) -> float:
     """p of Friedman's statistic when every order within a block is equally likely.
 
     `blocks` is (n, 3). The statistic falls and rises with the squared deviations of the
@@ -51,35 +51,34 @@ def friedman_p(blocks: Array) -> float:
     doubled = np.rint(2 * stats.rankdata(blocks, axis=1)).astype(int)
     # What a block adds to all three sums changes no deviation from their mean.
     doubled -= doubled.min(axis=1, keepdims=True)
-    kinds = [
-        int(np.all(np.sort(doubled, axis=1) == kind, axis=1).sum()) for kind in _KINDS
-    ]
+    ordered = np.sort(doubled, axis=1)
+    counts = [int((ordered == ties).all(axis=1).sum()) for ties in _TIE_PATTERNS]
     sums = doubled.sum(axis=0)
     observed = _deviation(sums[:1], sums[1:2], int(sums.sum()))
-    return _tail(*kinds, int(observed[0]))
+    return _tail(*counts, int(observed[0]))
 
 
 # Data sets that are one, and readers who rate alike, give the same test twice.
 @lru_cache(maxsize=64)
 def _tail(untied: int, low: int, high: int, observed: int) -> float:
     """The chance of a deviation of at least `observed`, from how many blocks there are
-    of each of _KINDS; a block that is tied throughout changes nothing."""
+    of each of _TIE_PATTERNS; a block that is tied throughout changes nothing."""
     # Blocks without ties need whole ranks only: a quarter of the grid.
     grid = np.ones((1, 1))
     for _ in range(untied):
-        grid = _add_block(grid, _KINDS[0] // 2)
+        grid = _add_block(grid, _TIE_PATTERNS[0] // 2)
     wide = np.zeros((2 * len(grid) - 1, 2 * len(grid) - 1))
     wide[::2, ::2] = grid
-    for kind, number in zip(_KINDS[1:], (low, high), strict=True):
+    for pattern, number in zip(_TIE_PATTERNS[1:], (low, high), strict=True):
         for _ in range(number):
-            wide = _add_block(wide, kind)
-    total = int(_KINDS.sum(axis=1) @ (untied, low, high))
+            wide = _add_block(wide, pattern)
+    total = int(_TIE_PATTERNS.sum(axis=1) @ (untied, low, high))
     first, second = np.indices(wide.shape, sparse=True)
     null = _deviation(first, second, total)
     return min(1.0, float(wide[null >= observed].sum()))
 
 
-def _add_block(grid: Array, block: NDArray[np.int_]) -> Array:
+def _add_block(grid: Floats, block: Integers) -> Floats:
     """Chances of the first two rank sums, after one more block in random order."""
     size = len(grid)
     orders = sorted(set(permutations(block.tolist())))
@@ -90,12 +89,10 @@ def _add_block(grid: Array, block: NDArray[np.int_]) -> Array:
     return wider
 
 
-def _deviation(
-    first: NDArray[np.int_], second: NDArray[np.int_], total: int
-) -> NDArray[np.int_]:
+def _deviation(first: Integers, second: Integers, total: int) -> Integers:
     """Nine times the sum of squared deviations of the three rank sums."""
     third = total - first - second
-    nine: NDArray[np.int_] = (
+    nine: Integers = (
         (3 * first - total) ** 2 + (3 * second - total) ** 2 + (3 * third - total) ** 2
     )
     return nine

@@ -1,4 +1,4 @@
-"""The cumulative logit model behind `ordinal_model` and `period_tests`.
+"""Cumulative logit model by generalised estimating equations (GEE).
 
 Fitted by generalised estimating equations with working independence, so that standard
 errors are robust, images being the clusters. The readers are fixed: it speaks for them.
@@ -9,14 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import stats
 from statsmodels.genmod.families import Binomial
 from statsmodels.genmod.generalized_linear_model import GLM
 
-from readerstudy.analysis.ratings import Ratings
-
-Array = NDArray[np.float64]
+from readerstudy.analysis.statistics.arrays import Booleans, Floats, Integers
 
 # Log odds beyond this come from a fit that is on its way to infinity: what is seen once
 # in a million ratings has -14.
@@ -35,11 +32,11 @@ class Fit:
 
     n: int
     n_images: int
-    beta: Array | None = None
-    covariance: Array | None = None
+    beta: Floats | None = None
+    covariance: Floats | None = None
     reason: str | None = None
 
-    def wald(self, contrasts: Array) -> tuple[float, int, float] | None:
+    def wald(self, contrasts: Floats) -> tuple[float, int, float] | None:
         """chi2, df and P of all `contrasts` (contrasts, terms) being zero; None where
         they do not vary, or not independently of each other."""
         if self.beta is None or self.covariance is None:
@@ -54,22 +51,29 @@ class Fit:
         return chi2, df, float(stats.chi2.sf(chi2, df))
 
 
-def fit(ratings: Ratings, kept: NDArray[np.bool_], terms: Sequence[Array] = ()) -> Fit:
+def fit(
+    values: Floats,
+    datasets: Sequence[str],
+    kept: Booleans,
+    terms: Sequence[Booleans] = (),
+) -> Fit:
     """Fit the variants, then `terms`, to the ratings where `kept`.
 
-    `kept` and each of `terms` broadcast to (readers, images, variants). Beta begins
-    with the variants but the first. Readers and data sets are adjusted for.
+    `values` is (readers, images, variants) with NaN for a missing rating; `datasets`
+    names the data set of each image. `kept` and each of `terms` broadcast to the shape
+    of `values`. Beta begins with the variants but the first. Readers and data sets are
+    adjusted for.
     """
-    places = np.nonzero(np.broadcast_to(kept, ratings.values.shape) & _rated(ratings))
+    places = np.nonzero(np.broadcast_to(kept, values.shape) & ~np.isnan(values))
     readers, images, variants = places
-    levels = ratings.values[places]
-    _, datasets = np.unique([name for name, _ in ratings.images], return_inverse=True)
+    levels = values[places]
+    _, dataset_of = np.unique(datasets, return_inverse=True)
     asked = [
-        *(variants == code for code in range(1, len(ratings.variants))),
-        *(np.broadcast_to(term, ratings.values.shape)[places] for term in terms),
+        *(variants == code for code in range(1, values.shape[2])),
+        *(np.broadcast_to(term, values.shape)[places] for term in terms),
     ]
     design = np.column_stack(
-        [*asked, *_dummies(readers), *_dummies(datasets[images])]
+        [*asked, *_dummies(readers), *_dummies(dataset_of[images])]
     ).astype(np.float64)
     counts = (levels.size, np.unique(images).size)
     if reason := _why_not(levels, design, counts[1]):
@@ -77,7 +81,7 @@ def fit(ratings: Ratings, kept: NDArray[np.bool_], terms: Sequence[Array] = ()) 
     return _fitted(levels, design, images, len(asked), counts)
 
 
-def _why_not(levels: Array, design: Array, n_images: int) -> str | None:
+def _why_not(levels: Floats, design: Floats, n_images: int) -> str | None:
     n_levels = np.unique(levels).size
     if n_levels < 2:
         return "all ratings are the same" if n_levels else "no rating"
@@ -93,9 +97,9 @@ def _why_not(levels: Array, design: Array, n_images: int) -> str | None:
 
 
 def _fitted(
-    levels: Array,
-    design: Array,
-    images: NDArray[np.int_],
+    levels: Floats,
+    design: Floats,
+    images: Integers,
     asked: int,
     counts: tuple[int, int],
 ) -> Fit:
@@ -134,28 +138,13 @@ def _fitted(
     return Fit(*counts, beta=result.params[place], covariance=covariance[place, place])
 
 
-def _sums(values: Array, groups: NDArray[np.int_]) -> Array:
+def _sums(values: Floats, groups: Integers) -> Floats:
     """(groups, columns): the rows of `values` that are of each group, added."""
     sums = np.zeros((int(groups.max()) + 1, values.shape[1]))
     np.add.at(sums, groups, values)
     return sums
 
 
-def verdict(p: float | None, reason: str | None) -> dict[str, bool | str | None]:
-    """The last columns of a test that no other test stands in front of."""
-    return {
-        "significant_001": p is not None and p < 0.001,
-        "significant_05": p is not None and p < 0.05,
-        "tested": p is not None,
-        "reason": reason,
-    }
-
-
-def _dummies(codes: NDArray[np.int_]) -> list[NDArray[np.bool_]]:
+def _dummies(codes: Integers) -> list[Booleans]:
     """One column for each code that occurs but the first."""
     return [codes == code for code in np.unique(codes)[1:]]
-
-
-def _rated(ratings: Ratings) -> NDArray[np.bool_]:
-    rated: NDArray[np.bool_] = ~np.isnan(ratings.values)
-    return rated

@@ -4,12 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import stats
 
+from readerstudy.analysis.statistics.arrays import Floats
 from readerstudy.analysis.statistics.exact_tests import friedman_p, signed_rank_p
-
-Array = NDArray[np.float64]
 
 # Beyond these numbers of blocks an exact p takes seconds and adds nothing.
 FRIEDMAN_EXACT = 300
@@ -66,7 +64,7 @@ class Wilcoxon:
     reason: str | None = None
 
 
-def friedman(blocks: Array) -> Friedman:
+def friedman(blocks: Floats) -> Friedman:
     """Test whether three treatments differ; `blocks` is (n, 3), without NaN.
 
     Values are compared with `==`, so means over readers must be formed such that equal
@@ -94,7 +92,7 @@ def friedman(blocks: Array) -> Friedman:
     )
 
 
-def wilcoxon(differences: Array, divisor: int = 1) -> Wilcoxon:
+def wilcoxon(differences: Floats, divisor: int = 1) -> Wilcoxon:
     """Test whether the differences are symmetric about zero.
 
     `differences` is (n,), without NaN; it is rounded to 1e-9 first, because 7/6 - 5/6
@@ -159,19 +157,19 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def _normal(d: Array, zero_method: str) -> tuple[float, float]:
+def _normal(d: Floats, zero_method: str) -> tuple[float, float]:
     test = stats.wilcoxon(
         d, zero_method=zero_method, correction=False, method="asymptotic"
     )
     return float(test.zstatistic), float(test.pvalue)
 
 
-def _pratt_p(d: Array) -> float:
+def _pratt_p(d: Floats) -> float:
     ranks = stats.rankdata(np.abs(d))
     return signed_rank_p(ranks[d != 0], float(ranks[d > 0].sum()))
 
 
-def _walsh_median(d: Array) -> float:
+def _walsh_median(d: Floats) -> float:
     first, second = np.triu_indices(d.size)
     return float(np.median((d[first] + d[second]) / 2))
 

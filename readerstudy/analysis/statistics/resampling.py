@@ -1,4 +1,4 @@
-"""Bootstrap intervals: images are redrawn with replacement, readers stay as they are.
+"""Bootstrap percentile intervals: images are redrawn with replacement, readers are not.
 
 A redraw is a count per image, how often it was drawn. Every statistic is a function of
 weighted sums over images, so that thousands of redraws are one matrix product.
@@ -11,10 +11,10 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from readerstudy.analysis.statistics.arrays import Floats
 
 # Takes counts (redraws, images), gives values (redraws, ...), NaN where undefined.
-Statistic = Callable[[Array], Array]
+Statistic = Callable[[Floats], Floats]
 
 # Redraws made from one seed: part of what a seed means. Whoever computes a chunk, in
 # whichever order, gets the same. Large, because on a busy machine each product waits
@@ -60,7 +60,7 @@ class Bootstrap:
         return [percentiles(column) for column in values.T]
 
 
-def percentiles(values: Array) -> Interval:
+def percentiles(values: Floats) -> Interval:
     """The interval of `values` (redraws,), NaN where a redraw is undefined."""
     defined = values[~np.isnan(values)]
     undefined = values.size - defined.size

@@ -1,15 +1,15 @@
-"""Agreement between readers, on the ratings and on the differences between variants:
-the tables `agreement` and `agreement_pairs`."""
+"""Inter-reader agreement on the ratings and on the differences between variants: the
+tables `agreement` and `agreement_pairs`."""
 
 from collections.abc import Iterator
 from itertools import combinations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mlcore.reporting.page import Column
 from readerstudy.analysis.context import Context
 from readerstudy.analysis.ratings import ALL, Ratings
+from readerstudy.analysis.statistics.arrays import Floats
 from readerstudy.analysis.statistics.coefficients import (
     Icc,
     fleiss_kappa,
@@ -19,8 +19,6 @@ from readerstudy.analysis.statistics.coefficients import (
 )
 from readerstudy.analysis.statistics.resampling import Bootstrap
 from readerstudy.analysis.table import Heading, Row, Table, View
-
-Array = NDArray[np.float64]
 
 
 def agreement(ratings: Ratings, bootstrap: Bootstrap) -> tuple[list[Row], list[Row]]:
@@ -52,8 +50,8 @@ def agreement(ratings: Ratings, bootstrap: Bootstrap) -> tuple[list[Row], list[R
 
 
 def _tables(
-    values: Array, variants: tuple[str, ...]
-) -> Iterator[tuple[str, str, Array]]:
+    values: Floats, variants: tuple[str, ...]
+) -> Iterator[tuple[str, str, Floats]]:
     """(images, readers) tables, with what they are of."""
     for i, variant in enumerate(variants):
         yield "rating", variant, values[:, :, i].T
@@ -66,7 +64,7 @@ def _tables(
 
 
 def _agreement(
-    table: Array, bootstrap: Bootstrap
+    table: Floats, bootstrap: Bootstrap
 ) -> tuple[Row, dict[tuple[int, int], float | None]]:
     """The summary of a table of active readers, and the kappa of each pair of them."""
     table = table[np.count_nonzero(~np.isnan(table), axis=1) > 1]
@@ -81,7 +79,7 @@ def _agreement(
     kappas = kappas_of(once)[0]
     defined = ~np.isnan(kappas)
 
-    def both(weights: Array) -> Array:
+    def both(weights: Floats) -> Floats:
         means = (
             kappas_of(weights)[:, defined].mean(axis=1)
             if defined.any()
@@ -113,7 +111,7 @@ def _agreement(
     }
 
 
-def _summary(table: Array, reason: str | None) -> Row:
+def _summary(table: Floats, reason: str | None) -> Row:
     """The columns of `agreement`, with what needs no redraw filled in."""
     complete = table[~np.isnan(table).any(axis=1)]
     result = icc(complete) if reason is None else Icc(reason=reason)
@@ -155,7 +153,9 @@ def _reason(summary: Row, n_images: int) -> str | None:
     return "; ".join(reasons) or None
 
 
-def _pair(table: Array, readers: list[str], a: int, b: int, kappa: float | None) -> Row:
+def _pair(
+    table: Floats, readers: list[str], a: int, b: int, kappa: float | None
+) -> Row:
     n = int(np.count_nonzero(~np.isnan(table[:, a]) & ~np.isnan(table[:, b])))
     reason = None
     if kappa is None:

@@ -5,13 +5,11 @@ from collections import Counter
 from collections.abc import Iterator
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mlcore.reporting.page import Column
 from readerstudy.analysis.ratings import ALL, Ratings
+from readerstudy.analysis.statistics.arrays import Floats
 from readerstudy.analysis.table import Heading, Row, Table, View
-
-Array = NDArray[np.float64]
 
 
 def table1_means(ratings: Ratings) -> list[Row]:
@@ -111,7 +109,7 @@ def _refused(ratings: Ratings, names: Row, reasons: list[str]) -> Row:
     }
 
 
-def _parts(ratings: Ratings) -> Iterator[tuple[str, str, Array, int]]:
+def _parts(ratings: Ratings) -> Iterator[tuple[str, str, Floats, int]]:
     """Reader, data set, values and the number of ratings due per variant.
 
     A reader who has no row in a data set is not part of it.
@@ -123,7 +121,7 @@ def _parts(ratings: Ratings) -> Iterator[tuple[str, str, Array, int]]:
                 yield reader, dataset, values, int(assigned.sum())
 
 
-def _cell(values: Array, expected: int, *, pooled: bool) -> Row:
+def _cell(values: Floats, expected: int, *, pooled: bool) -> Row:
     """What Table 1 says of one variant; `values` is (readers, images)."""
     rated = _rated(values)
     mean, sd = _mean(rated), _sd(rated)
@@ -145,23 +143,23 @@ def _too_few(cell: Row) -> str | None:
     return "only one image" if cell.get("sd_image_means", 0) is None else None
 
 
-def _rated(values: Array) -> Array:
+def _rated(values: Floats) -> Floats:
     return values[~np.isnan(values)]
 
 
-def _image_means(values: Array) -> Array:
+def _image_means(values: Floats) -> Floats:
     """Mean over the readers who rated it, for each image (axis 1) that anyone rated."""
     counts = np.count_nonzero(~np.isnan(values), axis=0)
-    sums: Array = np.nansum(values, axis=0)
-    means: Array = sums[counts > 0] / counts[counts > 0]
+    sums: Floats = np.nansum(values, axis=0)
+    means: Floats = sums[counts > 0] / counts[counts > 0]
     return means
 
 
-def _mean(values: Array) -> float | None:
+def _mean(values: Floats) -> float | None:
     return float(values.mean()) if values.size else None
 
 
-def _sd(values: Array) -> float | None:
+def _sd(values: Floats) -> float | None:
     return float(values.std(ddof=1)) if values.size > 1 else None
 
 

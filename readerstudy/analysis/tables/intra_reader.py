@@ -1,14 +1,12 @@
-"""Agreement of readers with themselves: maps that they were shown once more."""
+"""Intra-reader agreement: maps that readers were shown once more."""
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mlcore.reporting.page import MINUS, Column
 from readerstudy.analysis.ratings import ALL, Ratings
+from readerstudy.analysis.statistics.arrays import Floats
 from readerstudy.analysis.statistics.coefficients import quadratic_kappas_of
 from readerstudy.analysis.table import Heading, Row, Table, View
-
-Array = NDArray[np.float64]
 
 
 def intra_reader(ratings: Ratings) -> list[Row]:
@@ -53,7 +51,7 @@ def _pairs(ratings: Ratings) -> list[tuple[str, str, float, float]]:
     ]
 
 
-def _row(pairs: Array) -> Row:
+def _row(pairs: Floats) -> Row:
     """The columns for `pairs` (repeats, 2) of ratings."""
     rated = pairs[~np.isnan(pairs).any(axis=1)]
     counts = {"n": len(rated), "n_missing": len(pairs) - len(rated)}

@@ -10,15 +10,13 @@ from dataclasses import asdict, dataclass
 from itertools import combinations
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import stats
 
 from mlcore.reporting.page import MINUS, Column
 from readerstudy.analysis.ratings import ALL, Ratings
-from readerstudy.analysis.table import Heading, Row, Table, View
+from readerstudy.analysis.statistics.arrays import Floats
+from readerstudy.analysis.table import Heading, Row, Table, View, verdict
 from readerstudy.analysis.units import complete_images
-
-Array = NDArray[np.float64]
 
 # What each inference takes as drawn at random, and so whom it speaks for.
 SPEAKS_FOR = {
@@ -92,15 +90,10 @@ def _columns(parts: Layout, result: Inference, dropped: int) -> Row:
     columns = asdict(parts) | {"dropped": dropped} | test
     if reason is None and None in columns.values():
         reason = _too_few(parts)
-    return columns | {
-        "significant_001": result.p is not None and result.p < 0.001,
-        "significant_05": result.p is not None and result.p < 0.05,
-        "tested": result.p is not None,
-        "reason": reason,
-    }
+    return columns | verdict(result.p, reason)
 
 
-def layout(differences: Array) -> Layout:
+def layout(differences: Floats) -> Layout:
     """Take apart (readers, cases) differences of ratings, whole numbers without NaN.
 
     Sums of squares are formed from integers, so that what does not vary has none.

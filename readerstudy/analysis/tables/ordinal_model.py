@@ -1,20 +1,18 @@
-"""A cumulative logit model of the ratings, as a check on the rank tests: it takes the
+"""Cumulative logit model of the ratings, as a check on the rank tests: it takes the
 six levels as levels and lets the ratings of one image depend on each other."""
 
 from itertools import combinations
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import stats
 
 from mlcore.reporting.page import Column
 from readerstudy.analysis.ratings import ALL, Ratings
-from readerstudy.analysis.statistics.ordinal_gee import Fit, fit, verdict
-from readerstudy.analysis.table import Heading, Row, Table, View
+from readerstudy.analysis.statistics.arrays import Booleans, Floats
+from readerstudy.analysis.statistics.ordinal_gee import Fit, fit
+from readerstudy.analysis.table import Heading, Row, Table, View, verdict
 from readerstudy.analysis.tables.periods import NO_POSITIONS, is_first
 from readerstudy.analysis.units import triples
-
-Array = NDArray[np.float64]
 
 NO_ERROR = "every image says the same: these odds have no standard error"
 ESTIMATOR = "ordinal GEE, logit, working independence, clusters: images"
@@ -35,13 +33,11 @@ def ordinal_model(ratings: Ratings) -> list[Row]:
     return rows
 
 
-def _contrasts(
-    ratings: Ratings, dataset: str, which: str, kept: NDArray[np.bool_]
-) -> list[Row]:
+def _contrasts(ratings: Ratings, dataset: str, which: str, kept: Booleans) -> list[Row]:
     if which == "first" and np.isnan(ratings.positions).all():
         result = Fit(0, 0, reason=NO_POSITIONS)
     else:
-        result = fit(ratings, kept)
+        result = fit(ratings.values, ratings.dataset_of_image, kept)
     # Log odds of each variant against the first.
     against = np.vstack([np.zeros((1, 2)), np.eye(2)])
     return [
@@ -59,7 +55,7 @@ def _contrasts(
     ]
 
 
-def _odds(result: Fit, contrast: Array) -> Row:
+def _odds(result: Fit, contrast: Floats) -> Row:
     test = result.wald(contrast[np.newaxis])
     if result.beta is None or result.covariance is None or test is None:
         names = ("log_odds", "se", "OR", "OR_lo", "OR_hi", "z", "p")

@@ -1,19 +1,17 @@
-"""When a map was shown, and whether that mattered: the tables `period_effects` and
-`period_tests`."""
+"""Period effects, whether it mattered when a map was shown: the tables
+`period_effects` and `period_tests`."""
 
 from collections.abc import Iterator
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import stats
 
 from mlcore.reporting.page import Column
 from readerstudy.analysis.ratings import ALL, Ratings
-from readerstudy.analysis.statistics.ordinal_gee import Fit, fit, verdict
-from readerstudy.analysis.table import Heading, Row, Table, View
+from readerstudy.analysis.statistics.arrays import Booleans, Floats
+from readerstudy.analysis.statistics.ordinal_gee import Fit, fit
+from readerstudy.analysis.table import Heading, Row, Table, View, verdict
 from readerstudy.analysis.units import triples
-
-Array = NDArray[np.float64]
 
 # More than any position, so that sessions come one after the other.
 _SESSION = 10**7
@@ -41,11 +39,11 @@ def period_effects(ratings: Ratings) -> list[Row]:
                 rows.append(
                     names | {"period": int(period)} | _means(ratings, kept, None)
                 )
-        known = not np.isnan(ratings.positions).all()
-        first = is_first(ratings) & inside if known else None
+        ordered = not np.isnan(ratings.positions).all()
+        first = is_first(ratings) & inside if ordered else None
         rows.append(
             {"dataset": dataset, "by": "first", "period": None}
-            | _means(ratings, first, None if known else NO_POSITIONS)
+            | _means(ratings, first, None if ordered else NO_POSITIONS)
         )
     return rows
 
@@ -69,7 +67,7 @@ def period_tests(ratings: Ratings) -> list[Row]:
     return rows
 
 
-def _drift(ratings: Ratings, periods: Array, effect: str) -> Row:
+def _drift(ratings: Ratings, periods: Floats, effect: str) -> Row:
     kept = triples(ratings.values)[:, :, np.newaxis] & ~np.isnan(periods)
     later = np.unique(periods[kept & ~np.isnan(ratings.values)])[1:]
     if not later.size:
@@ -80,7 +78,8 @@ def _drift(ratings: Ratings, periods: Array, effect: str) -> Row:
         variants = np.arange(len(ratings.variants))
         crossed = [term & (variants == code) for term in terms for code in variants[1:]]
         terms, asked = terms + crossed, len(crossed)
-    return _test(fit(ratings, kept, terms), asked)
+    model = fit(ratings.values, ratings.dataset_of_image, kept, terms)
+    return _test(model, asked)
 
 
 def _test(result: Fit, asked: int) -> Row:
@@ -104,7 +103,7 @@ def _test(result: Fit, asked: int) -> Row:
 
 def periods_of(
     ratings: Ratings, dataset: str
-) -> Iterator[tuple[str, Array, str | None]]:
+) -> Iterator[tuple[str, Floats, str | None]]:
     """By "third" and by "session": what it is by, the period of each cell (readers,
     images, variants) from 1, NaN for none, and why no cell is in any."""
     inside = ratings.in_dataset(dataset)[:, np.newaxis]
@@ -114,32 +113,32 @@ def periods_of(
     yield "session", sessions, NO_SESSIONS if np.isnan(sessions).all() else None
 
 
-def order(ratings: Ratings) -> Array:
+def order(ratings: Ratings) -> Floats:
     """(readers, images, variants): grows with the place in the reader's list."""
     return np.nan_to_num(ratings.sessions) * _SESSION + ratings.positions
 
 
-def is_first(ratings: Ratings) -> NDArray[np.bool_]:
+def is_first(ratings: Ratings) -> Booleans:
     """(readers, images, variants): did the reader see this map of the case first?
 
     Of cases whose positions are not all known or not all different, no map is.
     """
     when = order(ratings)
-    earliest: NDArray[np.bool_] = when == when.min(axis=2, keepdims=True)
+    earliest: Booleans = when == when.min(axis=2, keepdims=True)
     earliest &= earliest.sum(axis=2, keepdims=True) == 1
     return earliest
 
 
-def _thirds(when: Array) -> Array:
+def _thirds(when: Floats) -> Floats:
     """1, 2 or 3 by each reader's own order; what shares a position shares a third."""
     flat = when.reshape(len(when), -1)
     ranks = stats.rankdata(flat, axis=1, nan_policy="omit")
-    known = np.count_nonzero(~np.isnan(flat), axis=1)[:, np.newaxis]
-    thirds: Array = np.ceil(3 * ranks / np.maximum(known, 1)).reshape(when.shape)
+    places = np.count_nonzero(~np.isnan(flat), axis=1)[:, np.newaxis]
+    thirds: Floats = np.ceil(3 * ranks / np.maximum(places, 1)).reshape(when.shape)
     return thirds
 
 
-def _means(ratings: Ratings, kept: NDArray[np.bool_] | None, reason: str | None) -> Row:
+def _means(ratings: Ratings, kept: Booleans | None, reason: str | None) -> Row:
     counts: dict[str, int | None] = {}
     means: dict[str, float | None] = {}
     for i, variant in enumerate(ratings.variants):

@@ -1,4 +1,5 @@
-"""The tables `friedman` and `wilcoxon`: one omnibus row per unit and three of pairs."""
+"""Friedman's test and Wilcoxon's signed-rank test: the tables `friedman` and
+`wilcoxon`, an omnibus row per unit and three of pairs."""
 
 from collections.abc import Iterable
 from dataclasses import asdict
@@ -15,7 +16,7 @@ from readerstudy.analysis.statistics.rank_tests import (
     wilcoxon,
 )
 from readerstudy.analysis.statistics.resampling import Bootstrap, Interval
-from readerstudy.analysis.table import Heading, Row, Table, View
+from readerstudy.analysis.table import Heading, Row, Table, View, verdict
 from readerstudy.analysis.units import Unit, units
 
 SPEAKS_FOR = {
@@ -88,20 +89,16 @@ def _shares(pair: Wilcoxon) -> Row:
 
 def _bounds(name: str, estimate: float | None, interval: Interval) -> Row:
     """Without an estimate there is no interval, whatever redraws would give."""
-    known = estimate is not None
+    defined = estimate is not None
     return {
-        f"{name}_lo": interval.low if known else None,
-        f"{name}_hi": interval.high if known else None,
-        "undefined_redraws": interval.undefined if known else None,
+        f"{name}_lo": interval.low if defined else None,
+        f"{name}_hi": interval.high if defined else None,
+        "undefined_redraws": interval.undefined if defined else None,
     }
 
 
 def _row(unit: Unit, columns: Row, *, p: float | None, tested: bool) -> Row:
-    """`columns` between what names the unit and what the procedure makes of p.
-
-    `significant_...` compare p alone, strictly. `tested` says whether the procedure
-    came to this test at all: a pair is found different where both hold.
-    """
+    """`columns` between what names the unit and what the procedure makes of p."""
     reason = columns.pop("reason")
     if reason is None and None in columns.values():
         reason = "an interval needs two images"
@@ -115,10 +112,7 @@ def _row(unit: Unit, columns: Row, *, p: float | None, tested: bool) -> Row:
         "speaks_for": SPEAKS_FOR[unit.level],
         **columns,
         "dropped": unit.dropped,
-        "significant_001": p is not None and p < 0.001,
-        "significant_05": p is not None and p < 0.05,
-        "tested": tested,
-        "reason": reason,
+        **verdict(p, reason, tested),
     }
 
 

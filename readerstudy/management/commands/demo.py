@@ -1,4 +1,4 @@
-"""The whole way on synthetic radiographs: three trainings, maps, a study to rate.
+"""Demonstration on synthetic radiographs: three trainings, maps, a study to rate.
 
 The trainings are real, and the demo says so only if they show the paper's effect: the
 maps of the standard network lie on the planted nodule hardly more than chance would

@@ -36,7 +36,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
             "--readers",
-            type=_number(int, 1, 50),
+            type=_in_range(int, 1, 50),
             nargs="+",
             default=[3, 6],
             metavar="N",
@@ -44,7 +44,7 @@ class Command(BaseCommand):
         )
         parser.add_argument(
             "--cases",
-            type=_number(int, 2, 2000),
+            type=_in_range(int, 2, 2000),
             nargs="+",
             default=[30, 60, 100],
             metavar="N",
@@ -52,7 +52,7 @@ class Command(BaseCommand):
         )
         parser.add_argument(
             "--shift",
-            type=_number(float, 0.01, 5),
+            type=_in_range(float, 0.01, 5),
             nargs="+",
             default=[0.25, 0.5],
             metavar="POINTS",
@@ -60,17 +60,17 @@ class Command(BaseCommand):
         )
         parser.add_argument(
             "--alpha",
-            type=_number(float, 1e-6, 0.5),
+            type=_in_range(float, 1e-6, 0.5),
             default=ALPHA,
             help="of Friedman's and Wilcoxon's tests; default %(default)s",
         )
         parser.add_argument(
             "--studies",
-            type=_number(int, 100, 100_000),
+            type=_in_range(int, 100, 100_000),
             default=2000,
             help="simulated for each size; default %(default)s",
         )
-        parser.add_argument("--seed", type=_number(int, 0, 2**32), default=0)
+        parser.add_argument("--seed", type=_in_range(int, 0, 2**32), default=0)
         parser.add_argument("--out", type=Path, metavar="DIR", help="for the results")
         _add_components(parser)
 
@@ -84,9 +84,9 @@ class Command(BaseCommand):
             self.stdout.write(f"Parts of a rating: {described(components)}.")
             self.stdout.write(HEADER.format(alpha=options["alpha"]))
             powers = []
-            for found in _powers(components, options):
-                powers.append(found)
-                self.stdout.write(_line(found))
+            for row in _powers(components, options):
+                powers.append(row)
+                self.stdout.write(_line(row))
             chosen = {name: options[name] for name in ("alpha", "studies", "seed")}
             pilot = options["pilot"] and options["pilot"].name
             chosen |= {"pilot": pilot, "pilot_dataset": options["dataset"]}
@@ -114,7 +114,7 @@ def _add_components(parser: CommandParser) -> None:
     for field in fields(Components):
         pilot.add_argument(
             f"--{field.name.replace('_', '-')}",
-            type=_number(float, 0, 5),
+            type=_in_range(float, 0, 5),
             metavar="POINTS",
             help=f"instead of {field.default:g}, or of the pilot's",
         )
@@ -143,15 +143,15 @@ def _powers(components: Components, options: dict[str, Any]) -> Iterator[Power]:
         )
 
 
-def _line(found: Power) -> str:
-    general = "-" if found.general is None else f"{100 * found.general:.0f}"
+def _line(row: Power) -> str:
+    general = "-" if row.general is None else f"{100 * row.general:.0f}"
     return (
-        f"{found.readers:>7}  {found.images:>5}  {found.shift:>5g}  "
-        f"{100 * found.friedman:>8.0f}  {100 * found.pair:>4.0f}  {general:>4}"
+        f"{row.readers:>7}  {row.images:>5}  {row.shift:>5g}  "
+        f"{100 * row.friedman:>8.0f}  {100 * row.pair:>4.0f}  {general:>4}"
     )
 
 
-def _number(
+def _in_range(
     kind: type[int] | type[float], least: float, most: float
 ) -> Callable[[str], float]:
     """Reads an option; numbers outside `least` to `most` are refused."""

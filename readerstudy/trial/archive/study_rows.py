@@ -1,4 +1,4 @@
-"""All rows of a study as JSON values, and from them rows in another database.
+"""Serialisation of a study's rows: JSON values out, rows in another database in.
 
 A value is what the database gives, exactly: times to the microsecond, numbers as they
 are. A row refers to another by the other's key in the database that it comes from, and

@@ -1,4 +1,4 @@
-"""A whole study as a folder, and such a folder as a study in another database.
+"""Study archive: a whole study as a folder, and such a folder as a study elsewhere.
 
 The archive holds every row (`rows/`, a JSON object a line), every file (`files/`) and
 a manifest with the SHA-256 of each. It holds the allocation, of a locked study too: it

@@ -41,7 +41,7 @@ def brought_up_to_date(
 ) -> dict[str, Sequence[Row]]:
     """The tables with payloads in the rows of events.
 
-    A row that lacks a column, or refers to none, is for `rows` to name.
+    A row that lacks a column, or refers to none, is for `study_rows` to name.
 
     Raises:
         RowsError: a key or a time is none.

@@ -1,4 +1,4 @@
-"""What a study keeps of its bundles: files in, fixed-length pixel buffers out.
+"""Case files of a study: copies of its bundles' files, and pixel buffers from them.
 
 The copies have random names, because the name of a file can tell its arm, and lie
 outside everything that a web server serves by itself.

@@ -1,7 +1,7 @@
-"""What leaves a study as one file: tables as CSV, the ledger as JSON lines.
+"""Exports of a study: tables as CSV, the ledger as JSON lines.
 
 Every function here is refused before the study is locked, and each asks `policies`
-itself. What a blinded file must not hold: see `ledger`.
+itself. What a blinded file must not hold: see `record.hash_chain`.
 """
 
 import csv

@@ -97,7 +97,7 @@ def protocol_sha256(study: Study, fixed: Mapping[str, Any]) -> str:
 def stimuli_sha256(study: Study, fixed: Mapping[str, Any]) -> str:
     """Of cases, maps, arms and their letters, with the hash of every file.
 
-    The random names of the files are in it, and so it tells no arm: see `ledger`.
+    The random names of the files are in it, and so it tells no arm: see `hash_chain`.
     Arguments and errors as `protocol_sha256`.
     """
     return sha256_of(_digested(fixed).stimuli(study))

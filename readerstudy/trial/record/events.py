@@ -1,11 +1,11 @@
-"""What is recorded of a study, as links of its hash chains (see `ledger`).
+"""Events of a study: what is recorded, as links of its chains (see `hash_chain`).
 
 Whoever adds an event holds the lock that its chain is written under: the study's row
 for a StudyEvent, the enrolment's for a RatingEvent. Two events then never take the same
 number; the database's constraint is the last guard.
 
 What is recorded goes into the event's payload. Its columns are filled from there, by
-the function of the payload's schema, and `check` compares them by the same function.
+the function of the payload's schema, and compared by the same one when it is verified.
 """
 
 import json
@@ -43,13 +43,14 @@ Columns = Callable[[Mapping[str, Any]], dict[str, Any]]
 
 
 def add_study_event(
-    *,
     study: Study,
     kind: StudyEvent.Kind,
-    user: User | None,
+    by: User | None,
     reason: str = "",
-    details: Mapping[str, Any],
+    /,
+    *,
     at: datetime | None = None,
+    **details: Any,
 ) -> StudyEvent:
     """Add a link to the study's chain. Needs the lock on the study's row.
 
@@ -58,14 +59,14 @@ def add_study_event(
     record = {
         "study": study.uuid,
         "kind": str(kind),
-        "user": user.get_username() if user else "",
+        "user": by.get_username() if by else "",
         "reason": reason.strip(),
         "details": details,
         "at": at or now(),
     }
     link = link_after(study_head(study), {"record": record})
     return StudyEvent.objects.create(
-        study=study, user=user, **_columns_to_write(link, STUDY_SCHEMAS)
+        study=study, user=by, **_columns_to_write(link, STUDY_SCHEMAS)
     )
 
 
@@ -85,7 +86,7 @@ def add_rating_event(
     """Add a link to the enrolment's chain. Needs the lock on the enrolment's row."""
     record = {
         "enrolment": enrolment.uuid,
-        # It says which presentation and keeps the hash from being guessed: `ledger`.
+        # It names the presentation and keeps the hash from being guessed: `hash_chain`.
         "presentation": presentation.token,
         "overlay_sha256": presentation.overlay.sha256,
         "kind": str(kind),

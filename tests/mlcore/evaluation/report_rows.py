@@ -2,11 +2,10 @@
 
 import numpy as np
 
-from mlcore.evaluation.discrimination.figures import OutcomeCurve
-from mlcore.evaluation.figures import Exhibits
-from mlcore.evaluation.localization.figures import SaliencyExample
-from mlcore.evaluation.localization.part import MAPS
-from mlcore.evaluation.robustness.figures import AttackExample
+from mlcore.evaluation.discrimination.curves import OutcomeCurve
+from mlcore.evaluation.localization.examples import SaliencyExample
+from mlcore.evaluation.localization.targets import MAPS
+from mlcore.evaluation.robustness.examples import AttackExample
 
 VARIANTS = ("standard", "single_bn", "dual_bn")
 ARMS = (*((variant, "std") for variant in VARIANTS), ("dual_bn", "adv"))
@@ -356,12 +355,12 @@ def curves(rng, n=400):
 def exhibits(seed=1):
     rng = np.random.default_rng(seed)
     roc, precision_recall = curves(rng)
-    return Exhibits(
-        roc=roc,
-        precision_recall=precision_recall,
-        saliency=[example(rng, place) for place in range(2)],
-        attack=[attacked(rng, *arm) for arm in ARMS if arm != ("dual_bn", "std")],
-    )
+    return {
+        "roc": roc,
+        "precision_recall": precision_recall,
+        "saliency": [example(rng, place) for place in range(2)],
+        "attack": [attacked(rng, *arm) for arm in ARMS if arm != ("dual_bn", "std")],
+    }
 
 
 def example(rng, place):

@@ -16,7 +16,7 @@ from readerstudy.models import (
     Study,
     StudyEvent,
 )
-from readerstudy.trial import study as study_acts
+from readerstudy.trial import study as study_module
 from readerstudy.trial.cases.files import study_folder
 from readerstudy.trial.enrolment import enrol, withdraw
 from readerstudy.trial.order.design import presentation_list
@@ -208,14 +208,14 @@ def test_a_file_that_changes_while_it_is_copied_leaves_nothing_behind(
     tmp_path, data_folder, monkeypatch
 ):
     make_bundle(tmp_path / "bundle", cases=2)
-    read = study_acts.read_bundles
+    read = study_module.read_bundles
 
     def read_then_tamper(bundles):
         contents = read(bundles)
         (tmp_path / "bundle/overlays/0002-dual_bn.npy").write_bytes(b"?")
         return contents
 
-    monkeypatch.setattr(study_acts, "read_bundles", read_then_tamper)
+    monkeypatch.setattr(study_module, "read_bundles", read_then_tamper)
     with pytest.raises(Refusal, match="SHA-256"):
         create(tmp_path)
     assert nothing_was_made(data_folder)

@@ -268,6 +268,19 @@ def test_an_event_that_nobody_here_can_read_is_told(study, rheas, content, said)
     assert found(study).startswith(f"Broken at reader rhea, event 12: {said}")
 
 
+@pytest.mark.parametrize("model", [RatingEvent, StudyEvent])
+def test_every_column_of_an_event_is_compared_with_its_payload(study, model):
+    """But for the database's own keys: what those refer to is compared by its name."""
+    studies = model is StudyEvent
+    schemas = record_events.STUDY_SCHEMAS if studies else record_events.RATING_SCHEMAS
+    record = json.loads(model.objects.first().payload)["record"]
+    for columns in schemas.values():
+        compared = {name.partition(".")[0] for name in columns(record)}
+        fields = {field.name for field in model._meta.concrete_fields}
+        place = {"number", "previous_hash", "payload", "hash"}
+        assert fields - {"id", "user"} == compared | place
+
+
 def test_an_event_that_records_more_leaves_those_before_it_verifying(
     tmp_path, rhea, monkeypatch
 ):
@@ -510,7 +523,7 @@ def test_a_state_that_no_event_led_to_is_found(study, state):
 def test_a_state_that_was_left_out_is_found(tmp_path, rhea):
     study = make_study(tmp_path / "bundle", readers=[rhea], cases=1, opened=False)
     kind = StudyEvent.Kind.LOCKED
-    record_events.add_study_event(study=study, kind=kind, user=None, details={})
+    record_events.add_study_event(study, kind, None)
     Study.objects.update(state="locked")
     assert found(study).endswith("its events lead through draft, locked.")
 

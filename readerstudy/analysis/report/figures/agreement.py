@@ -1,4 +1,4 @@
-"""Figure of agreement: quadratic-weighted kappa of each pair of readers."""
+"""Heat maps of agreement: quadratic-weighted kappa of each pair of readers."""
 
 from collections.abc import Sequence
 
@@ -8,8 +8,9 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LinearSegmentedColormap, Normalize
 
 from mlcore.reporting.figures import INK, Drawing, figure_style
+from mlcore.reporting.words import told
 from readerstudy.analysis.report.answer import where
-from readerstudy.analysis.report.figures.plotting import figure_of, points, told
+from readerstudy.analysis.report.figures.plotting import figure_of, points
 from readerstudy.analysis.table import Analysis, Row
 
 # White at no agreement beyond chance, blue above it, ochre below.
@@ -42,8 +43,8 @@ def kappa_maps(analysis: Analysis) -> Drawing | None:
     )
     for line, dataset in zip(grid, datasets, strict=True):
         for axis, variant in zip(line, variants, strict=True):
-            own = where(rows, dataset=dataset, variant=variant)
-            _map(axis, own, readers)
+            pairs = where(rows, dataset=dataset, variant=variant)
+            _map(axis, pairs, readers)
             axis.set_title(f"{dataset}, {variant}")
     bar = figure.colorbar(
         ScalarMappable(KAPPA_RANGE, KAPPA_COLOURS),
@@ -55,7 +56,7 @@ def kappa_maps(analysis: Analysis) -> Drawing | None:
     bar.outline.set_visible(False)
     bar.set_label("Quadratic-weighted kappa")
     words = "Agreement of each pair of readers, per data set and variant"
-    said = [
+    kappas = [
         f"{row['dataset']}, {row['variant']}, {row['reader_a']} and {row['reader_b']}: "
         f"{row['qkappa']:.2f}"
         for row in rows
@@ -66,7 +67,7 @@ def kappa_maps(analysis: Analysis) -> Drawing | None:
         figure,
         f"{words}: 1 is perfect, 0 what chance would give. An empty cell: kappa is not "
         "defined (see the table).",
-        f"{words}, as quadratic-weighted kappa. {told(said)}",
+        f"{words}, as quadratic-weighted kappa. {told(kappas)}",
     )
 
 

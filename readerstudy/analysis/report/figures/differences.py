@@ -1,4 +1,4 @@
-"""Figures of differences between variants: image by image, and pooled."""
+"""Histograms of the differences between variants, image by image, and a forest plot."""
 
 from collections.abc import Sequence
 from itertools import combinations
@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from numpy.typing import NDArray
+from matplotlib.ticker import MaxNLocator
 
 from mlcore.reporting.figures import (
     DIM,
@@ -16,22 +16,21 @@ from mlcore.reporting.figures import (
     Drawing,
     VariantStyle,
     figure_style,
+    legend,
 )
+from mlcore.reporting.words import told
 from readerstudy.analysis.ratings import ALL, Ratings
 from readerstudy.analysis.report.answer import where
 from readerstudy.analysis.report.figures.plotting import (
     datasets_of,
     figure_of,
-    legend,
     named,
     points,
     styles_of,
-    told,
 )
+from readerstudy.analysis.statistics.arrays import Floats
 from readerstudy.analysis.table import Analysis, Row
 from readerstudy.analysis.units import Unit, under_policy, units
-
-Array = NDArray[np.float64]
 
 # Steps a rating point is divided into at most, so that bars stay wide enough to see.
 MOST_STEPS = 8
@@ -71,6 +70,7 @@ def difference_bars(analysis: Analysis, ratings: Ratings) -> Drawing | None:
             reach = max(reach, float(np.abs(d).max()) / unit.divisor)
             _histogram(axis, d, unit, [list(styles.values())[i] for i in (a, b)])
         line[0].set_ylabel("images")
+        line[0].yaxis.set_major_locator(MaxNLocator("auto", integer=True))
         line[0].margins(y=0.22)
         line[0].annotate(
             unit.dataset,
@@ -104,7 +104,7 @@ def _counts(pooled: Sequence[Unit]) -> str:
 
 
 def _histogram(
-    axis: Axes, d: Array, unit: Unit, styles: Sequence[VariantStyle]
+    axis: Axes, d: Floats, unit: Unit, styles: Sequence[VariantStyle]
 ) -> None:
     """`d` is in steps of 1 / divisor rating points; `styles` of A and of B."""
     steps = -(-unit.divisor // MOST_STEPS)
@@ -118,12 +118,12 @@ def _histogram(
     axis.bar(values * width, counts, width=0.86 * width, color=colours)
     axis.axvline(0, color=SOFT, linewidth=0.8, zorder=0.5)
     axis.grid(visible=False, axis="x")
-    said = (
+    counts_above = (
         (0.02, "left", int((d < 0).sum()), styles[1].colour),
         (0.5, "center", int((d == 0).sum()), DIM),
         (0.98, "right", int((d > 0).sum()), styles[0].colour),
     )
-    for x, side, count, colour in said:
+    for x, side, count, colour in counts_above:
         text = f"{count} tied" if side == "center" else f"{count}"
         axis.text(
             x,
@@ -179,8 +179,8 @@ def difference_forest(analysis: Analysis) -> Drawing | None:
                 top - 0.95, top + pitch - 0.95, color="#f4f6f8", zorder=0, lw=0
             )
         for place, pair in enumerate(pairs):
-            own = where(rows, dataset=dataset, pair=pair)
-            _estimates(axis, own, top + place)
+            inferences = where(rows, dataset=dataset, pair=pair)
+            _estimates(axis, inferences, top + place)
     axis.axvline(0, color=INK, linewidth=0.8, zorder=1)
     axis.set_ylim(len(datasets) * pitch - 0.95, -0.95)
     _forest_names(axis, datasets, pairs, pitch)

@@ -1,7 +1,6 @@
-"""What the figures have in common: variants in their colours, panels, legends."""
+"""Plotting that the figures share: variants in their colours, panels, ticks."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -12,8 +11,6 @@ from mlcore.reporting.page import MINUS
 from readerstudy.analysis.ratings import ALL
 from readerstudy.analysis.table import Analysis
 
-# Of a figure's text alternative: its table has all numbers.
-MOST_PHRASES = 24
 # Beyond these widths, in characters, names under an axis are turned.
 _ROOM = 62
 
@@ -41,20 +38,6 @@ def figure_of(height: float, width: float = FULL_WIDTH) -> Figure:
     return figure
 
 
-def legend(figure: Figure, handles: Sequence[Any], title: str = "") -> None:
-    """One legend for all panels, in a line above them."""
-    found = figure.legend(
-        handles=handles,
-        loc="outside upper left",
-        ncols=len(handles),
-        title=title or None,
-        handlelength=1.6,
-        columnspacing=1.6,
-        borderpad=0.1,
-    )
-    found.set_alignment("left")
-
-
 def variant_handle(variant: str, style: VariantStyle) -> Line2D:
     """The variant's entry in a legend: its point, in its colour."""
     return Line2D(
@@ -78,11 +61,3 @@ def name_ticks(axis: Axes, names: Sequence[str], panels: int = 1) -> None:
 def points(value: float) -> str:
     """Rating points to two places, with a proper minus and no minus zero."""
     return f"{round(value, 2) + 0.0:.2f}".replace("-", MINUS)
-
-
-def told(phrases: Sequence[str]) -> str:
-    """The phrases as one, cut where a listener would have lost the thread."""
-    if len(phrases) <= MOST_PHRASES:
-        return "; ".join(phrases) + "."
-    kept = "; ".join(phrases[:MOST_PHRASES])
-    return f"{kept}; and {len(phrases) - MOST_PHRASES} more, in the table."

@@ -1,4 +1,4 @@
-"""Figures of the ratings themselves: how often each score, means and their spread."""
+"""Stacked bars of how often each score was given; means and standard deviations."""
 
 from collections.abc import Sequence
 
@@ -11,15 +11,15 @@ from mlcore.reporting.figures import (
     Drawing,
     VariantStyle,
     figure_style,
+    legend,
 )
+from mlcore.reporting.words import told
 from readerstudy.analysis.ratings import ALL
 from readerstudy.analysis.report.answer import where
 from readerstudy.analysis.report.figures.plotting import (
     figure_of,
-    legend,
     name_ticks,
     styles_of,
-    told,
     variant_handle,
 )
 from readerstudy.analysis.table import Analysis, Row
@@ -167,12 +167,12 @@ def _score_words(
         for variant in analysis["run"]["variants"]:
             rows = where(table, dataset=dataset, variant=variant)
             shares = [row["percent"] for row in rows]
-            said = (
+            percentages = (
                 "no rating"
                 if None in shares
                 else ", ".join(f"{share:.0f} %" for share in shares)
             )
-            phrases.append(f"{dataset}, {variant}, scores 0 to 5: {said}")
+            phrases.append(f"{dataset}, {variant}, scores 0 to 5: {percentages}")
     return phrases
 
 
@@ -202,7 +202,7 @@ def means(analysis: Analysis) -> Drawing:
     figure.supylabel("Rating (mean ± SD)", fontsize=8.5)
     legend(figure, [variant_handle(*entry) for entry in styles.items()])
     words = "Mean ± SD of the ratings, per reader and data set"
-    said = [
+    phrases = [
         f"{row['dataset']}, {row['reader']}, {variant}: {text}"
         for row in analysis["table1_means"]
         if row["reader"] == ALL
@@ -214,7 +214,7 @@ def means(analysis: Analysis) -> Drawing:
         figure,
         f"{words}. An SD tells how a reader's ratings differ from image to image; it "
         "is no measure of how certain the mean is.",
-        f"{words}. {told(said)}",
+        f"{words}. {told(phrases)}",
     )
 
 

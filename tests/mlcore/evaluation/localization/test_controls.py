@@ -10,13 +10,13 @@ from mlcore.engine.model.networks import build_network
 from mlcore.engine.model.saliency import GRADIENT
 from mlcore.engine.runs import configure, load_run
 from mlcore.engine.training.train import Execution, train
-from mlcore.evaluation.discrimination.part import (
+from mlcore.evaluation.discrimination.measure import (
     classifier_metrics,
     development_cutoffs,
     measure,
 )
 from mlcore.evaluation.discrimination.scoring import score
-from mlcore.evaluation.localization.part import localization
+from mlcore.evaluation.localization.measure import localization
 from tests.mlcore.evaluation.conftest import loaded
 
 SETTINGS = (

@@ -6,11 +6,12 @@ import torch
 
 from mlcore.bundle.drawing import draw_cases
 from mlcore.bundle.normalising import normalise, to_int8
-from mlcore.evaluation.exhibits import saliency_examples
-from mlcore.evaluation.localization import part as localizing
+from mlcore.evaluation.localization import measure as localizing
 from mlcore.evaluation.localization import randomization as randomizing
-from mlcore.evaluation.localization.part import localization, targets
+from mlcore.evaluation.localization.examples import saliency_examples
+from mlcore.evaluation.localization.measure import localization
 from mlcore.evaluation.localization.randomization import randomization
+from mlcore.evaluation.localization.targets import targets
 from mlcore.management.cases_of_runs import cases_of
 from tests.mlcore.evaluation.conftest import SIZE, loaded, shaken
 
@@ -87,7 +88,7 @@ def test_the_maps_that_become_random_begin_with_the_runs(run, table, monkeypatch
         return real(before, after)
 
     monkeypatch.setattr(randomizing, "similarities", spying)
-    randomization(table, [run], redraws=2, seed=1)
+    randomization(table, [run], images=100, redraws=2, seed=1)
     rows = table.split_indices("test")
     expected = run.maps(table.images[rows], table.labels[rows])
     assert expected.shape == (5, SIZE, SIZE)

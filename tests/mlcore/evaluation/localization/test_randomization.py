@@ -123,7 +123,7 @@ def test_the_parts_become_random_from_the_last_to_the_first(unlike_runs, which):
 
 
 def checked(table, runs, **options):
-    options = {"redraws": 20, "seed": 1} | options
+    options = {"images": 100, "redraws": 20, "seed": 1} | options
     return randomization(table, runs, **options)
 
 

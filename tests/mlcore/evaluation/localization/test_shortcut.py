@@ -9,9 +9,11 @@ from mlcore.datasets.table import MARKER
 from mlcore.engine.model.saliency import GRADIENT
 from mlcore.engine.runs import configure, load_run
 from mlcore.engine.training.train import Execution, train
-from mlcore.evaluation.answer import above_chance, answer
-from mlcore.evaluation.localization.part import localization, marker_targets, targets
+from mlcore.evaluation.answer import answer
+from mlcore.evaluation.localization.measure import localization
 from mlcore.evaluation.localization.pointing import energy_inside
+from mlcore.evaluation.localization.sentences import above_chance
+from mlcore.evaluation.localization.targets import marker_targets, targets
 from tests.mlcore.evaluation.conftest import loaded
 
 # A thin line and a narrow dark rim: harder to learn than a letter in a corner.

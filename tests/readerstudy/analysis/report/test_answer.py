@@ -7,7 +7,7 @@ from readerstudy.analysis.report.answer import (
     answer,
     findings,
     is_different,
-    limits,
+    limitations,
     primary_rows,
 )
 from tests.readerstudy.analysis.rating_tables import one_reader, ratings_of, rows_of
@@ -129,7 +129,7 @@ def test_no_complete_image_is_said():
 
 
 def test_limits_say_what_a_rating_is_and_that_a_style_can_be_recognised():
-    text = " ".join(limits(analysed(rows(readers=2, ct=ORDERED))))
+    text = " ".join(limitations(analysed(rows(readers=2, ct=ORDERED))))
 
     assert "how plausible a map looks" in text
     assert "recognise a style, though not its name" in text
@@ -139,9 +139,11 @@ def test_limits_say_what_a_rating_is_and_that_a_style_can_be_recognised():
 def test_few_readers_few_images_and_missing_ratings_are_limits():
     some = rows(readers=3, ct=[(0, 1, 2)] * 5, mri=ORDERED)
     some[0] = (*some[0][:4], None)
-    text = " ".join(limits(analysed(some)))
+    text = " ".join(limitations(analysed(some)))
 
     assert "3 readers are few" in text
     assert "Few images could be tested in ct (4)" in text
     assert "1 of 405 ratings are missing (0.2 %)" in text
-    assert "missing (" not in " ".join(limits(analysed(rows(readers=6, mri=ORDERED))))
+    assert "missing (" not in " ".join(
+        limitations(analysed(rows(readers=6, mri=ORDERED)))
+    )

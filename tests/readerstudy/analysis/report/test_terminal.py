@@ -6,7 +6,7 @@ import re
 import pytest
 
 from readerstudy.analysis.analyse import analyse
-from readerstudy.analysis.report.terminal import overview, p_text, sections, summary
+from readerstudy.analysis.report.terminal import overview, p_text, summary, text_tables
 from tests.readerstudy.analysis.rating_tables import (
     CODES,
     one_reader,
@@ -41,7 +41,7 @@ def test_p_is_printed_as_in_the_paper(p, text):
 
 
 def test_means_friedman_and_pairs_are_shown_per_data_set():
-    means, omnibus, pairs, _, _ = sections(analysed(STUDY))
+    means, omnibus, pairs, _, _ = text_tables(analysed(STUDY))
 
     assert means.header == ("data set", *CODES)
     assert means.rows == [("xray", "0.00 ± 0.00", "1.33 ± 0.49", "4.67 ± 0.49")]
@@ -55,7 +55,7 @@ def test_means_friedman_and_pairs_are_shown_per_data_set():
 def test_two_data_sets_have_a_third_row_for_all():
     rows = STUDY + [("R1", "ct", *row[2:]) for row in STUDY]
 
-    for section in sections(analysed(rows)):
+    for section in text_tables(analysed(rows)):
         assert [row[0] for row in section.rows][:: len(section.rows) // 3] == [
             "ct",
             "xray",
@@ -64,10 +64,10 @@ def test_two_data_sets_have_a_third_row_for_all():
 
 
 def test_a_pair_behind_a_closed_gate_is_not_tested_and_robust_shows_it_all_the_same():
-    pairs = sections(analysed(one_reader(*UNCLEAR)))[2]
+    pairs = text_tables(analysed(one_reader(*UNCLEAR)))[2]
     assert [row[-1] for row in pairs.rows] == ["not tested"] * 3
 
-    pairs = sections(analysed(one_reader(*UNCLEAR), "robust"))[2]
+    pairs = text_tables(analysed(one_reader(*UNCLEAR), "robust"))[2]
     assert [row[-2] for row in pairs.rows] == ["closed"] * 3
     assert [row[5] for row in pairs.rows] == ["= 1.000", "= .655", "= .564"]
     assert pairs.header[-5:] == ("exact P", "Pratt P", "Holm P", "gate", "MRMC P")
@@ -78,7 +78,7 @@ def test_a_pair_behind_a_closed_gate_is_not_tested_and_robust_shows_it_all_the_s
     [("paper", ["The paper's", "Robust"]), ("robust", ["Robust", "The paper's"])],
 )
 def test_both_profiles_are_shown_and_the_chosen_one_leads(profile, order):
-    titles = [section.title for section in sections(analysed(STUDY, profile))[1:]]
+    titles = [section.title for section in text_tables(analysed(STUDY, profile))[1:]]
 
     assert [title.split(" profile")[0] for title in titles[::2]] == order
     assert [title.split(" profile")[0] for title in titles[1::2]] == order
@@ -94,14 +94,14 @@ def test_mrmc_speaks_for_readers_in_general():
         }
     )
     analysis = analysed(rows, "robust")
-    pairs = sections(analysis)[2]
+    pairs = text_tables(analysis)[2]
 
     for row in pairs.rows:
         names = {"dataset": "ct", "pair": row[1], "inference": "RRRC"}
         assert row[-1] == p_text(row_of(analysis["mrmc"], **names)["p"])
     assert "readers in general; MRMC P" in pairs.note
     # Of one reader there is no such P.
-    assert sections(analysed(STUDY, "robust"))[2].rows[0][-1] == "undefined"
+    assert text_tables(analysed(STUDY, "robust"))[2].rows[0][-1] == "undefined"
 
 
 def test_the_answer_comes_before_the_tables():
@@ -113,9 +113,9 @@ def test_the_answer_comes_before_the_tables():
 
 def test_every_section_says_whom_it_speaks_for():
     two = STUDY + [("R2", *row[1:]) for row in STUDY]
-    for section in sections(analysed(two)):
+    for section in text_tables(analysed(two)):
         assert "these 2 readers" in section.note
-    for section in sections(analysed(STUDY)):
+    for section in text_tables(analysed(STUDY)):
         assert "this one reader" in section.note
 
 
@@ -131,16 +131,16 @@ def test_what_is_missing_is_said():
     assert lines[1].startswith("3 of 6 ratings are missing (50.0%)")
     assert lines[2].startswith("Warning: more than 5%")
     assert lines[3] == "Without a single rating, and so in no test: R2."
-    assert sections(analysed(rows))[0].note.startswith(
+    assert text_tables(analysed(rows))[0].note.startswith(
         "This describes the ratings that this one reader gave"
     )
 
 
 def test_a_test_that_was_none_says_why():
-    omnibus = sections(analysed(one_reader((2, 2, 2), (1, 1, 1))))[1]
+    omnibus = text_tables(analysed(one_reader((2, 2, 2), (1, 1, 1))))[1]
     assert omnibus.rows[0][-3:] == ("-", "-", "= 1.000 (all blocks tied)")
 
-    omnibus = sections(analysed(one_reader((2, None, 2))))[1]
+    omnibus = text_tables(analysed(one_reader((2, None, 2))))[1]
     assert omnibus.rows[0][-1] == "undefined (no complete block)"
 
 
@@ -158,7 +158,7 @@ def test_a_narrow_terminal_cuts_no_number(profile, terminal):
     text = summary(analysed(STUDY, profile), width=30, terminal=terminal)
 
     assert "…" not in text
-    for section in sections(analysed(STUDY, profile)):
+    for section in text_tables(analysed(STUDY, profile)):
         for row in section.rows:
             cells = r"\s+".join(map(re.escape, row))
             assert re.search(rf"^{cells}$", text, re.MULTILINE)

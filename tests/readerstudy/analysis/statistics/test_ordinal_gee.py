@@ -16,7 +16,9 @@ from tests.readerstudy.analysis.rating_tables import (
 )
 from tests.readerstudy.analysis.timed import timed_study
 
-EVERYTHING = np.array(True)
+
+def fit_to(ratings, terms=()):
+    return fit(ratings.values, ratings.dataset_of_image, np.array(True), terms)
 
 
 def noise(seed, spread=1.2):
@@ -57,7 +59,7 @@ def stacked(ratings):
 
 
 def test_it_is_a_logistic_regression_of_stacked_indicators(study):
-    ours, theirs = fit(study, EVERYTHING), stacked(study)
+    ours, theirs = fit_to(study), stacked(study)
 
     assert ours.beta == pytest.approx(theirs.params[:2], rel=1e-6)
     covariance = theirs.cov_params()[:2, :2]
@@ -77,7 +79,7 @@ def test_it_is_the_ordinal_gee_of_statsmodels(study):
         groups=images,
         cov_struct=Independence(),
     ).fit(ctol=1e-10)
-    ours, terms = fit(study, EVERYTHING), design.shape[1]
+    ours, terms = fit_to(study), design.shape[1]
 
     thresholds = len(theirs.params) - terms
     place = slice(thresholds, thresholds + 2)
@@ -116,7 +118,7 @@ def test_variants_that_readers_cannot_tell_are_rarely_called_different():
         def rate(reader, image, *_, rng=rng, images=images):
             return int(np.clip(np.rint(2.5 + images[image] + rng.normal()), 0, 5))
 
-        result = fit(timed_study(rate, readers=3, seed=seed), EVERYTHING)
+        result = fit_to(timed_study(rate, readers=3, seed=seed))
         p_values.append(result.wald(np.array([[0, 1]]))[2])
     # 60 tests at 0.05 reject 3 on average; 9 or more in one of 500 such runs.
     assert sum(p < 0.05 for p in p_values) < 9
@@ -177,7 +179,7 @@ def test_variants_with_the_same_ratings_throughout_have_no_odds_between_them():
 
 def test_a_term_that_is_another_one_is_not_told_apart(study):
     second = np.arange(3) == 1
-    result = fit(study, EVERYTHING, [second])
+    result = fit_to(study, [second])
 
     assert result.beta is None
     assert result.reason == "the ratings do not tell its terms apart"

@@ -1,9 +1,13 @@
 """What is not exported, and what is not imported and leaves nothing behind."""
 
 import itertools
+import shutil
+from uuid import UUID
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import transaction
+from django.test import override_settings
 
 from readerstudy.models import Case, Enrolment, RatingEvent, Study
 from readerstudy.trial.archive.study_rows import TABLES
@@ -16,7 +20,6 @@ from tests.readerstudy.archives import (
     contents,
     drop_row,
     export,
-    forget,
     read_rows,
     reseal,
     set_column,
@@ -26,18 +29,37 @@ from tests.readerstudy.factories import coordinator, make_study, rate_all
 from tests.readerstudy.tampering import past_the_triggers
 
 
-@pytest.fixture
-def study(tmp_path, rhea):
-    """Locked, and small, for there are many ways to damage an archive."""
-    study = make_study(tmp_path / "bundle", readers=[rhea], cases=1)
+def locked_study(folder, reader):
+    """Small, for there are many ways to damage an archive."""
+    study = make_study(folder, readers=[reader], cases=1)
     rate_all(study.enrolments.get())
     lock_study(study=study, by=coordinator(), reason="over")
     return study
 
 
 @pytest.fixture
-def archive(study, tmp_path):
-    return export(study, tmp_path / "archive")
+def study(tmp_path, rhea):
+    return locked_study(tmp_path / "bundle", rhea)
+
+
+@pytest.fixture(scope="module")
+def kept_archive(django_db_setup, django_db_blocker, tmp_path_factory):
+    """The archive of a study that is in no database any more."""
+    folder = tmp_path_factory.mktemp("kept")
+    with (
+        django_db_blocker.unblock(),
+        override_settings(READERSTUDY_DATA=folder / "data"),
+        transaction.atomic(),
+    ):
+        study = locked_study(folder / "bundle", User.objects.create(username="rhea"))
+        export(study, folder / "archive")
+        transaction.set_rollback(True)
+    return folder / "archive"
+
+
+@pytest.fixture
+def archive(db, kept_archive, tmp_path):
+    return shutil.copytree(kept_archive, tmp_path / "archive")
 
 
 def refused(folder, match):
@@ -53,7 +75,7 @@ def refused(folder, match):
 
 
 def files_of_studies(data_folder):
-    return list((data_folder / "studies").iterdir())
+    return list(data_folder.glob("studies/*"))
 
 
 # What is not exported
@@ -85,24 +107,23 @@ def test_a_study_with_a_damaged_file_is_not_exported(study, tmp_path):
 # What is not imported
 
 
-def test_a_study_that_is_here_is_not_imported_again(archive, study):
+def test_a_study_that_is_here_is_not_imported_again(study, tmp_path):
     files = contents(case_files.study_folder(study))
-    said = refused(archive, "is here already")
+    said = refused(export(study, tmp_path / "own"), "is here already")
     assert said == "Study 'Chest maps' is here already; nothing was imported."
     assert contents(case_files.study_folder(study)) == files
     assert verify(study)
 
 
-def test_a_study_of_a_name_that_is_taken_is_not_imported(archive, study, tmp_path):
-    forget(study)
+def test_a_study_of_a_name_that_is_taken_is_not_imported(archive, tmp_path):
     reader = User.objects.create(username="someone")
-    make_study(tmp_path / "other", readers=[reader], name=study.name)
+    make_study(tmp_path / "other", readers=[reader], name="Chest maps")
     refused(archive, "There is another study 'Chest maps' here; nothing was imported")
 
 
-def test_a_folder_that_is_there_is_left_alone(archive, study):
-    forget(study)
-    folder = case_files.study_folder(study)
+def test_a_folder_that_is_there_is_left_alone(archive):
+    (row,) = read_rows(archive, "study")
+    folder = case_files.study_folder(Study(uuid=UUID(row["uuid"])))
     folder.mkdir(parents=True)
     (folder / "thesis.txt").write_text("years of work")
     refused(archive, "is there, without its study in the database")
@@ -111,8 +132,7 @@ def test_a_folder_that_is_there_is_left_alone(archive, study):
 
 @pytest.mark.parametrize("place", ["manifest.json", "rows/arm.jsonl", "files"])
 @pytest.mark.parametrize("damage", ["changed", "missing"])
-def test_a_damaged_archive_is_refused(archive, study, data_folder, place, damage):
-    forget(study)
+def test_a_damaged_archive_is_refused(archive, data_folder, place, damage):
     path = archive / place
     if path.is_dir():
         path = sorted(path.glob("*.npy"))[3]
@@ -126,15 +146,13 @@ def test_a_damaged_archive_is_refused(archive, study, data_folder, place, damage
     assert files_of_studies(data_folder) == []
 
 
-def test_a_file_too_many_is_refused(archive, study):
-    forget(study)
+def test_a_file_too_many_is_refused(archive):
     (archive / "files" / "more.npy").write_bytes(b"")
     refused(archive, r"more\.npy: not in the manifest")
 
 
 @pytest.mark.parametrize("kind", ["link", "folder"])
-def test_a_link_that_leads_elsewhere_is_refused(archive, study, tmp_path, kind):
-    forget(study)
+def test_a_link_that_leads_elsewhere_is_refused(archive, tmp_path, kind):
     (tmp_path / "secret").mkdir()
     (tmp_path / "secret" / "file").write_text("secret")
     path = archive / "files" / "link"
@@ -227,9 +245,8 @@ def text_of(table, text):
     ],
     ids=itertools.count(),
 )
-def test_a_tampered_archive_is_refused(archive, study, data_folder, tamper, message):
+def test_a_tampered_archive_is_refused(archive, data_folder, tamper, message):
     """With the hashes of the manifest made anew, too."""
-    forget(study)
     tamper(archive)
     refused(archive, message)
     assert files_of_studies(data_folder) == []
@@ -250,8 +267,7 @@ def test_a_tampered_archive_is_refused(archive, study, data_folder, tamper, mess
         ('{"files": {}, "files": {}}', 'the key "files" stands twice'),
     ],
 )
-def test_another_manifest_is_refused(archive, study, text, message):
-    forget(study)
+def test_another_manifest_is_refused(archive, text, message):
     (archive / "manifest.json").write_text(text)
     refused(archive, message)
 
@@ -261,15 +277,13 @@ def test_a_folder_that_is_no_archive_is_refused(tmp_path, db):
     refused(tmp_path / "nowhere", "no such file; an archive is needed")
 
 
-def test_an_archive_without_a_table_is_refused(archive, study):
-    forget(study)
+def test_an_archive_without_a_table_is_refused(archive):
     (archive / "rows" / "arm.jsonl").unlink()
     reseal(archive)
     refused(archive, r'manifest\.json: files\["rows/arm\.jsonl"\]: is missing')
 
 
-def test_a_full_disk_leaves_nothing(archive, study, data_folder, monkeypatch):
-    forget(study)
+def test_a_full_disk_leaves_nothing(archive, data_folder, monkeypatch):
     write, written = case_files.write_new, []
 
     def fill(path, content, **options):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from mlcore.evaluation.discrimination.part import (
+from mlcore.evaluation.discrimination.measure import (
     classifier_compare,
     classifier_metrics,
     development_cutoffs,

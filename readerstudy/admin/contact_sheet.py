@@ -1,4 +1,4 @@
-"""For an allocator: every case with its three maps side by side, by name.
+"""Contact sheet for an allocator: every case with its maps side by side, by name.
 
 It is here that a coloured frame, a missing map or one of another size is seen before
 readers do. Nobody else gets these pages before the study is unblinded; nothing is

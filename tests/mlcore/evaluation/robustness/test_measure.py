@@ -10,13 +10,10 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from mlcore.engine.config import EngineError
 from mlcore.engine.model.batchnorm import branch as through
-from mlcore.evaluation.evaluate import EvaluationSettings
-from mlcore.evaluation.robustness import part as module
-from mlcore.evaluation.robustness.part import (
-    robustness,
-    summed_margin,
-    verdicts,
-)
+from mlcore.evaluation.robustness import measure as module
+from mlcore.evaluation.robustness.measure import robustness, summed_margin
+from mlcore.evaluation.robustness.part import ROBUSTNESS, strengths
+from mlcore.evaluation.robustness.verdicts import verdicts
 from tests.mlcore.evaluation.conftest import (
     loaded,
     with_branches_apart,
@@ -69,7 +66,8 @@ def slow_scores(network, image, labels, kind, attacked, scored, eps, steps):
 
 @pytest.mark.parametrize("kind", ["pgd", "margin"])
 def test_every_pair_of_branches_is_scored_as_one_image_at_a_time(toy, dual, cpu, kind):
-    rows = robustness(toy, [dual], eps=[0.02], steps=3, batch_size=3, device=cpu)
+    strengths = {"eps": [0.02], "margin_eps": [0.02]}
+    rows = robustness(toy, [dual], **strengths, steps=3, batch_size=3, device=cpu)
     test = toy.split_indices("test")
     labels = torch.tensor(toy.labels[test])
     assert torch.isnan(labels).any()
@@ -125,9 +123,9 @@ def test_rows_are_json_and_hold_every_combination_once(toy, dual, cpu, tmp_path)
 
 
 def test_the_default_sweep_is_the_papers():
-    strengths = EvaluationSettings().strengths
-    np.testing.assert_allclose(strengths, np.linspace(0, 0.01, 21))
-    assert {0.0025, 0.005, 0.01} <= set(strengths)
+    (strongest,) = (o.default for o in ROBUSTNESS.options if o.name == "eps_max")
+    np.testing.assert_allclose(strengths(strongest), np.linspace(0, 0.01, 21))
+    assert {0.0025, 0.005, 0.01} <= set(strengths(strongest))
 
 
 def test_at_strength_zero_the_clean_images_are_scored(toy, dual, cpu):
@@ -175,7 +173,7 @@ def test_scoring_leaves_the_network_as_it_was(toy, dual, cpu):
     dual.network.train()
     dual.network.mixed_precision = True
     before = {k: v.clone() for k, v in dual.network.state_dict().items()}
-    robustness(toy, [dual], eps=[0.02], steps=1, device=cpu)
+    robustness(toy, [dual], eps=[0.02], margin_eps=[0.02], steps=1, device=cpu)
     assert dual.network.training
     assert dual.network.mixed_precision
     for name, value in dual.network.state_dict().items():
@@ -217,7 +215,8 @@ def test_images_that_the_loss_cannot_move_are_counted_and_the_margin_moves_them(
     table = write_marked_table(tmp_path / "sure", IMAGES)
     run = loaded(table, "standard", tmp_path)
     torch.nn.init.constant_(run.network.resnet.fc.bias, 40)
-    rows = robustness(table, [run], eps=[0.01], steps=2, device=cpu)
+    strengths = {"eps": [0.01], "margin_eps": [0.01]}
+    rows = robustness(table, [run], **strengths, steps=2, device=cpu)
     counted = {(r["attack"], r["eps"]): r["zero_gradients"] for r in rows}
     assert counted == {
         ("pgd", 0.0): 2,
@@ -245,110 +244,12 @@ def test_a_table_without_a_labelled_test_image_is_refused(cpu, tmp_path):
     table = write_marked_table(tmp_path / "none", images)
     run = loaded(table, "standard", tmp_path)
     with pytest.raises(EngineError, match="no test image with a known label"):
-        robustness(table, [run], eps=[0.01], steps=1, device=cpu)
+        robustness(table, [run], eps=[], margin_eps=[], steps=1, device=cpu)
 
 
 def test_a_strength_out_of_range_is_refused(toy, dual, cpu):
     with pytest.raises(EngineError, match="eps lies between 0 and 1"):
-        robustness(toy, [dual], eps=[0.01, 2], steps=1, device=cpu)
-
-
-def sweep(scored="adv", **curves):
-    """Rows of one branch's mean AUCs at eps 0, 0.005 and 0.01, by attack and branch."""
-    return [
-        {
-            "variant": "dual_bn",
-            "scored": scored,
-            "attack": attack,
-            "attacked": attacked,
-            "eps": eps,
-            "finding": "all",
-            "auc": auc,
-        }
-        for name, areas in curves.items()
-        for attack, attacked in [name.split("_")]
-        for eps, auc in zip((0.0, 0.005, 0.01), areas, strict=True)
-    ]
-
-
-def test_a_branch_that_holds_only_against_its_own_attack_is_told_as_masked():
-    (said,) = verdicts(
-        sweep(
-            pgd_std=(0.9, 0.3, 0.1), pgd_adv=(0.9, 0.85, 0.8), margin_adv=(0.9, 0.84, 0)
-        )
-    )
-    assert said.masked
-    assert (said.clean_auc, said.holds_own, said.holds_all) == (0.9, 0.01, 0.0)
-    assert said.text == (
-        "dual_bn[adv] is robust only while the attack raises the loss and not the "
-        "margin: at eps 0.01 its mean AUC is 0.800 under the attack on the loss "
-        "through adv, but 0.000 under the attack on the margin through adv (0.900 on "
-        "clean images). Its gradients are masked."
-    )
-    (said,) = verdicts(sweep(pgd_std=(0.9, 0.3, 0.1), pgd_adv=(0.9, 0.85, 0.8)))
-    assert said.masked
-    assert said.text == (
-        "dual_bn[adv] is robust only when attacked through the branch that it is "
-        "scored on: at eps 0.01 its mean AUC is 0.800 under the attack on the loss "
-        "through adv, but 0.100 under the attack on the loss through std (0.900 on "
-        "clean images). Its gradients are masked."
-    )
-
-
-def test_a_branch_that_every_attack_leaves_standing_is_not_masked():
-    (said,) = verdicts(
-        sweep(
-            pgd_std=(0.9, 0.88, 0.8), pgd_adv=(0.9, 0.8, 0.6), margin_adv=(0.9, 0.75, 0)
-        )
-    )
-    assert not said.masked
-    assert (said.holds_own, said.holds_all) == (0.005, 0.005)
-    assert "up to eps 0.005 under every attack" in said.text
-
-
-def test_a_branch_that_falls_to_its_own_attack_is_not_robust():
-    (said,) = verdicts(
-        sweep(scored="std", pgd_std=(0.9, 0.3, 0.1), pgd_adv=(0.9, 0.89, 0.88))
-    )
-    assert not said.masked
-    assert (said.holds_own, said.holds_all) == (0.0, 0.0)
-    assert said.text.startswith("dual_bn[std] is not robust")
-
-
-def test_a_hairs_breadth_between_two_attacks_is_no_masking():
-    (said,) = verdicts(sweep(pgd_std=(0.9, 0.69, 0.1), pgd_adv=(0.9, 0.71, 0.2)))
-    assert not said.masked
-    assert (said.holds_own, said.holds_all) == (0.005, 0.0)
-
-
-@pytest.mark.parametrize(("clean", "known"), [(0.55, "0.550"), (None, "undefined")])
-def test_of_a_network_that_tells_nothing_no_robustness_is_told(clean, known):
-    (said,) = verdicts(sweep(pgd_adv=(clean, 0.5, 0.5), pgd_std=(clean, 0.1, 0.1)))
-    assert (said.masked, said.holds_own, said.holds_all) == (False, None, None)
-    assert "too little to lose" in said.text
-    assert known in said.text
-
-
-def test_an_attack_that_was_tried_at_few_strengths_says_nothing_of_the_others():
-    rows = sweep(pgd_std=(0.9, 0.8, 0.5), margin_std=(0.9, 0.0, 0.4), scored="std")
-    rows = [row for row in rows if (row["attack"], row["eps"]) != ("margin", 0.005)]
-    (said,) = verdicts(rows)
-    assert not said.masked
-    assert (said.holds_own, said.holds_all) == (0.005, 0.005)
-
-
-areas = st.tuples(st.just(0.9), st.floats(0, 1), st.floats(0, 1))
-
-
-@settings(deadline=None)
-@given(own=areas, other=areas)
-def test_masking_needs_an_attack_that_does_more_than_the_own_one(own, other):
-    (said,) = verdicts(sweep(pgd_adv=own, pgd_std=other))
-    assert said.holds_all <= said.holds_own
-    if all(b >= a for a, b in zip(own, other, strict=True)):
-        assert not said.masked
-    if said.masked:
-        assert any(b < 0.7 <= a for a, b in zip(own, other, strict=True))
+        robustness(toy, [dual], eps=[0.01, 2], margin_eps=[], steps=1, device=cpu)
 
 
 def test_the_sweeps_own_rows_can_be_judged(toy, dual, cpu):

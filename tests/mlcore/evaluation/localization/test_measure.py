@@ -8,21 +8,15 @@ from hypothesis import strategies as st
 from mlcore.datasets.importing import ImportOptions, import_source, read_source
 from mlcore.datasets.table import Box
 from mlcore.engine.runs import LoadedRun
-from mlcore.evaluation.localization import part as module
-from mlcore.evaluation.localization.part import (
-    MAPS,
-    UNTRAINED,
-    box_mask,
-    judge,
-    localization,
-    targets,
-)
+from mlcore.evaluation.localization import measure as module
+from mlcore.evaluation.localization.measure import UNTRAINED, judge, localization
 from mlcore.evaluation.localization.pointing import (
     MEASURES,
     centre_scores,
     nearby,
     score_map,
 )
+from mlcore.evaluation.localization.targets import MAPS, box_mask, targets
 from tests.mlcore.evaluation.conftest import MASKS, SIZE, loaded, square
 
 ARMS = (("standard", "std"), ("dual_bn", "std"), ("dual_bn", "adv"))
@@ -80,10 +74,14 @@ def test_a_dual_network_is_asked_through_both_branches(runs):
 
 
 def evaluated(table, runs, *, redraws=5, seed=1):
-    """Both tables."""
+    """The rows of the findings, and of the comparisons."""
     tables = localization(table, runs, redraws=redraws, seed=seed)
-    assert list(tables) == ["localization", "localization_compare"]
-    return tuple(tables.values())
+    assert list(tables) == [
+        "localization",
+        "localization_compare",
+        "localization_scores",
+    ]
+    return tables["localization"], tables["localization_compare"]
 
 
 def one_row(rows, **wanted):
@@ -250,6 +248,50 @@ def test_a_map_of_nothing_is_counted_and_left_out(table, runs, monkeypatch):
     for row in (rows[0], compared[0]):
         assert row["lo"] is row["hi"] is None
         assert row["reason"] == "one patient has no interval"
+
+
+def test_every_score_is_told_with_its_image(table, unlike_runs):
+    rows = localization(table, unlike_runs, redraws=5, seed=1)["localization_scores"]
+    assert len(rows) == 2 * 2 * len(ARMS) * 2 * len(MEASURES)
+    (target, *_) = targets(table)
+    for kind in MAPS:
+        for branch in ("std", "adv"):
+            scores = own_scores(table, unlike_runs[1], branch, kind)
+            for image, mask, values in zip(
+                ("both", "nodule"), target.masks, scores, strict=True
+            ):
+                for measure, score in zip(MEASURES, values, strict=True):
+                    row = one_row(
+                        rows,
+                        dataset="marked",
+                        image=image,
+                        finding="Nodule",
+                        map=kind,
+                        variant="dual_bn",
+                        branch=branch,
+                        measure=measure,
+                    )
+                    assert row["score"] == pytest.approx(score)
+                    assert row["area"] == mask.mean()
+                    # Readers see the map of the whole diagnosis, through `adv`.
+                    assert row["bundled"] is (kind == MAPS[0] and branch == "adv")
+                    assert "reason" not in row
+    alone = {
+        row["map"] for row in rows if row["variant"] == "standard" and row["bundled"]
+    }
+    assert alone == {MAPS[0]}
+
+
+def test_a_map_of_nothing_has_no_score_and_a_reason(table, runs, monkeypatch):
+    faked(monkeypatch, np.zeros((SIZE, SIZE)), square(8, 8, 6) + 0.0)
+    rows = localization(table, runs, redraws=5, seed=1)["localization_scores"]
+    for row in rows:
+        assert (row["score"] is None) is ("reason" in row)
+    empty = {row["image"] for row in rows if row["score"] is None}
+    assert empty == {"both"}
+    assert {r["reason"] for r in rows if "reason" in r} == {
+        "the map is zero everywhere"
+    }
 
 
 def test_where_every_map_is_zero_nothing_is_said(table, runs, monkeypatch):
