@@ -120,7 +120,7 @@ def _array(data: bytes, dimensions: int) -> NDArray[np.integer[Any]]:
     # What the unpickler raises for a damaged program is not documented as a list.
     except Exception as error:
         raise _PickleError(f"is a damaged pickle ({type(error).__name__})") from error
-    axes = None
+    axes: Any = None
     match made:
         case _Array(
             arguments=(None, (0,), _), state=(1, shape, kind, 0 | 1 as columns, payload)
