@@ -1,15 +1,19 @@
 # make setup   a virtual environment with everything in it
 # make demo    the whole way on synthetic radiographs, then a page to rate on
 # make run     serve what is in data/
+# make quick   the tests that need no browser, no training and no PostgreSQL: minutes
 # make test    all tests: SQLite, a real browser, PostgreSQL where one answers
+# make release what proves a release and takes long, such as the wheel
+# make fuzz    the property tests on EXAMPLES=1000 new examples each
 # make check   style, types, architecture, migrations, deployment settings
 
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 ADDRESS ?= 127.0.0.1:8000
+EXAMPLES ?= 1000
 
-.PHONY: setup demo run test check format
+.PHONY: setup demo run test quick release fuzz check format
 .DEFAULT_GOAL := setup
 
 setup: $(VENV)/installed
@@ -26,21 +30,27 @@ demo: setup
 
 run: setup
 	$(BIN)/python manage.py migrate --verbosity 0
-	$(BIN)/gunicorn readerstudy.wsgi --bind $(ADDRESS)
+	$(BIN)/gunicorn --config python:readerstudy.gunicorn_config --bind $(ADDRESS) readerstudy.wsgi
 
 # Several processes of one thread each; how many tells tests/conftest.py.
 TOGETHER := -n auto --dist worksteal
-test: export OMP_NUM_THREADS = 1
-test: export OPENBLAS_NUM_THREADS = 1
+test quick release fuzz: export OMP_NUM_THREADS = 1
+test quick release fuzz: export OPENBLAS_NUM_THREADS = 1
 
 test: setup
-	$(BIN)/python -m tests.browser.install
-	$(BIN)/python -m pytest $(TOGETHER)
-	@url=$$($(BIN)/python -m tests.postgres); status=$$?; \
-	if [ $$status -eq 0 ]; then \
-		echo "The tests that touch the database, on PostgreSQL:"; \
-		DATABASE_URL=$$url $(BIN)/python -m pytest $(TOGETHER) -m "database and not browser"; \
-	elif [ $$status -ne 3 ] || [ "$$CI" = true ]; then exit 1; fi
+	-$(BIN)/python -m tests.browser.install
+	$(BIN)/python -m tests.both_halves $(TOGETHER)
+
+quick: setup
+	$(BIN)/python -m pytest $(TOGETHER) -m "not (browser or training or slow or release)"
+
+release: setup
+	$(BIN)/python -m pytest -m release
+
+# A failing example is told with the line that repeats it.
+fuzz: export FUZZ_EXAMPLES = $(EXAMPLES)
+fuzz: setup
+	$(BIN)/python -m pytest $(TOGETHER) -m hypothesis --hypothesis-profile=fuzz
 
 check: setup
 	$(BIN)/ruff check .

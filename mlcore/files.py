@@ -7,10 +7,11 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from math import isinf
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NoReturn
 
 # Read once: asking for the umask means setting it, which is not safe among threads.
 _UMASK = os.umask(0)
@@ -131,6 +132,52 @@ def only_process(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def read_json(path: Path, error: Callable[[str], Exception]) -> dict[str, Any]:
+    """The object that the JSON file at `path` holds.
+
+    Args:
+        error: makes what is raised, of one line that names the file.
+
+    Raises:
+        error: it cannot be read, is not JSON in UTF-8, holds something else than an
+            object, NaN or an infinity, or has a key twice in one object.
+    """
+    try:
+        content = json.loads(
+            path.read_text(encoding="utf-8"),
+            parse_constant=_refuse_constant,
+            parse_float=_finite,
+            object_pairs_hook=_object,
+        )
+    except OSError as problem:
+        raise error(f"{path} cannot be read: {problem.strerror}.") from problem
+    except (ValueError, RecursionError) as problem:
+        raise error(f"{path} cannot be read as JSON: {problem}.") from problem
+    if not isinstance(content, dict):
+        raise error(f"{path} holds no JSON object.")
+    return content
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if isinf(number):  # such as 1e999, which is valid JSON
+        raise ValueError(f"{text[:60]} is too large")
+    return number
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"the key {json.dumps(twice[:60])} stands twice in an object")
+    return content
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -1,4 +1,4 @@
-"""The admin as this application has it: closed to everybody who reads in a study."""
+"""Admin site that is closed to everybody who reads in a study."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The rows of a blinded reader study. Only `readerstudy.trial` writes them.
+"""Database models of a blinded reader study. Only `readerstudy.trial` writes them.
 
 Rows of Presentation, RatingEvent and StudyEvent are added and never changed; triggers
 of the database see to it (`readerstudy.triggers`).
@@ -326,7 +326,11 @@ class Presentation(models.Model):
 
 
 class Event(models.Model):
-    """A link of a hash chain (`readerstudy.trial.record.hash_chain`). Never changed."""
+    """A link of a hash chain (`readerstudy.trial.record.hash_chain`). Never changed.
+
+    The payload is the record. All other columns but the keys are an index into it, to
+    ask the database by; `verify_ledger` compares.
+    """
 
     number = models.PositiveIntegerField(help_text="in its chain, from 1")
     username = models.CharField(
@@ -334,9 +338,10 @@ class Event(models.Model):
     )
     at = models.DateTimeField(help_text="server time, in whole milliseconds")
     previous_hash = models.CharField(max_length=64, help_text="SHA-256")
-    hash = models.CharField(
-        max_length=64, help_text="SHA-256 of all that is recorded and previous_hash"
+    payload = models.TextField(
+        help_text="all that is recorded, number and previous_hash: canonical JSON"
     )
+    hash = models.CharField(max_length=64, help_text="SHA-256 of the payload")
 
     class Meta:
         abstract = True

@@ -1,4 +1,4 @@
-"""Questions about many rows, named once."""
+"""QuerySets: questions about many rows, named once."""
 
 from typing import TYPE_CHECKING, Self
 

@@ -14,7 +14,11 @@ import environ
 from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
-BASE_DIR = Path(__file__).resolve().parent.parent
+_PACKAGE = Path(__file__).resolve().parent
+# In a source tree templates and static files lie beside the packages. A wheel has them
+# within this one, where Django finds those of any application.
+_INSTALLED = (_PACKAGE / "templates").is_dir()
+BASE_DIR = Path.cwd() if _INSTALLED else _PACKAGE.parent
 
 env = environ.Env()
 environ.Env.read_env(BASE_DIR / ".env")
@@ -120,7 +124,7 @@ WSGI_APPLICATION = "readerstudy.wsgi.application"
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
-        "DIRS": [BASE_DIR / "templates"],
+        "DIRS": [] if _INSTALLED else [BASE_DIR / "templates"],
         "APP_DIRS": True,
         "OPTIONS": {
             "context_processors": [
@@ -183,7 +187,7 @@ TIME_ZONE = env.str("TIME_ZONE", default="UTC")
 USE_TZ = True
 
 STATIC_URL = "static/"
-STATICFILES_DIRS = [BASE_DIR / "static"]
+STATICFILES_DIRS = [] if _INSTALLED else [BASE_DIR / "static"]
 # WhiteNoise serves the source files as they are: no collectstatic step to forget.
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = DEBUG

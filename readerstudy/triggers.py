@@ -5,7 +5,7 @@ can drop them: `problems()` tells, and the hash chains tell what was done meanwh
 
 Django changes a SQLite table by building it anew, and the triggers of the old table go
 without a word. Hence every migration that touches a guarded table ends with
-`InstallTriggers`, and each after the first begins with `ReinstallTriggers`.
+`InstallTriggers`, and each after the first begins with `SuspendTriggers`.
 """
 
 from collections.abc import Callable, Sequence
@@ -137,17 +137,20 @@ class InstallTriggers(Operation):
                 schema_editor.execute(sql, params=None)
 
 
-class ReinstallTriggers(InstallTriggers):
-    """The first operation of a later migration: for the way back, its last."""
+class SuspendTriggers(InstallTriggers):
+    """The first operation of a later migration: triggers go, for it may change rows.
+
+    On the way back it is the last one and makes them anew.
+    """
 
     def database_forwards(self, *args: Any, **kwargs: Any) -> None:
-        """They are there."""
+        super().database_backwards(*args, **kwargs)
 
     def database_backwards(self, *args: Any, **kwargs: Any) -> None:
         super().database_forwards(*args, **kwargs)
 
     def describe(self) -> str:
-        return f"Guard the rows of {', '.join(self.models)} on the way back"
+        return f"Let the rows of {', '.join(self.models)} be changed meanwhile"
 
 
 def _execute(

@@ -1,4 +1,4 @@
-"""Addresses. A reader's address carries a random token and nothing else."""
+"""URLs. A reader's address carries a random token and nothing else."""
 
 from django.contrib import admin
 from django.contrib.auth.views import LoginView, LogoutView

@@ -1,4 +1,8 @@
-"""Fixtures that the whole suite shares, and the rule for what may be skipped.
+"""Fixtures that the whole suite shares, and rules for what is drawn and what skipped.
+
+Tests are the same each time: a property test draws the same examples, and the order is
+shuffled by a fixed seed. Only `make fuzz` draws new ones; what it finds becomes an
+explicit example with its repair.
 
 Elsewhere a missing folder, database or browser skips the tests that need it, with the
 reason. In CI (`CI=true`) it fails them: a check that silently does not run is none.
@@ -12,13 +16,27 @@ import pytest
 from django.contrib.auth.models import User
 from django.db import connection
 from django.test import TransactionTestCase
+from hypothesis import HealthCheck, settings
+from hypothesis.internal.conjecture import providers
 from whitenoise.middleware import WhiteNoiseMiddleware
 
+from mlcore.reporting import figures
 from readerstudy import triggers
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = Path(os.environ.get("READERSTUDY_SHARED", ROOT.parent / "shared"))
 GOLDEN = ROOT / "tests" / "golden"
+
+# How long an example may take is no property of the code: machines are busy.
+_PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("reproducible", _PATIENT, derandomize=True)
+settings.register_profile(
+    "fuzz",
+    _PATIENT,
+    max_examples=int(os.environ.get("FUZZ_EXAMPLES", "1000")),
+    print_blob=True,
+)
+settings.load_profile("reproducible")
 
 
 def missing(what: str) -> NoReturn:
@@ -34,8 +52,34 @@ def pytest_xdist_auto_num_workers() -> int:
     return min(4, (os.cpu_count() or 1) + 1)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+@pytest.hookimpl(tryfirst=True)  # before pytest-randomly takes its seed
+def pytest_configure(config: pytest.Config) -> None:
+    if _is_fuzzing(config):
+        return
+    if config.getoption("randomly_seed", None) == "default":
+        config.option.randomly_seed = 1
+    # Hypothesis draws from the numbers that stand in the loaded modules, too. Examples
+    # would change with any line of code, and with what happened to run before.
+    none = providers.Constants()
+    pytest.MonkeyPatch().setattr(providers, "_get_local_constants", lambda: none)
+
+
+def _is_fuzzing(config: pytest.Config) -> bool:
+    return config.getoption("--hypothesis-profile") == "fuzz"
+
+
+@pytest.hookimpl(trylast=True)  # after hypothesis has marked its own
+def pytest_collection_modifyitems(
+    config: pytest.Config, items: list[pytest.Item]
+) -> None:
     for item in items:
+        if _is_fuzzing(config) and item.get_closest_marker("hypothesis"):
+            # Fewer are asked for where they are slow. Here there is time.
+            drawn = item.obj._hypothesis_internal_use_settings
+            most = max(drawn.max_examples, settings.default.max_examples)
+            item.obj._hypothesis_internal_use_settings = settings(
+                drawn, max_examples=most
+            )
         names = set(getattr(item, "fixturenames", ()))
         if item.get_closest_marker("django_db") or names & {"db", "transactional_db"}:
             item.add_marker("database")
@@ -87,6 +131,15 @@ def data_folder(tmp_path, settings):
     settings.READERSTUDY_DATA = tmp_path / "data"
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
     return settings.READERSTUDY_DATA
+
+
+@pytest.fixture
+def unrendered(monkeypatch):
+    """Reports with figures of a few bytes, for tests that look at none of them.
+
+    To render them takes most of the time of a small analysis or evaluation.
+    """
+    monkeypatch.setattr(figures, "figure_files", lambda _: (b"\x89PNG", b"<?xml"))
 
 
 @pytest.fixture(scope="session")

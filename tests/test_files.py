@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 from mlcore.files import (
+    OccupiedError,
     atomic_file,
     atomic_folder,
     canonical_json,
+    read_json,
     remove_unfinished_files,
     sha256_bytes,
     sha256_file,
@@ -233,3 +235,48 @@ def test_what_a_killed_process_left_half_written_can_be_removed(old):
     remove_unfinished_files(old.parent)
     assert names(old.parent) == [other.name, old.name]
     assert old.read_text() == "old"
+
+
+@pytest.mark.parametrize(
+    "value", [{}, {"a": [1, 2.5, None, "\u00fc\u20ac"], "b": {"a": True}}]
+)
+def test_an_object_is_read_as_it_was_written(tmp_path, value):
+    write_json(tmp_path / "a.json", value)
+
+    assert read_json(tmp_path / "a.json", KeyError) == value
+
+
+BAD_JSON = {
+    "nothing": (b"", "Expecting value"),
+    "half an object": (b'{"a": 1', "Expecting"),
+    "a list": (b"[1]", "holds no JSON object"),
+    "a number": (b"7", "holds no JSON object"),
+    "no number": (b'{"a": NaN}', "NaN is no number"),
+    "an infinity": (b'{"a": [-Infinity]}', "-Infinity is no number"),
+    "a number that is none": (b'{"a": 1e999}', "1e999 is too large"),
+    "digits without end": (b'{"a": ' + b"9" * 5000 + b"}", "Exceeds the limit"),
+    "a key twice": (b'{"a": {"b": 1, "b": 1}}', 'the key "b" stands twice'),
+    "another encoding": ('{"a": "\u00fc"}'.encode("latin-1"), "codec can't decode"),
+    "a deep nest": (b"[" * 100_000, "recursion"),
+}
+
+
+@pytest.mark.parametrize("what", BAD_JSON)
+def test_what_is_no_checked_json_is_refused_in_one_line(tmp_path, what):
+    content, message = BAD_JSON[what]
+    path = tmp_path / "a.json"
+    path.write_bytes(content)
+
+    with pytest.raises(OccupiedError) as error:
+        read_json(path, OccupiedError)
+
+    assert str(error.value).startswith(f"{path} ")
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_json_file_that_is_not_there_is_named(tmp_path):
+    for path in (tmp_path / "a.json", tmp_path):
+        with pytest.raises(OccupiedError) as error:
+            read_json(path, OccupiedError)
+        assert str(error.value).startswith(f"{path} cannot be read: ")

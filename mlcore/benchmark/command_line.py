@@ -1,4 +1,4 @@
-"""How fast training and saliency are, with each lever off and on, beside a plain loop.
+"""Benchmark of training and saliency, beside a plain loop and the hardware's floor.
 
 `python -m mlcore.benchmark` and `manage.py benchmark` both call `benchmark`.
 """

@@ -1,9 +1,9 @@
-"""The rows of the benchmark: which levers are on, and how a row is measured.
+"""The rows of the benchmark: what is on in each, and how a row is measured.
 
 What is measured is `Learner.step` itself, the step that a training takes, and for
-saliency the gradient that `loss_gradients` takes. Every row starts from the same
-weights and takes the same batch, but for one row: there each step takes its images from
-among many and augments them, as a training does.
+saliency the method `GRADIENT`. Every row starts from the same weights and takes the
+same batch, but for one row: there each step takes its images from among many and
+augments them, as a training does.
 """
 
 import ctypes
@@ -39,7 +39,6 @@ from mlcore.engine.config import (
     TrainConfig,
     preset,
 )
-from mlcore.engine.model.attack import input_gradient
 from mlcore.engine.model.batchnorm import attacking
 from mlcore.engine.model.networks import (
     build_network,
@@ -48,7 +47,8 @@ from mlcore.engine.model.networks import (
     why_not_compiled,
 )
 from mlcore.engine.model.objectives import VARIANTS, find_objective, summed_bce
-from mlcore.engine.training.learner import Learner, Levers
+from mlcore.engine.model.saliency import GRADIENT
+from mlcore.engine.training.learner import Learner
 
 CLASSES = 7
 # So small that the weights stay where they are and every step computes the same.
@@ -61,33 +61,22 @@ Row = dict[str, Any]
 
 
 class Rung(NamedTuple):
-    """Which levers are on, in words and in deed."""
+    """What is on, in words and in deed."""
 
     label: str
     bfloat16: bool
-    levers: Levers
+    compiled: bool
 
 
-_PLAIN = Levers(compiled=False, channels_last=False, frozen=False)
-_EAGER = Levers(compiled=False, channels_last=True, frozen=False)
-# The first of ours is without levers, each of the next four adds one; then one is off,
-# with all else that a training does in the row after the default.
+# In this order they are measured, too: if time runs out, the costliest are missing.
 RUNGS = {
-    "reference": Rung("plain reference loop", False, _PLAIN),
-    "eager": Rung("eager float32", False, _PLAIN),
-    "channels_last": Rung("+ channels_last", False, _EAGER),
-    "bfloat16": Rung("+ bfloat16", True, _EAGER),
-    "compile": Rung("+ compile", True, replace(_EAGER, compiled=True)),
-    "frozen": Rung("+ frozen parameters (all)", True, Levers(compiled=True)),
-    "no_compile": Rung("all but compile (the default)", True, Levers()),
-    "with_data": Rung("the default: data, augmentation and step", True, Levers()),
-    "no_bfloat16": Rung("all but bfloat16", False, Levers(compiled=True)),
+    "reference": Rung("plain reference loop", False, False),
+    "float32": Rung("float32", False, False),
+    "bfloat16": Rung("+ bfloat16 (the default)", True, False),
+    "with_data": Rung("the default: data, augmentation and step", True, False),
+    "compile": Rung("+ bfloat16 + compile", True, True),
+    "compiled_float32": Rung("+ compile", False, True),
 }
-# The order of measuring: if time runs out, the costliest rows are missing.
-ORDER = (
-    *("reference", "eager", "channels_last", "bfloat16", "no_compile", "with_data"),
-    *("frozen", "compile", "no_bfloat16"),
-)
 SUBJECTS = (*VARIANTS, "saliency")
 
 
@@ -137,7 +126,7 @@ class Settings:
     def wanted(self) -> list[tuple[str, str]]:
         """(subject, rung) in the order of measuring."""
         subjects = [name for name in SUBJECTS if name in self.only] or SUBJECTS
-        rungs = [name for name in ORDER if name in self.only] or ORDER
+        rungs = [name for name in RUNGS if name in self.only] or list(RUNGS)
         return [(subject, rung) for rung in rungs for subject in subjects]
 
 
@@ -159,8 +148,6 @@ def empty_row(subject: str, rung: str, note: str | None = None) -> Row:
         "label": RUNGS[rung].label,
         "bfloat16": None,
         "compiled": None,
-        "channels_last": None,
-        "frozen": None,
         "images_per_second": None,
         "slowest": None,
         "fastest": None,
@@ -201,8 +188,8 @@ class Bench:
         row = empty_row(subject, rung, self._pointless(subject, rung))
         if row["note"]:
             return row
-        levers = RUNGS[rung].levers
-        row |= {"bfloat16": self._bfloat16(subject, rung)} | vars(levers)
+        compiled = RUNGS[rung].compiled
+        row |= {"bfloat16": self._bfloat16(subject, rung), "compiled": compiled}
         try:
             return row | self._measured(subject, rung)
         except torch.OutOfMemoryError:
@@ -210,7 +197,7 @@ class Bench:
         except TorchDynamoException as error:
             return row | {"note": why_not_compiled(error)}
         finally:
-            if levers.compiled:
+            if compiled:
                 torch.compiler.reset()
             _release(self.device)
 
@@ -220,16 +207,16 @@ class Bench:
 
     def _pointless(self, subject: str, rung: str) -> str | None:
         """Why this row would measure what another one does."""
-        if rung in ("bfloat16", "no_bfloat16"):
-            if subject == "saliency":
+        if subject == "saliency":
+            if RUNGS[rung].compiled:
+                return "maps are never compiled"
+            if rung == "with_data":
+                return "nothing is augmented for a map"
+            if rung == "bfloat16":
                 return "maps are always computed in float32"
-            if not self.multiplies_bfloat16:
-                return "this hardware does not multiply bfloat16"
-        if rung == "with_data" and subject == "saliency":
-            return "nothing is augmented for a map"
-        if rung in ("frozen", "no_compile") and subject == "standard":
-            twin = RUNGS["compile" if rung == "frozen" else "bfloat16"].label
-            return f'no attack, nothing to freeze: as "{twin}"'
+        # The row of float32 with the same else is measured anyway.
+        if rung in ("bfloat16", "compile") and not self.multiplies_bfloat16:
+            return "this hardware does not multiply bfloat16"
         return None
 
     def _measured(self, subject: str, rung: str) -> Row:
@@ -276,7 +263,9 @@ class Bench:
                 return lambda: loop.input_gradient(images, labels)
             return lambda: loop.step(images, labels)
         bfloat16 = self._bfloat16(subject, rung)
-        learner = self._learner(subject, RUNGS[rung].levers, bfloat16=bfloat16)
+        learner = self._learner(
+            subject, bfloat16=bfloat16, compiled=RUNGS[rung].compiled
+        )
         if rung == "with_data":
             fresh = augmented_batches(images, labels, self.config.augment)
             return lambda: self._own_step(subject, learner, *next(fresh))()
@@ -286,11 +275,10 @@ class Bench:
         self, subject: str, learner: Learner, images: Tensor, labels: Tensor
     ) -> Step:
         def saliency() -> Tensor:
-            frozen = learner.levers.frozen
             network = learner.network
-            with full_precision(network), attacking(network, "std", frozen=frozen):
-                return input_gradient(
-                    lambda x: summed_bce(learner.forward(x), labels), images
+            with full_precision(network), attacking(network, "std"):
+                return GRADIENT.explain(
+                    network, lambda x: summed_bce(network(x), labels), images
                 )
 
         def training() -> Tensor:
@@ -305,7 +293,7 @@ class Bench:
         return saliency if subject == "saliency" else training
 
     def _learner(
-        self, subject: str, levers: Levers, *, bfloat16: bool = False
+        self, subject: str, *, bfloat16: bool = False, compiled: bool = False
     ) -> Learner:
         objective = find_objective("standard" if subject == "saliency" else subject)
         network = build_network(
@@ -316,22 +304,25 @@ class Bench:
             mixed_precision=bfloat16,
         )
         network.to(self.device)
-        return Learner(network, objective, self.config, levers=levers)
+        return Learner(network, objective, self.config, compile_network=compiled)
 
     def _reference(self, subject: str) -> ReferenceLoop:
         variant = "standard" if subject == "saliency" else subject
         config = replace(self.config, optimiser=replace(self.config.optimiser, lr=RATE))
         dual = find_objective(variant).dual
         network = build_network(self.config.network, CLASSES, dual=dual, seed=1)
-        return ReferenceLoop(network.resnet.to(self.device), variant, config)
+        return ReferenceLoop(network.backbone.to(self.device), variant, config)
 
     def _work(self, subject: str) -> Work:
         """Counted on a step of two images, the least that batch norm takes."""
-        learner = self._learner(subject, Levers())
+        learner = self._learner(subject)
         pixels, labels = self.images[:2], self.labels[:2]
         flops = count_flops(self._own_step(subject, learner, pixels, labels)) / 2
         image = torch.empty(1, 3, *pixels.shape[2:], device="meta")
-        elements = count_elements(learner.network.resnet.to("meta"), image)
+        network = learner.network
+        elements = count_elements(
+            network.backbone.to("meta"), image, network.residual_blocks
+        )
         attacks = {"standard": 0, "saliency": 1}.get(subject, self.config.attack.steps)
         trains = {"saliency": 0, "dual_bn": 2}.get(subject, 1)
         moved = attacks * elements.attack_step + trains * elements.train_step

@@ -1,10 +1,10 @@
 """A plain training loop to measure ours against: as the authors' code behaves.
 
-Written from what is known of that code (float32, one batch at a time, a mean loss on
-sigmoid outputs, two forwards for two batch norms), with none of our levers. It is
-spared what their loop pays besides: images lie on the device as float tensors, nothing
-is augmented or logged, and only one grey channel is perturbed. So it does the very work
-of `Learner.step`, and gives the same loss.
+Written from what is known of that code: float32, one batch at a time, a mean loss on
+sigmoid outputs, two forwards for two batch norms, contiguous memory, parameters that
+are not frozen while attacked. It is spared what their loop pays besides: images lie on
+the device as float tensors, nothing is augmented or logged, and only one grey channel
+is perturbed. So it does the very work of `Learner.step`, and gives the same loss.
 """
 
 import torch
@@ -19,16 +19,16 @@ class ReferenceLoop:
     """Takes training steps on complete labels, the plain way.
 
     Attributes:
-        resnet: torchvision's, three input channels, ordinary or dual batch norm.
+        backbone: torchvision's, three input channels, ordinary or dual batch norm.
         variant: "standard", "single_bn" or "dual_bn".
         optimiser: Adam as PyTorch chooses to run it, not fused.
     """
 
-    def __init__(self, resnet: nn.Module, variant: str, config: TrainConfig) -> None:
-        self.resnet = resnet.to(memory_format=torch.contiguous_format)
+    def __init__(self, backbone: nn.Module, variant: str, config: TrainConfig) -> None:
+        self.backbone = backbone.to(memory_format=torch.contiguous_format)
         self.variant, self.attack = variant, config.attack
         self.optimiser = torch.optim.Adam(
-            resnet.parameters(),
+            backbone.parameters(),
             lr=config.optimiser.lr,
             betas=(config.optimiser.beta1, config.optimiser.beta2),
             eps=config.optimiser.eps,
@@ -44,7 +44,7 @@ class ReferenceLoop:
         adversarial = images
         if self.variant != "standard":
             adversarial = self.attacked(images, labels)
-        self.resnet.train()
+        self.backbone.train()
         self.optimiser.zero_grad()
         if self.variant == "dual_bn":
             loss = self.loss(adversarial, labels, "adv")
@@ -67,7 +67,7 @@ class ReferenceLoop:
 
     def input_gradient(self, images: Tensor, labels: Tensor) -> Tensor:
         """Gradient of the mean loss to the images, in eval mode."""
-        self.resnet.eval()
+        self.backbone.eval()
         images = images.detach().requires_grad_(True)
         attacked: Branch = "adv" if self.variant == "dual_bn" else "std"
         loss = self.loss(images, labels, attacked)
@@ -75,6 +75,6 @@ class ReferenceLoop:
 
     def loss(self, images: Tensor, labels: Tensor, name: Branch) -> Tensor:
         """Mean binary cross-entropy of sigmoid outputs; grey stands for RGB."""
-        with branch(self.resnet, name):
-            logits = self.resnet(images.expand(-1, 3, -1, -1))
+        with branch(self.backbone, name):
+            logits = self.backbone(images.expand(-1, 3, -1, -1))
         return functional.binary_cross_entropy(torch.sigmoid(logits), labels)

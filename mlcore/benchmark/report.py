@@ -50,7 +50,7 @@ def header(settings: Settings) -> dict[str, Any]:
         },
         "repeats": settings.repeats,
         "date": datetime.now(UTC).date().isoformat(),
-        "schema_version": 1,
+        "schema_version": 2,
         "ceilings": None,
         "work_per_image": None,
         "summary": [],

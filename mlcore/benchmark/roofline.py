@@ -14,7 +14,6 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
-from torchvision.models.resnet import BasicBlock, Bottleneck
 
 from mlcore.engine.model.networks import wants_bfloat16
 
@@ -68,11 +67,14 @@ class Elements:
         return convolutions + pointwise
 
 
-def count_elements(network: nn.Module, image: Tensor) -> Elements:
-    """Count the elements of one forward of a ResNet (or a part of one).
+def count_elements(
+    network: nn.Module, image: Tensor, residual_blocks: tuple[type[nn.Module], ...]
+) -> Elements:
+    """Count the elements of one forward of a backbone (or a part of one).
 
     Args:
         network: on the device of `image`; "meta" suffices.
+        residual_blocks: the kinds of module that end in a residual sum.
         image: (1, channels, H, W).
     """
     counts = dict.fromkeys(("in", "out", "relu", "sum"), 0)
@@ -83,7 +85,7 @@ def count_elements(network: nn.Module, image: Tensor) -> Elements:
             counts["out"] += output.numel()
         elif isinstance(module, nn.ReLU):
             counts["relu"] += output.numel()
-        elif isinstance(module, BasicBlock | Bottleneck):
+        elif isinstance(module, residual_blocks):
             counts["sum"] += output.numel()
 
     hooks = [module.register_forward_hook(seen) for module in network.modules()]

@@ -1,6 +1,5 @@
 """The drawn cases as a radiologist sees them: from their source, at full depth."""
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -18,27 +17,15 @@ from mlcore.datasets.decoding.grey_image import (
     range_window,
     to_uint8,
 )
-from mlcore.datasets.formats import chestxray14, chexpert, folder, kneemri
-from mlcore.datasets.formats.luna16 import scans
-from mlcore.datasets.formats.phantom.reader import redrawn
+from mlcore.datasets.formats.all_formats import find_format
+from mlcore.datasets.formats.format import Redraw
 from mlcore.datasets.table import ImageTable, TableError, split_address
 
 MAX_SIDE = 2048
-PHANTOM_SIDE = 512
+REDRAWN_SIDE = 512
 # Two versions of Pillow round differently by a grey level here and there; another
 # image, or the same one turned over, differs by far more.
 _SAME_IMAGE = 2.0
-
-# How the importer of each format reads an image: from the file, the part of it that
-# `source_path` names, and the options of the import.
-ReadPart = Callable[[Path, tuple[int, ...], Mapping[str, Any]], GreyImage]
-_READERS: Mapping[str, ReadPart] = {
-    "chestxray14": chestxray14.read_part,
-    "chexpert": chexpert.read_part,
-    "folder": folder.read_part,
-    "luna16": scans.read_part,
-    "kneemri": kneemri.read_part,
-}
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -63,13 +50,19 @@ def display_case(table: ImageTable, row: int, root: Path | None = None) -> Displ
             readers must judge a map on the image that it was made from.
     """
     seen = table.images[row]
-    if table.source_format == "phantom":
-        return _phantom(table, row)
+    made_by = find_format(table.source_format)
+    if made_by is not None and made_by.redraw is not None:
+        return _redrawn(table, row, made_by.redraw)
     path = table.source_file(row, root)
     if path is None or not path.exists():
         return _displayed(GreyImage(pixels=seen.astype(np.uint8)), "table")
+    if made_by is None or made_by.read_part is None:
+        raise TableError(
+            f'{table.folder} was imported as "{table.source_format}", a format that '
+            "this version does not know."
+        )
     part = split_address(table.source_paths[row])[1]
-    image = _READERS[table.source_format](path, part, table.options)
+    image = made_by.read_part(path, part, table.options)
     difference = np.abs(to_uint8(image, len(seen)).astype(np.int16) - seen).mean()
     if difference > _SAME_IMAGE:
         raise TableError(
@@ -79,16 +72,16 @@ def display_case(table: ImageTable, row: int, root: Path | None = None) -> Displ
     return _displayed(_fit(image), "original")
 
 
-def _phantom(table: ImageTable, row: int) -> DisplayImage:
-    def drawn(size: int) -> NDArray[np.uint8]:
-        marker = table.options.get("marker")
-        return redrawn(table.source_paths[row], size, table.classes, marker)
-
-    if not np.array_equal(drawn(table.image_size), table.images[row]):
+def _redrawn(table: ImageTable, row: int, redraw: Redraw) -> DisplayImage:
+    source_path = table.source_paths[row]
+    again = redraw(source_path, table.image_size, table.options)
+    if not np.array_equal(again, table.images[row]):
         raise TableError(
-            f"{table.name} was made by another version of the phantom: import it again."
+            f"{table.name} was made by another version of {table.source_format}: "
+            "import it again."
         )
-    pixels = drawn(max(PHANTOM_SIDE, table.image_size))
+    size = max(REDRAWN_SIDE, table.image_size)
+    pixels = redraw(source_path, size, table.options)
     return _displayed(GreyImage(pixels=pixels), "original")
 
 

@@ -1,17 +1,13 @@
 """From any source that we can read to an image table."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from mlcore.datasets.formats.chestxray14 import read_chestxray14
-from mlcore.datasets.formats.chexpert import read_chexpert
-from mlcore.datasets.formats.folder import read_folder
-from mlcore.datasets.formats.kneemri import read_kneemri
-from mlcore.datasets.formats.luna16.scans import read_luna16
-from mlcore.datasets.formats.phantom.reader import read_phantom
-from mlcore.datasets.formats.source import OnError, Source
+from mlcore.datasets.formats import all_formats
+from mlcore.datasets.formats.format import Format, OnError, Source, flag_of
 from mlcore.datasets.record import TableDescription, TableImage, Unreadable
 from mlcore.datasets.table import ImageTable, TableError, open_table
 from mlcore.datasets.writing.decode_ahead import DECODING, prepared
@@ -20,7 +16,6 @@ from mlcore.files import canonical_json, sha256_bytes
 
 Images = Iterable[TableImage | Unreadable]
 Shown = Callable[[Images, int], Images]
-Reader = Callable[[Path, "ImportOptions"], Source]
 
 # Of a source's images, with --on-error skip.
 MOST_LEFT_OUT = 0.01
@@ -28,22 +23,12 @@ MOST_LEFT_OUT = 0.01
 
 @dataclass(frozen=True, kw_only=True)
 class ImportOptions:
-    """How to import; what is None was not asked for.
+    """How to import, whatever the format.
 
     Attributes:
         root: folder of the source, or its one file.
         image_size: pixels a side.
-        seed: of the splits, and of what the phantom draws.
-        classes: the findings wanted, in this order.
-        ignore_columns: columns of a folder's `labels.csv` that are no findings.
-        modality: of a folder's images.
-        uncertain: what CheXpert's -1 becomes: `paper`, `ignore`, `zeros` or `ones`.
-        test_list: file with the names of ChestX-ray14 images that are `test`.
-        split_by: what is kept in one split, `exam` or (leaky) `slice`.
-        window: centre and width of the default window, in rescaled values (HU).
-        negatives: patches without a nodule for each one with a nodule.
-        images: how many phantoms.
-        marker: the finding that a phantom's letter in the corner goes with.
+        seed: of the splits, and of whatever else is drawn.
         on_error: whether one bad file stops the import or is left out of it.
         identifier_key: secret of this installation, by which a DICOM file's PatientID
             becomes a code; it is kept out of the table.
@@ -52,33 +37,50 @@ class ImportOptions:
     root: Path | None = None
     image_size: int = 256
     seed: int = 1
-    classes: tuple[str, ...] | None = None
-    ignore_columns: tuple[str, ...] | None = None
-    modality: str | None = None
-    uncertain: str | None = None
-    test_list: Path | None = None
-    split_by: str | None = None
-    window: tuple[float, float] | None = None
-    negatives: float | None = None
-    images: int | None = None
-    marker: str | None = None
     on_error: OnError = "stop"
     identifier_key: bytes | None = None
 
 
-def read_source(format: str, options: ImportOptions) -> Source:
-    """Read a source in one of `FORMATS`; its images are decoded later.
+def read_source(name: str, options: ImportOptions, **own: Any) -> Source:
+    """Read a source of the format `name`; its images are decoded later.
+
+    Args:
+        own: options of the format's own, by name; see its `Format.options`.
 
     Raises:
         TableError: an option that the format does not take, or a bad source.
     """
-    reader, takes = FORMATS[format]
-    for option, shown in _SOME_TAKE.items():
-        if option not in takes and getattr(options, option) is not None:
-            raise TableError(f"{format} does not take {shown}.")
-    if "root" in takes and options.root is None:
-        raise TableError(f"{format} needs SOURCE, the folder to import.")
-    return reader(options.root or Path(), options)
+    chosen = all_formats.find_format(name)
+    if chosen is None:
+        raise TableError(f'There is no format "{name}".')
+    _check_asked(chosen, options, own)
+    needed = {need: getattr(options, need) for need in chosen.needs}
+    try:
+        return chosen.read(**needed, **own)
+    except TableError as error:
+        others = _looks_like(chosen, options.root)
+        if not others:
+            raise
+        hint = f"{options.root} looks like {' or '.join(others)}"
+        raise TableError(f"{str(error).rstrip('.')}. {hint}.") from error
+
+
+def _check_asked(chosen: Format, options: ImportOptions, own: Iterable[str]) -> None:
+    if options.root is not None and "root" not in chosen.needs:
+        raise TableError(f"{chosen.name} does not take SOURCE.")
+    takes = {option.name for option in chosen.options}
+    for name in own:
+        if name not in takes:
+            raise TableError(f"{chosen.name} does not take {flag_of(name)}.")
+    if options.root is None and "root" in chosen.needs:
+        raise TableError(f"{chosen.name} needs SOURCE, the folder to import.")
+
+
+def _looks_like(chosen: Format, root: Path | None) -> list[str]:
+    """Names of other formats, if a source is not of the chosen one but of them."""
+    if root is None or chosen.recognises(root):
+        return []
+    return [known.name for known in all_formats.FORMATS if known.recognises(root)]
 
 
 @dataclass(frozen=True)
@@ -204,82 +206,3 @@ def _describe(
         label_policy=source.label_policy,
         notes=source.notes,
     )
-
-
-def _chestxray14(root: Path, options: ImportOptions) -> Source:
-    return read_chestxray14(
-        root,
-        seed=options.seed,
-        classes=options.classes,
-        test_list=options.test_list,
-    )
-
-
-def _chexpert(root: Path, options: ImportOptions) -> Source:
-    return read_chexpert(
-        root,
-        seed=options.seed,
-        classes=options.classes,
-        uncertain=options.uncertain or "paper",
-    )
-
-
-def _folder(root: Path, options: ImportOptions) -> Source:
-    return read_folder(
-        root,
-        seed=options.seed,
-        modality=options.modality,
-        classes=options.classes,
-        ignore_columns=options.ignore_columns or (),
-        window=options.window,
-        identifier_key=options.identifier_key,
-        on_error=options.on_error,
-    )
-
-
-def _luna16(root: Path, options: ImportOptions) -> Source:
-    return read_luna16(
-        root,
-        seed=options.seed,
-        classes=options.classes,
-        window=options.window,
-        negatives=options.negatives,
-    )
-
-
-def _kneemri(root: Path, options: ImportOptions) -> Source:
-    return read_kneemri(root, seed=options.seed, split_by=options.split_by or "exam")
-
-
-def _phantom(_root: Path, options: ImportOptions) -> Source:
-    return read_phantom(
-        options.images or 1200,
-        options.image_size,
-        seed=options.seed,
-        classes=options.classes,
-        marker=options.marker,
-    )
-
-
-# The reader of each format, and those options that not every format takes.
-FORMATS: Mapping[str, tuple[Reader, tuple[str, ...]]] = {
-    "chestxray14": (_chestxray14, ("root", "classes", "test_list")),
-    "chexpert": (_chexpert, ("root", "classes", "uncertain")),
-    "folder": (_folder, ("root", "classes", "ignore_columns", "modality", "window")),
-    "luna16": (_luna16, ("root", "classes", "window", "negatives")),
-    "kneemri": (_kneemri, ("root", "split_by")),
-    "phantom": (_phantom, ("classes", "images", "marker")),
-}
-_SOME_TAKE = {
-    "root": "SOURCE",
-    "classes": "--classes",
-    "ignore_columns": "--ignore-columns",
-    "modality": "--modality",
-    "uncertain": "--uncertain",
-    "test_list": "--test-list",
-    "split_by": "--split-by",
-    "window": "--window",
-    "negatives": "--negatives",
-    "images": "--images",
-    "marker": "--marker",
-}

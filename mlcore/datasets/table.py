@@ -17,7 +17,6 @@ machines where neither Django nor Pillow is installed.
 """
 
 import csv
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -29,7 +28,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mlcore.files import canonical_json, sha256_bytes, sha256_file
+from mlcore.files import canonical_json, read_json, sha256_bytes, sha256_file
 
 SCHEMA_VERSION = 1
 SPLITS = ("train", "dev", "test")
@@ -289,12 +288,9 @@ def check_patients(patient_ids: Sequence[str], splits: Sequence[str]) -> None:
 
 def _read_info(folder: Path) -> dict[str, Any]:
     path = folder / "dataset.json"
-    try:
-        info: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise TableError(f"{folder} is no image table: no dataset.json.") from None
-    except (OSError, ValueError) as error:
-        raise TableError(f"{path} cannot be read: {error}") from error
+    if not path.exists():
+        raise TableError(f"{folder} is no image table: no dataset.json.")
+    info = read_json(path, TableError)
     expected: dict[str, type] = {
         "schema_version": int,
         "name": str,
@@ -306,8 +302,6 @@ def _read_info(folder: Path) -> dict[str, Any]:
         "files": dict,
         "sha256": str,
     }
-    if not isinstance(info, dict):
-        raise TableError(f"{path} does not hold one object.")
     for key, kind in expected.items():
         if not isinstance(info.get(key), kind):
             raise TableError(f'{path}: "{key}" is missing or of the wrong type.')

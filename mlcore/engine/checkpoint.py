@@ -3,7 +3,7 @@
 import json
 import warnings
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,9 +39,12 @@ def save_state(folder: Path, state: Mapping[str, Any]) -> None:
 
 
 def load_state(
-    folder: Path, config: Mapping[str, Any]
+    folder: Path, is_ours: Callable[[object], bool]
 ) -> tuple[dict[str, Any] | None, list[str]]:
-    """The newest readable state of the run with that configuration.
+    """The newest readable state of a run.
+
+    Args:
+        is_ours: whether the "config" of a state is that of the run.
 
     Returns:
         The state, None if there is no checkpoint yet, and what had to be passed over,
@@ -62,7 +65,7 @@ def load_state(
             continue
         if not isinstance(state, dict) or state.get("format") != FORMAT:
             problems.append(f"{path} is no checkpoint of ours and was passed over.")
-        elif state.get("config") != config:
+        elif not is_ours(state.get("config")):
             problems.append(f"{path} belongs to another run and was passed over.")
         else:
             return state, problems

@@ -1,7 +1,6 @@
-"""Configuration: frozen dataclasses, presets by name, overrides, and a run's identity.
+"""Training configuration: frozen dataclasses, presets by name, overrides, JSON.
 
-A preset is one entry of `PRESETS`. Everything that decides how a network comes out is
-in `RunConfig`, which lies in the run's folder and in its checkpoints.
+A preset is one entry of `PRESETS`.
 """
 
 import dataclasses
@@ -11,8 +10,6 @@ import types
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar, cast, get_args, get_origin, get_type_hints
-
-from mlcore.files import canonical_json, sha256_bytes
 
 NetworkName = Literal["resnet50", "resnet18", "resnet10"]
 Schedule = Literal["milestones", "onecycle"]
@@ -244,50 +241,6 @@ def differences(base: TrainConfig, config: TrainConfig) -> dict[str, Any]:
     """The values of `config` that are not those of `base`, under their dotted keys."""
     before = flat(base)
     return {key: value for key, value in flat(config).items() if value != before[key]}
-
-
-@dataclass(frozen=True)
-class RunConfig:
-    """One training, whole: what is trained, on what, and how.
-
-    `overrides` are the values in which `train` departs from the preset; `fraction` is
-    the share of the training images used; `initial_weights` the SHA-256 of the file
-    that the network starts from, or "" for a fresh one.
-    """
-
-    objective: str
-    dataset: str
-    dataset_sha256: str
-    classes: tuple[str, ...]
-    preset: str
-    overrides: Mapping[str, Any]
-    fraction: float
-    seed: int
-    initial_weights: str
-    train: TrainConfig
-
-    def __post_init__(self) -> None:
-        _require(0 < self.fraction <= 1, "The fraction lies above 0 and is at most 1.")
-        _require(
-            0 <= self.seed < 2**63, "The seed is a whole number from 0 to 2^63 - 1."
-        )
-
-    @property
-    def run_id(self) -> str:
-        """First 8 hex digits of the SHA-256 of the canonical configuration.
-
-        The values behind the preset's name are part of it, so a preset that a later
-        version changes never passes old weights off as its own. The data set's name is
-        not: its hash says what it is.
-        """
-        content = to_dict(self)
-        del content["dataset"]
-        return sha256_bytes(canonical_json(content))[:8]
-
-    @property
-    def name(self) -> str:
-        """The run folder's name, `<variant>-<id>`."""
-        return f"{self.objective}-{self.run_id}"
 
 
 def to_dict(config: Any) -> dict[str, Any]:

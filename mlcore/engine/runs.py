@@ -1,29 +1,31 @@
 """Run folders: setting one up, reading it back, choosing among finished ones."""
 
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from mlcore.datasets.table import ImageTable
 from mlcore.engine.checkpoint import load_weights
 from mlcore.engine.config import (
     EngineError,
-    RunConfig,
     differences,
     flat,
-    from_dict,
     preset,
     with_overrides,
 )
+from mlcore.engine.model.backbones import GreyNetwork
 from mlcore.engine.model.batchnorm import Branch
-from mlcore.engine.model.networks import GreyResNet, build_network, wants_bfloat16
+from mlcore.engine.model.networks import build_network, wants_bfloat16
 from mlcore.engine.model.objectives import VARIANTS, Objective, find_objective
-from mlcore.files import OccupiedError, only_process, sha256_file
+from mlcore.engine.model.saliency import Legend, Method, saliency_maps
+from mlcore.engine.run_config import RunConfig, from_json
+from mlcore.files import OccupiedError, only_process, read_json, sha256_file
 
 
 @dataclass(frozen=True)
@@ -56,16 +58,50 @@ class LoadedRun(FinishedRun):
         objective: its variant; `objective.robust_branch` gives saliency.
         network: with the weights of the file `weights`.
         checkpoint_sha256: of that file.
+        method: how its maps are made.
     """
 
     objective: Objective
-    network: GreyResNet
+    network: GreyNetwork
     checkpoint_sha256: str
+    method: Method
 
     @property
     def branches(self) -> tuple[Branch, ...]:
         """The batch norm branches that the network can be asked through."""
         return ("std", "adv") if self.objective.dual else ("std",)
+
+    @property
+    def legend(self) -> Legend:
+        """What the values of its maps mean."""
+        return self.method.legends[self.config.train.saliency.target]
+
+    def maps(
+        self,
+        images: NDArray[np.uint8],
+        labels: NDArray[np.float32],
+        *,
+        branch: Branch | None = None,
+    ) -> NDArray[np.float32]:
+        """Its saliency maps (N, H, W) of images, not yet normalised.
+
+        The only way to a run's maps: what they explain is the configuration's, so that
+        what is evaluated is what readers see. Of a copy of the run with another
+        network they are that network's, made alike.
+
+        Args:
+            images: (N, H, W), as in an image table.
+            labels: (N, C), 1, 0 or NaN; what they stand for says `saliency_maps`.
+            branch: to ask; default that whose maps readers see.
+        """
+        return saliency_maps(
+            self.network,
+            images,
+            labels,
+            method=self.method,
+            target=self.config.train.saliency.target,
+            branch=branch or self.objective.robust_branch,
+        )
 
 
 def configure(
@@ -154,17 +190,20 @@ def open_run(folder: Path) -> FinishedRun:
         raise EngineError(f"{folder} is not finished; train_models --resume goes on.")
     path = folder / "config.json"
     try:
-        config = from_dict(RunConfig, read_json(path))
+        config = from_json(read_json(path, EngineError))
     except EngineError as error:
         raise EngineError(
             f"{path} is not understood: {error} If another version wrote it, train "
             "anew, or move the run elsewhere."
         ) from error
-    return FinishedRun(folder, config, read_json(folder / "result.json"))
+    return FinishedRun(folder, config, read_json(folder / "result.json", EngineError))
 
 
-def load_run(folder: Path, device: torch.device) -> LoadedRun:
+def load_run(folder: Path, device: torch.device, method: Method) -> LoadedRun:
     """Open a finished run and bring its best network (clean loss) to the device.
+
+    Args:
+        method: how its maps are to be made.
 
     Raises:
         EngineError: there is no finished run, or its files cannot be read.
@@ -187,19 +226,39 @@ def load_run(folder: Path, device: torch.device) -> LoadedRun:
         objective,
         network,
         sha256_file(run.weights),
+        method,
     )
 
 
-def choose_runs(root: Path) -> list[FinishedRun]:
+def finished_runs(
+    root: Path, pattern: str, warn: Callable[[str], object]
+) -> Iterator[FinishedRun]:
+    """The finished runs in the folders of `root` that match, by name.
+
+    Args:
+        warn: is told which one cannot be read, and why; the others are given.
+    """
+    for path in sorted(root.glob(f"{pattern}/result.json")):
+        try:
+            run = open_run(path.parent)
+        except EngineError as error:
+            warn(f"A run is passed over. {error}")
+        else:
+            yield run
+
+
+def choose_runs(root: Path, warn: Callable[[str], object]) -> list[FinishedRun]:
     """Each variant's newest finished run under `root` that used all training images.
+
+    Args:
+        warn: is told of each run that had to be passed over.
 
     Raises:
         EngineError: a variant has none, or they differ in data set, preset, settings
             or seed, so that comparing them would compare more than the variants.
     """
     finished: dict[str, FinishedRun] = {}
-    for path in root.glob("*/result.json"):
-        run = open_run(path.parent)
+    for run in finished_runs(root, "*", warn):
         newest = finished.get(run.variant)
         if run.config.fraction == 1 and (newest is None or _age(newest) < _age(run)):
             finished[run.variant] = run
@@ -231,23 +290,8 @@ def check_runs(runs: Sequence[FinishedRun], table: ImageTable) -> None:
             raise EngineError(f"Two of the runs are of the variant {run.variant}.")
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object of a run folder.
-
-    Raises:
-        EngineError: it cannot be read.
-    """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise EngineError(f"{path} cannot be read: {error}.") from error
-    if not isinstance(content, dict):
-        raise EngineError(f"{path} holds no JSON object.")
-    return content
-
-
 def _age(run: FinishedRun) -> str:
-    return str(run.result["finished_at"])
+    return str(run.result.get("finished_at", ""))
 
 
 def _check_alike(one: FinishedRun, other: FinishedRun) -> None:

@@ -1,87 +1,20 @@
-"""What the figures have in common: arms, panels, forests, legends."""
+"""Plotting that the figures share: panels, forest plots, entries of legends."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from mlcore.reporting.figures import DIM, FULL_WIDTH, SOFT, variant_styles
-
-Row = Mapping[str, Any]
+from mlcore.evaluation.arms import Arm
+from mlcore.evaluation.arrays import Pixels
+from mlcore.reporting.figures import DIM, FULL_WIDTH, SOFT
 
 # Of an interval's text, so that several fit into a row.
 DASH = "\N{EN DASH}"
-
-
-@dataclass(frozen=True)
-class Arm:
-    """A variant, asked through one branch, and how it is drawn.
-
-    `adv`, and a variant with one branch, is drawn full and solid; the other, `std`
-    branch of a network with two is drawn hollow and dotted, in the same colour.
-    """
-
-    variant: str
-    branch: str
-    label: str
-    colour: str
-    marker: str
-    dashes: tuple[float, ...]
-    hollow: bool
-
-    @property
-    def line(self) -> dict[str, Any]:
-        """Arguments for a line with points."""
-        return {
-            "color": self.colour,
-            "marker": self.marker,
-            "linestyle": (0, self.dashes) if self.dashes else "-",
-            "markerfacecolor": "white" if self.hollow else self.colour,
-            "markeredgecolor": self.colour,
-            "markeredgewidth": 1.2,
-        }
-
-
-def arms_of(rows: Iterable[Row]) -> list[Arm]:
-    """Every variant and branch of the rows, in the order in which they come."""
-    pairs = list(
-        dict.fromkeys((row["variant"], row.get("branch") or "std") for row in rows)
-    )
-    dual = {variant for variant, branch in pairs if branch == "adv"}
-    styles = variant_styles([variant for variant, _ in pairs])
-    arms = []
-    for variant, branch in pairs:
-        hollow = variant in dual and branch == "std"
-        style = styles[variant]
-        arms.append(
-            Arm(
-                variant=variant,
-                branch=branch,
-                label=f"{variant} [{branch}]" if variant in dual else variant,
-                colour=style.colour,
-                marker=style.marker,
-                dashes=(1, 1) if hollow else style.dashes,
-                hollow=hollow,
-            )
-        )
-    return arms
-
-
-def of_arm(rows: Iterable[Row], arm: Arm) -> list[Row]:
-    """The rows of one arm."""
-    return [
-        row
-        for row in rows
-        if row["variant"] == arm.variant and (row.get("branch") or "std") == arm.branch
-    ]
-
-
-def distinct(rows: Iterable[Row], key: str) -> list[Any]:
-    """The values of `key`, each once, in the order in which they come."""
-    return list(dict.fromkeys(row[key] for row in rows))
 
 
 def panels(
@@ -190,3 +123,14 @@ def _forest_line(
         if found.lo is not None and found.hi is not None:
             text += f" ({found.lo:.2f}{DASH}{found.hi:.2f})"
         axis.text(1.02, y, text, color=arm.colour, **edge)
+
+
+def show_image(axis: Axes, image: Pixels) -> None:
+    """A grey image without axes; integers span 0 to 255, floats 0 to 1."""
+    top = 255 if np.issubdtype(image.dtype, np.integer) else 1
+    axis.imshow(image, cmap="gray", vmin=0, vmax=top)
+    axis.set_xticks([])
+    axis.set_yticks([])
+    axis.grid(visible=False)
+    for spine in axis.spines.values():
+        spine.set_visible(False)

@@ -1,19 +1,21 @@
-"""An evaluation as files: a page to read, figures, one CSV per table, one JSON."""
+"""The report of an evaluation: a page to read, figures, a CSV per table, one JSON."""
 
 import csv
 import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from mlcore.evaluation.answer import answer, limits
-from mlcore.evaluation.methods import methods
+from mlcore.evaluation.answer import answer, limitations
+from mlcore.evaluation.evaluate import in_page_order
+from mlcore.evaluation.part import Heading, Row, ShownTable, Tables, View
 from mlcore.files import atomic_file, atomic_folder, canonical_json, write_json
 from mlcore.reporting.figures import Drawing, Picture, rendered
 from mlcore.reporting.page import (
     Block,
+    Column,
     Facts,
     Page,
     Section,
@@ -22,107 +24,18 @@ from mlcore.reporting.page import (
     page_html,
     shown,
 )
+from mlcore.reporting.words import told_once
 
-Row = Mapping[str, Any]
-Tables = Mapping[str, Sequence[Row]]
-
-# The page's parts: title, figures, tables; in this order, and only what there is.
-_PARTS = (
-    (
-        "Where the maps point",
-        ("saliency", "localization_all", "localization_own", "randomization"),
-        ("localization", "localization_compare", "randomization"),
-    ),
-    (
-        "Diagnosis",
-        ("auc", "roc", "precision_recall", "data_size"),
-        ("classifier_metrics", "classifier_compare", "data_size"),
-    ),
-    (
-        "Data",
-        ("label_distribution",),
-        ("label_distribution", "matching"),
-    ),
-    (
-        "Robustness",
-        ("attack", "robustness"),
-        ("robustness_verdicts", "robustness"),
-    ),
-    ("Loss surface", ("landscape",), ("lipschitz", "landscape")),
-    ("Likeness of layers (CKA)", ("cka_biased", "cka_unbiased"), ("cka",)),
+# Of more than one part; each has its own beside them.
+_COLUMNS = (
+    Column("auc", "AUC"),
+    Column("diff", "difference"),
+    Column("hi", "upper"),
+    Column("lo", "lower"),
+    Column("n_pos", "n positive"),
+    Column("sd", "SD"),
 )
-
-
-@dataclass(frozen=True)
-class View:
-    """A table of the page: the rows that hold `where`, without the columns `hidden`."""
-
-    caption: str
-    where: Mapping[str, object] = field(default_factory=dict)
-    hidden: tuple[str, ...] = ()
-
-
-_OPERATING = ("cutoff", "sensitivity", "specificity")
-_BEST = ("best_cutoff", "best_sensitivity", "best_specificity")
-_VIEWS: Mapping[str, tuple[View, ...]] = {
-    "localization": (
-        View(
-            "Share of the map inside the finding, beside chance: the map readers see.",
-            {"map": "all findings", "measure": "energy_inside"},
-            hidden=("patients", "area_share"),
-        ),
-        View("Every measure, for both kinds of map.", hidden=("patients",)),
-    ),
-    "localization_compare": (
-        View("Differences between maps, A minus B, image by image."),
-    ),
-    "randomization": (
-        View("Likeness to the trained network's maps as parts become random."),
-    ),
-    "classifier_metrics": (
-        View(
-            "Discrimination on clean images, with 95 % intervals.",
-            {"split": "test"},
-            hidden=(*_OPERATING, *_BEST),
-        ),
-        View(
-            "Operating points at the cutoff chosen on the development split.",
-            {"split": "test"},
-            hidden=("auc", "ap", "undefined_redraws", *_BEST),
-        ),
-        View(
-            "Operating points at the best cutoff of the split itself: too good by "
-            "what was gained in choosing it.",
-            {"split": "test"},
-            hidden=("auc", "ap", "undefined_redraws", *_OPERATING),
-        ),
-    ),
-    "classifier_compare": (View("Differences between variants, A minus B."),),
-    "data_size": (View("AUC of networks trained on a part of the images."),),
-    "label_distribution": (View("Labels per data set, split and finding."),),
-    "matching": (View("Findings of both data sets, matched by name."),),
-    "robustness_verdicts": (View("Up to which strength the variants hold."),),
-    "robustness": (View("AUC and loss of all findings together under attack."),),
-    "lipschitz": (View("Slope of the loss along the gradient's sign."),),
-}
-_TITLES = {
-    "ap": "average precision",
-    "auc": "AUC",
-    "diff": "difference",
-    "hi": "upper",
-    "lo": "lower",
-    "n_pos": "n positive",
-    "p_delong": "p, DeLong",
-    "p_swap_paper": "p, swaps (paper)",
-    "p_swap_rank": "p, swaps of ranks",
-    "sd": "SD",
-    "significant_001": "P < 0.001",
-}
-_UNITS = {"eps": "of [0, 1]", "alpha": "of [0, 1]", "estimate": "loss per unit"}
-# What cannot be read as numbers is a figure on the page, and whole in its CSV.
-_ONLY_CSV = frozenset({"landscape", "cka"})
 _MOST_ROWS = 400
-_STRENGTHS = 5
 
 
 def write_report(
@@ -140,7 +53,7 @@ def write_report(
         tables: rows by the name of the table.
         run: how they came about: dataset, runs, checkpoints, settings, versions, seed,
             redraws.
-        drawings: of `figures.draw`, and others, which are shown at the end.
+        drawings: of `evaluate.draw`, and others, which are shown at the end.
 
     Returns:
         The page's path.
@@ -204,50 +117,68 @@ def evaluation_page(
     ]
     return Page(
         title=f"Evaluation of {dataset}",
-        subtitle=". ".join(part for part in subtitle if part),
+        subtitle=". ".join(text for text in subtitle if text),
         lead=answer(tables),
         sections=[
-            *_parts(tables, {picture.name: picture for picture in pictures}),
-            Section("Methods", methods(tables, run)),
-            Section("What this cannot show", limits(tables)),
+            *_sections(tables, {picture.name: picture for picture in pictures}),
+            Section("Methods", _methods(tables, run)),
+            Section("What this cannot show", limitations(tables)),
             Section("Run identifiers and settings", [Facts(run)]),
         ],
     )
 
 
-def _parts(tables: Tables, pictures: Mapping[str, Picture]) -> list[Section]:
-    placed_figures = {name for _, figures, _ in _PARTS for name in figures}
-    placed_tables = {name for _, _, names in _PARTS for name in names}
-    others = (
+def _sections(tables: Tables, pictures: Mapping[str, Picture]) -> list[Section]:
+    """Of the parts, then of what no part has a place for; only what there is."""
+    by_title: dict[str, list[tuple[Heading, Sequence[Column]]]] = {}
+    for part in in_page_order():
+        for heading in part.headings:
+            by_title.setdefault(heading.title, []).append((heading, part.columns))
+    placed = [heading for held in by_title.values() for heading, _ in held]
+    placed_figures = {name for heading in placed for name in heading.figures}
+    placed_tables = {table.name for heading in placed for table in heading.tables}
+    others = Heading(
         "More",
         tuple(name for name in pictures if name not in placed_figures),
-        tuple(name for name in tables if name not in placed_tables),
+        tuple(_unplaced(name) for name in tables if name not in placed_tables),
     )
+    by_title[others.title] = [(others, ())]
     sections = []
-    for title, figures, names in (*_PARTS, others):
-        blocks: list[Block] = [pictures[name] for name in figures if name in pictures]
-        for name in names:
-            if tables.get(name):
-                blocks += table_blocks(name, tables[name])
+    for title, held in by_title.items():
+        blocks: list[Block] = [
+            pictures[name]
+            for heading, _ in held
+            for name in heading.figures
+            if name in pictures
+        ]
+        for heading, columns in held:
+            for table in heading.tables:
+                if rows := tables.get(table.name):
+                    blocks += table_blocks(table, rows, columns)
         if blocks:
             sections.append(Section(title, blocks))
     return sections
 
 
-def table_blocks(name: str, rows: Sequence[Row]) -> list[Block]:
+def _unplaced(name: str) -> ShownTable:
+    return ShownTable(name, (View(f"{name.replace('_', ' ').capitalize()}."),))
+
+
+def table_blocks(
+    table: ShownTable, rows: Sequence[Row], columns: Sequence[Column] = ()
+) -> list[Block]:
     """A table of the evaluation as it is shown: without what all rows have in common.
 
-    Tables of grids, and very long ones, are only named: they are in their CSV file.
+    Tables without a view, and very long ones, are only named: their CSV file has them.
     """
-    readable, note = _readable(name, rows)
-    if name in _ONLY_CSV or len(readable) > _MOST_ROWS:
-        return [f"The {len(rows):,} rows behind this are in {name}.csv."]
-    words = f"{name.replace('_', ' ').capitalize()}."
-    views = _VIEWS.get(name, (View(words),))
+    readable = table.readable(rows)
+    if not table.views or len(readable) > _MOST_ROWS:
+        return [f"The {len(rows):,} rows behind this are in {table.name}.csv."]
+    known = {column.key: column for column in (*_COLUMNS, *columns)}
     return [
-        _shown_table(view, own, note, f"{name}.csv")
-        for view in views
-        if (own := [row for row in readable if _holds(row, view.where)])
+        _shown_table(table, view, held, known)
+        for view in table.views
+        if (held := [row for row in readable if _holds(row, view.where)])
     ]
 
 
@@ -255,36 +186,31 @@ def _holds(row: Row, where: Mapping[str, object]) -> bool:
     return all(row.get(key) == value for key, value in where.items())
 
 
-def _shown_table(view: View, rows: Sequence[Row], note: str, source: str) -> Table:
-    hidden = {*view.hidden, *(common := _in_common(rows))}
+def _shown_table(
+    table: ShownTable, view: View, rows: Sequence[Row], known: Mapping[str, Column]
+) -> Table:
+    common = _in_common(rows)
     columns = [
-        replace(
-            column,
-            title=_TITLES.get(column.key, ""),
-            unit=_UNITS.get(column.key, ""),
-        )
+        replace(known[column.key], interval=column.interval)
+        if column.key in known
+        else column
         for column in columns_of(rows)
-        if column.key not in hidden
+        if column.key not in {*view.hidden, *common}
     ]
-    said = [
-        f"{_TITLES.get(key, key.replace('_', ' '))} {shown(value)}"
+    shared = [
+        f"{_title(key, known)} {shown(value)}"
         for key, value in common.items()
         if key not in view.hidden
     ]
-    if said:
-        note = f"In all rows: {', '.join(said)}. {note}"
-    return Table(view.caption, rows, columns, note.strip(), source=source)
+    note = table.note
+    if shared:
+        note = f"In all rows: {', '.join(shared)}. {note}"
+    return Table(view.caption, rows, columns, note.strip(), source=f"{table.name}.csv")
 
 
-def _readable(name: str, rows: Sequence[Row]) -> tuple[Sequence[Row], str]:
-    """Of robustness, all findings together at a few strengths; else every row."""
-    if name != "robustness":
-        return rows, ""
-    strengths = sorted({row["eps"] for row in rows})
-    step = max(1, (len(strengths) - 1) // (_STRENGTHS - 1))
-    few = {*strengths[::step], *strengths[-1:]}
-    few_rows = [row for row in rows if row["finding"] == "all" and row["eps"] in few]
-    return few_rows, f"Single findings and all strengths are in {name}.csv."
+def _title(key: str, known: Mapping[str, Column]) -> str:
+    column = known.get(key, Column(key))
+    return column.title or key.replace("_", " ")
 
 
 def _in_common(rows: Sequence[Row]) -> dict[str, Any]:
@@ -299,3 +225,40 @@ def _in_common(rows: Sequence[Row]) -> dict[str, Any]:
         and key != "reason"
         and all(row.get(key) == value and type(row[key]) is type(value) for row in rows)
     }
+
+
+def _methods(tables: Tables, run: Mapping[str, Any]) -> list[Block]:
+    """A word on data and networks, then a section per table that was made."""
+    values = {
+        "redraws": _number(run.get("redraws")),
+        "seed": _number(run.get("seed")),
+        "maps": told_once(run.get("maps", {})) or "not recorded",
+    }
+    sections = [
+        Section(method.title, [method.text.format(**values)])
+        for part in in_page_order()
+        for method in part.methods
+        if method.table in tables
+    ]
+    return [_data(run), *sections]
+
+
+def _data(run: Mapping[str, Any]) -> str:
+    text = f"Data set {run.get('dataset', 'not named')}"
+    if run.get("external"):
+        text += f"; external test set {run['external']}"
+    runs = run.get("runs", {})
+    if runs:
+        text += "; networks " + ", ".join(f"{name} ({runs[name]})" for name in runs)
+    versions = run.get("versions", {})
+    if versions:
+        text += "; " + ", ".join(f"{name} {versions[name]}" for name in versions)
+    return (
+        f"{text}; random seed {_number(run.get('seed'))}. Method after Han et al., "
+        "Nature Communications 12:4315 (2021). Every setting is listed at the end of "
+        "this page; each table lies beside it as CSV and each figure as PNG and SVG."
+    )
+
+
+def _number(value: object) -> str:
+    return f"{value:,}" if isinstance(value, int) else "not recorded"

@@ -1,4 +1,4 @@
-"""How reports look: a self-contained page, figures, the variants' colours.
+"""Reports: a self-contained page, figures in one style, variants in their colours.
 
 Pure: no Django, no torch. Both applications use it.
 """

@@ -1,4 +1,4 @@
-"""How figures look, and a figure as files.
+"""Figure style of all reports, and a figure as files.
 
 matplotlib is loaded only when something is drawn.
 """

@@ -1,4 +1,4 @@
-"""From where a study is run: people, studies, and every act on them as a page.
+"""Admin pages from which a study is run: people, studies, and every act on them.
 
 Who holds no role in a study learns its name and state here and nothing else; what each
 role may see and do is asked of `trial.policies`, and every act is a function of

@@ -1,4 +1,4 @@
-"""What is on record of a study, to read and to fetch: ledger, tables, analyses."""
+"""Ledger, exported tables and recorded analyses of a study, to read and to fetch."""
 
 import mimetypes
 from collections.abc import Iterator, Mapping
@@ -38,7 +38,7 @@ SHOWN = (
     "profile",
 )
 # Who may fetch a table, besides what the table itself asks of the study's state.
-TABLES: Mapping[str, Check] = {
+FETCH_CHECKS: Mapping[str, Check] = {
     "ratings": policies.check_can_see_ratings,
     "imrmc": policies.check_can_see_ratings,
     "codebook": policies.check_can_see_ratings,
@@ -98,9 +98,9 @@ def _said(event: StudyEvent) -> Iterator[str]:
 @require_http_methods(["GET"])
 def export(request: HttpRequest, pk: int, table: str) -> HttpResponse:
     """A table as a file, with the letters or names that the study's state gives."""
-    if table not in TABLES:
+    if table not in FETCH_CHECKS:
         raise Http404
-    study = get_study(request, pk, TABLES[table])
+    study = get_study(request, pk, FETCH_CHECKS[table])
     try:
         text = EXPORTS[table](study, blinded=False)
     except Refusal as refusal:
@@ -144,7 +144,7 @@ def _with_charset(kind: str) -> str:
 def can_fetch(study: Study, user: User, table: str) -> bool:
     """May the person fetch that table of the study now?"""
     try:
-        TABLES[table](study, user)
+        FETCH_CHECKS[table](study, user)
         policies.check_can_export(study)
         if table == "allocation":
             policies.check_can_export_allocation(study)

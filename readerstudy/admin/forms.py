@@ -1,4 +1,4 @@
-"""What a coordinator's pages ask. Every value is checked again by the act itself."""
+"""Forms of the admin's pages. Every value is checked again by the act itself."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -124,7 +124,9 @@ class ProtocolForm(forms.Form):
         min_value=0, max_value=1, help_text="Of the map when a case begins, 0 to 1."
     )
     legend = LinesField(
-        rows=2, help_text="For the map's colours below and above zero, a line each."
+        rows=3,
+        help_text="Words for the map's colours below and above zero, and what they "
+        "mean, a line each.",
     )
     blocks = forms.ChoiceField(choices=Study.Blocks.choices, label="Order")
     sessions = forms.TypedChoiceField(
@@ -186,14 +188,21 @@ class NewStudyForm(ProtocolForm):
         widget=forms.CheckboxSelectMultiple,
         help_text="More can be enrolled until the study opens.",
     )
+    legend = LinesField(required=False, rows=3, help_text="Empty: as the bundles say.")
     field_order = ["name", "bundles", "readers", *protocol.FIELDS]
 
     def __init__(self, data: QueryDict | None) -> None:
         defaults = protocol.of_study(Study(**protocol.checked({})))
-        super().__init__(data, initial=defaults)
+        super().__init__(data, initial=defaults | {"legend": []})
         names = [path.name for path in bundle_folders()]
         self.fields["bundles"].choices = [(name, name) for name in names]  # type: ignore[attr-defined]
         self.fields["readers"].queryset = possible_readers()  # type: ignore[attr-defined]
+
+    def protocol(self) -> dict[str, Any]:
+        fields = super().protocol()
+        if not fields["legend"]:
+            del fields["legend"]
+        return fields
 
     def paths(self) -> list[Path]:
         """The folders that were chosen, each one of those that were offered."""

@@ -1,4 +1,4 @@
-"""What the pages of a study begin and end with: may this person, and the answer."""
+"""Frame of the admin's study pages: permission, confirmation, act, and the answer."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

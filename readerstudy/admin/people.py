@@ -1,4 +1,4 @@
-"""Accounts. Whoever is in the record of a study keeps their name and their account."""
+"""User accounts in the admin. Whoever is in a study's record keeps name and account."""
 
 from typing import TYPE_CHECKING, Any
 

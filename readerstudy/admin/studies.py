@@ -1,4 +1,4 @@
-"""The list of studies, and the page of one with all that its state allows."""
+"""Studies in the admin: the list, and of each a page with all that its state allows."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,7 @@ from django.shortcuts import get_object_or_404
 from django.urls import URLPattern, path
 from django.views.decorators.http import require_http_methods
 
-from readerstudy.admin import allocation, downloads, study_changes
+from readerstudy.admin import contact_sheet, downloads, study_changes
 from readerstudy.admin.pages import (
     may_take_roles,
     person,
@@ -48,9 +48,9 @@ PAGES: dict[str, tuple[str, View]] = {
     "ledger": ("ledger/", downloads.ledger),
     "export": ("export/<str:table>/", downloads.export),
     "analysis": ("analyses/<str:folder>/<path:name>", downloads.analysis),
-    "cases": ("cases/", allocation.cases),
-    "image": ("cases/<int:case>/image", allocation.image),
-    "overlay": ("overlays/<int:overlay>/map", allocation.overlay),
+    "cases": ("cases/", contact_sheet.cases),
+    "image": ("cases/<int:case>/image", contact_sheet.image),
+    "overlay": ("overlays/<int:overlay>/map", contact_sheet.overlay),
 }
 
 
@@ -137,7 +137,7 @@ def _contents(study: Study, user: User) -> dict[str, Any]:
         "analyses": recorded_analyses(study) if can_see_ratings else None,
         "tables": [
             table
-            for table in downloads.TABLES
+            for table in downloads.FETCH_CHECKS
             if downloads.can_fetch(study, user, table)
         ],
     }

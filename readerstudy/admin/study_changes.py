@@ -1,4 +1,4 @@
-"""The pages on which a person does something to a study, each with its reason."""
+"""Changes to a study in the admin: a page for each act, which asks for its reason."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Finds the study and the people whom a command line names.
+"""Look-up of the study and the people that a command line names.
 
 An argument that is not UTF-8 reaches Python with bytes that no database takes; it names
 nobody.

@@ -1,4 +1,4 @@
-"""What the commands that change a study's state have in common."""
+"""Base of the commands that change a study's state."""
 
 from typing import Any
 

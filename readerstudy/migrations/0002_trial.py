@@ -3,7 +3,7 @@
 import django.db.models.deletion
 import readerstudy.models
 
-from readerstudy.triggers import InstallTriggers, ReinstallTriggers
+from readerstudy.triggers import InstallTriggers, SuspendTriggers
 from django.conf import settings
 from django.db import migrations, models
 
@@ -28,7 +28,7 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
-        ReinstallTriggers(models=GUARDED),
+        SuspendTriggers(models=GUARDED),
         migrations.CreateModel(
             name='Membership',
             fields=[

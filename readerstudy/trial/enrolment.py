@@ -1,4 +1,4 @@
-"""How a reader comes into a study, begins, ends, and begins anew."""
+"""Enrolment: how a reader comes into a study, begins, ends, and begins anew."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,18 +7,13 @@ from django.contrib.auth.models import User
 from django.db import transaction
 
 from readerstudy.models import Enrolment, Membership, RatingEvent, Study, StudyEvent
-from readerstudy.trial import policies, protocol
-from readerstudy.trial.locking import (
-    check_reason,
-    hold,
-    hold_enrolment,
-    record,
-)
-from readerstudy.trial.order.reader_lists import Allocation
-from readerstudy.trial.policies import Refusal
+from readerstudy.trial import policies
+from readerstudy.trial.checked_json import is_text
+from readerstudy.trial.locking import hold, hold_enrolment
+from readerstudy.trial.order.reader_lists import ReaderLists
+from readerstudy.trial.policies import Refusal, check_reason
 from readerstudy.trial.record import events as record_events
-
-Kind = StudyEvent.Kind
+from readerstudy.trial.record.events import add_study_event
 
 # What the end of a study asks: could you tell the kinds of map apart?
 TOLD_APART = ("never", "sometimes", "mostly", "always")
@@ -54,7 +49,7 @@ def enter(
     """`enrol` for whoever holds the lock on the study's row."""
     policies.check_can_enrol(study, reader)
     for text in (experience, conflicts_of_interest):
-        if not protocol.is_text(text):
+        if not is_text(text):
             raise Refusal(f"{text!r} is not a text that can be kept.")
     Membership.objects.update_or_create(
         study=study,
@@ -62,9 +57,9 @@ def enter(
         defaults={"reader": True},
         create_defaults={"reader": True},
     )
-    record(
+    add_study_event(
         study,
-        Kind.ENROLLED,
+        StudyEvent.Kind.ENROLLED,
         by,
         reader=reader.get_username(),
         experience=experience,
@@ -94,7 +89,7 @@ def withdraw(*, enrolment: Enrolment, by: User | None) -> None:
         if not rows:
             raise Refusal(f"{name} has been withdrawn already.")
         Membership.objects.filter(study=study, user=reader).delete()
-        record(study, Kind.WITHDRAWN, by, reader=name)
+        add_study_event(study, StudyEvent.Kind.WITHDRAWN, by, reader=name)
 
 
 def consent(*, enrolment: Enrolment, user: User) -> None:
@@ -109,7 +104,9 @@ def consent(*, enrolment: Enrolment, user: User) -> None:
         _hold_own(enrolment, user)
         policies.check_can_consent(enrolment)
         if enrolment.consented_at is None:
-            event = _record(enrolment, Kind.CONSENTED, consent=enrolment.study.consent)
+            event = _add_own_event(
+                enrolment, StudyEvent.Kind.CONSENTED, consent=enrolment.study.consent
+            )
             enrolment.consented_at = event.at
             enrolment.save(update_fields=["consented_at"])
 
@@ -128,7 +125,9 @@ def record_display_check(
     with transaction.atomic():
         _hold_own(enrolment, user)
         policies.check_can_consent(enrolment)
-        _record(enrolment, Kind.DISPLAY_CHECKED, answers=dict(answers))
+        _add_own_event(
+            enrolment, StudyEvent.Kind.DISPLAY_CHECKED, answers=dict(answers)
+        )
 
 
 def sign_off(
@@ -147,7 +146,7 @@ def sign_off(
     """
     if told_apart not in TOLD_APART:
         raise Refusal("Say whether you could tell the kinds of map apart.")
-    if not protocol.is_text(words) or len(words) > LONGEST_ANSWER:
+    if not is_text(words) or len(words) > LONGEST_ANSWER:
         raise Refusal(f"Up to {LONGEST_ANSWER} characters can be kept.")
     if not user.check_password(password):
         raise Refusal("That is not your password; nothing was signed off.")
@@ -157,8 +156,11 @@ def sign_off(
         rest = enrolment.presentations.unrated().count()
         if rest:
             raise Refusal(f"{rest} maps are still to be rated.")
-        event = _record(
-            enrolment, Kind.SIGNED_OFF, told_apart=told_apart, words=words.strip()
+        event = _add_own_event(
+            enrolment,
+            StudyEvent.Kind.SIGNED_OFF,
+            told_apart=told_apart,
+            words=words.strip(),
         )
         enrolment.signed_off_at = event.at
         enrolment.save(update_fields=["signed_off_at"])
@@ -184,31 +186,23 @@ def void_run(*, enrolment: Enrolment, by: User, reason: str) -> Enrolment:
         hold_enrolment(enrolment)
         policies.check_can_void(enrolment, by)
         voided = _void_answers(enrolment, by, reason)
-        # A reader has one run at a time. The event, which has the list of the new run,
-        # comes last and tells the moment.
+        # A reader has one run at a time, and the event, which has the list of the new
+        # run, comes after it: the moment is of both.
         enrolment.voided_at = record_events.now()
         enrolment.save(update_fields=["voided_at"])
-        new = Enrolment.objects.create(
-            study=study,
-            reader=enrolment.reader,
-            run=enrolment.run + 1,
-            experience=enrolment.experience,
-            conflicts_of_interest=enrolment.conflicts_of_interest,
-        )
-        Allocation(study).write(new)
-        event = record(
+        new = _next_run(enrolment)
+        add_study_event(
             study,
-            Kind.VOIDED,
+            StudyEvent.Kind.VOIDED,
             by,
             reason,
+            at=enrolment.voided_at,
             reader=enrolment.reader.get_username(),
             run=enrolment.run,
             enrolment=str(enrolment.uuid),
             answers=voided,
             list=record_events.list_details(new),
         )
-        enrolment.voided_at = event.at
-        enrolment.save(update_fields=["voided_at"])
         return new
 
 
@@ -226,6 +220,19 @@ def _void_answers(enrolment: Enrolment, by: User, reason: str) -> int:
     return len(answers)
 
 
+def _next_run(enrolment: Enrolment) -> Enrolment:
+    """The reader's run after this one, with a list of its own."""
+    run = Enrolment.objects.create(
+        study=enrolment.study,
+        reader=enrolment.reader,
+        run=enrolment.run + 1,
+        experience=enrolment.experience,
+        conflicts_of_interest=enrolment.conflicts_of_interest,
+    )
+    ReaderLists(enrolment.study).write(run)
+    return run
+
+
 def _hold_own(enrolment: Enrolment, user: User) -> None:
     """Lock the study, whose chain is written, and the enrolment; check whose it is."""
     hold(enrolment.study)
@@ -234,8 +241,10 @@ def _hold_own(enrolment: Enrolment, user: User) -> None:
         raise Refusal("This is another reader's part of the study.")
 
 
-def _record(enrolment: Enrolment, kind: Kind, **details: Any) -> StudyEvent:
-    return record(
+def _add_own_event(
+    enrolment: Enrolment, kind: StudyEvent.Kind, **details: Any
+) -> StudyEvent:
+    return add_study_event(
         enrolment.study,
         kind,
         enrolment.reader,

@@ -1,13 +1,6 @@
-"""What every act on a study begins and ends with: the lock, a reason, the record."""
+"""Row locks under which a study is written, each taken inside a transaction."""
 
-from typing import Any
-
-from django.contrib.auth.models import User
-
-from readerstudy.models import Enrolment, Study, StudyEvent
-from readerstudy.trial import protocol
-from readerstudy.trial.policies import Refusal
-from readerstudy.trial.record import events as record_events
+from readerstudy.models import Enrolment, Study
 
 
 def hold(study: Study) -> None:
@@ -33,24 +26,3 @@ def hold_enrolment(enrolment: Enrolment) -> None:
 def hold_enrolments(study: Study) -> None:
     """Lock all enrolments of a study, as every rating does with one of them."""
     list(study.enrolments.select_for_update(no_key=True).order_by("pk"))
-
-
-def check_reason(reason: str) -> None:
-    """Refuse an act without a reason that can be kept."""
-    if not reason.strip():
-        raise Refusal("A reason is needed; it becomes part of the study's record.")
-    if not protocol.is_text(reason):
-        raise Refusal(f"The reason {reason!r} is not a text that can be kept.")
-
-
-def record(
-    study: Study,
-    kind: StudyEvent.Kind,
-    by: User | None,
-    reason: str = "",
-    **details: Any,
-) -> StudyEvent:
-    """Add an event to the study's chain. Needs the lock on the study's row."""
-    return record_events.add_study_event(
-        study=study, kind=kind, user=by, reason=reason, details=details
-    )

@@ -1,4 +1,4 @@
-"""May this be done to a study in this state, by this person?
+"""Permissions: may this be done to a study in this state, by this person?
 
 `check_can_x()` raises `Refusal`; `can_x()` answers a template or a permission. Both ask
 the row as it was read: whoever writes reads it anew under a lock first. They ask the
@@ -24,6 +24,7 @@ from readerstudy.models import (
     Study,
     StudyEvent,
 )
+from readerstudy.trial.checked_json import is_text
 
 State = Study.State
 Asked = ParamSpec("Asked")
@@ -38,6 +39,14 @@ ALL = "all"
 
 class Refusal(ValueError):  # noqa: N818  (it is a decision, not an error)
     """The act is not allowed. The message is one line, written for the person."""
+
+
+def check_reason(reason: str) -> None:
+    """Refuse an act without a reason that can be kept."""
+    if not reason.strip():
+        raise Refusal("A reason is needed; it becomes part of the study's record.")
+    if not is_text(reason):
+        raise Refusal(f"The reason {reason!r} is not a text that can be kept.")
 
 
 # Roles

@@ -1,80 +1,78 @@
-"""What a study tells and asks its readers, and in which order: fixed when it opens."""
+"""Protocol of a study: what it tells and asks its readers, fixed when it opens."""
 
-import re
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from readerstudy.models import ANCHORS, RATINGS, Study
+from readerstudy.trial.checked_json import (
+    JsonError,
+    JsonObject,
+    is_text,
+    parse_json,
+    read_at_most,
+)
 from readerstudy.trial.policies import Refusal
 
+LARGEST_PROTOCOL = 2**20  # bytes of a file
 # Half a year: beyond it nobody waits for a session of their own will.
 LONGEST_WASHOUT_DAYS = 183
 
-
-def is_text(value: object) -> bool:
-    """A text that a database can keep: no NUL, no half of a surrogate pair."""
-    return isinstance(value, str) and not re.search("[\0\ud800-\udfff]", value)
+Check = Callable[[JsonObject, str], object]
 
 
-def _is_scale(value: object) -> bool:
-    return _are_texts(value, len(RATINGS))
+def _texts(*names: str, optional: str = "") -> Check:
+    """A list of texts, one for each of what `names` says, none of them blank.
 
+    Args:
+        optional: what one more text would be for, if there may be one.
+    """
+    lengths = (len(names), len(names) + bool(optional))
+    words = f"must be {len(names)} texts, for {', '.join(names)}"
+    words += f", or one more, for {optional}" if optional else ""
 
-def _is_legend(value: object) -> bool:
-    return _are_texts(value, 2)
-
-
-def _are_texts(value: object, number: int) -> bool:
-    return (
-        isinstance(value, list)
-        and len(value) == number
-        and all(is_text(text) and text.strip() for text in value)
-    )
-
-
-def _is_bool(value: object) -> bool:
-    return isinstance(value, bool)
-
-
-def _from_to(lowest: float, highest: float) -> Callable[[object], bool]:
-    def check(value: object) -> bool:
-        return type(value) in (int, float) and lowest <= value <= highest  # type: ignore[operator]
+    def check(protocol: JsonObject, key: str) -> None:
+        texts = protocol.take(key)
+        if not (isinstance(texts, list) and len(texts) in lengths) or not all(
+            is_text(text) and text.strip() for text in texts
+        ):
+            protocol.refuse(words, key)
 
     return check
 
 
-def _one_of(*values: object) -> Callable[[object], bool]:
-    def check(value: object) -> bool:
-        # 1 == True == 1.0, and only one of them is meant.
-        return value in values and isinstance(value, (str, int)) and value is not True
-
-    return check
-
-
-def _days(value: object) -> bool:
-    return type(value) is int and 0 <= value <= LONGEST_WASHOUT_DAYS
-
-
-Check = tuple[Callable[[object], bool], str]
-TEXT: Check = (is_text, "a text")
-
-# By field of Study: what its value must be, and how a message says so.
+# By field of Study the check of its value.
 FIELDS: Mapping[str, Check] = {
-    "question": TEXT,
-    "anchors": (_is_scale, f"{len(RATINGS)} texts, from 0 up"),
-    "instructions": TEXT,
-    "consent": TEXT,
-    "opacity": (_from_to(0, 1), "a number from 0 to 1"),
-    "display_mode": (_one_of("overlay", "side_by_side"), "overlay or side_by_side"),
-    "legend": (_is_legend, "two texts, below and above zero"),
-    "blocks": (_one_of("mixed", "by_dataset"), "mixed or by_dataset"),
-    "sessions": (_one_of(1, 3), "1 or 3"),
-    "washout_days": (_days, f"a whole number from 0 to {LONGEST_WASHOUT_DAYS}"),
-    "repeats": (_from_to(0, 0.25), "a number from 0 to 0.25"),
-    "ratings_can_change": (_is_bool, "true or false"),
-    "asks_confidence": (_is_bool, "true or false"),
-    "primary_analysis": TEXT,
+    "question": JsonObject.text,
+    "anchors": _texts(*map(str, RATINGS)),
+    "instructions": JsonObject.text,
+    "consent": JsonObject.text,
+    "opacity": lambda protocol, key: protocol.number(key, 0, 1),
+    "display_mode": lambda p, key: p.one_of(key, Study.DisplayMode.values),
+    "legend": _texts("below zero", "above zero", optional="what they mean"),
+    "blocks": lambda p, key: p.one_of(key, Study.Blocks.values),
+    "sessions": lambda p, key: p.one_of(key, (1, 3)),
+    "washout_days": lambda p, key: p.whole(key, 0, LONGEST_WASHOUT_DAYS),
+    "repeats": lambda p, key: p.number(key, 0, 0.25),
+    "ratings_can_change": JsonObject.boolean,
+    "asks_confidence": JsonObject.boolean,
+    "primary_analysis": JsonObject.text,
 }
+
+
+def read_protocol(path: Path) -> dict[str, Any]:
+    """The object in a protocol's file; `checked` says whether it is a protocol.
+
+    Raises:
+        Refusal: it cannot be read or is no JSON object.
+    """
+    try:
+        content = read_at_most(path, LARGEST_PROTOCOL)
+        return JsonObject(parse_json(content, largest=LARGEST_PROTOCOL)).value
+    except OSError as error:
+        raise Refusal(f"{path}: {error.strerror or error}.") from error
+    except JsonError as error:
+        raise Refusal(f"{path}: {error}.") from error
 
 
 def checked(protocol: Mapping[str, Any]) -> dict[str, Any]:
@@ -92,13 +90,15 @@ def checked_changes(protocol: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         Refusal: an unknown key or a value that is not what it has to be.
     """
-    for key, value in protocol.items():
-        if key not in FIELDS:
-            raise Refusal(f"protocol: no '{key}'; there are {', '.join(FIELDS)}.")
-        is_right, what = FIELDS[key]
-        if not is_right(value):
-            raise Refusal(f"protocol: '{key}' has to be {what}.")
-    return dict(protocol)
+    fields = JsonObject(dict(protocol), "protocol")
+    try:
+        for key in fields.value:
+            if key not in FIELDS:
+                fields.refuse(f"no such field; there are {', '.join(FIELDS)}", key)
+            FIELDS[key](fields, key)
+    except JsonError as error:
+        raise Refusal(f"{error}.") from error
+    return fields.value
 
 
 def of_study(study: Study) -> dict[str, Any]:

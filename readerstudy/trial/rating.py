@@ -1,4 +1,4 @@
-"""The one place where a rating is written."""
+"""Ratings: the one place where they are written."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,12 +15,12 @@ from readerstudy.models import (
     Study,
 )
 from readerstudy.querysets import ANSWERS
-from readerstudy.trial import policies, protocol
+from readerstudy.trial import policies
+from readerstudy.trial.checked_json import is_text
 from readerstudy.trial.locking import hold_enrolment
 from readerstudy.trial.policies import Refusal
 from readerstudy.trial.record import events as record_events
 
-Kind = RatingEvent.Kind
 Reason = RatingEvent.Reason
 
 CONFIDENCES = range(1, 6)
@@ -62,7 +62,9 @@ class Answer:
         """The answer that an event holds."""
         return cls(
             rating=event.rating,
-            cannot_judge=event.reason if event.kind == Kind.CANNOT_JUDGE else "",
+            cannot_judge=event.reason
+            if event.kind == RatingEvent.Kind.CANNOT_JUDGE
+            else "",
             comment=event.comment,
             confidence=event.confidence,
         )
@@ -78,7 +80,7 @@ class Answer:
             raise InvalidRating(
                 f"A rating is an integer from 0 to 5, not {self.rating!r}."
             )
-        if not protocol.is_text(self.comment) or len(self.comment) > LONGEST_COMMENT:
+        if not is_text(self.comment) or len(self.comment) > LONGEST_COMMENT:
             raise InvalidRating(
                 f"A comment is a text of up to {LONGEST_COMMENT} characters."
             )
@@ -205,7 +207,7 @@ def record_answer_and_show_next(
         return following
 
 
-def following(presentation: Presentation) -> Presentation | None:
+def fetchable_after(presentation: Presentation) -> Presentation | None:
     """What is to be rated after this one, of the same session; its pixels can be sent.
 
     With overlay and case, and without the arm, as `find_presentation`.
@@ -260,11 +262,11 @@ def _answer(
         raise RatingConflict(standing)
     else:
         policies.check_can_change(presentation.enrolment)
-    kind = Kind.CHANGE if standing else Kind.RATE
+    kind = RatingEvent.Kind.CHANGE if standing else RatingEvent.Kind.RATE
     return record_events.add_rating_event(
         enrolment=presentation.enrolment,
         presentation=presentation,
-        kind=Kind.CANNOT_JUDGE if answer.rating is None else kind,
+        kind=RatingEvent.Kind.CANNOT_JUDGE if answer.rating is None else kind,
         user=user,
         rating=answer.rating,
         old_rating=standing.rating if standing else None,
@@ -279,7 +281,7 @@ def _add_shown(presentation: Presentation, user: User) -> None:
     record_events.add_rating_event(
         enrolment=presentation.enrolment,
         presentation=presentation,
-        kind=Kind.SHOWN,
+        kind=RatingEvent.Kind.SHOWN,
         user=user,
     )
 
@@ -306,4 +308,4 @@ def _events(presentation: Presentation) -> list[RatingEvent]:
 
 
 def _shown(events: Sequence[RatingEvent]) -> bool:
-    return any(event.kind == Kind.SHOWN for event in events)
+    return any(event.kind == RatingEvent.Kind.SHOWN for event in events)

@@ -1,4 +1,4 @@
-"""How far every reader is. No arm, no score, nothing that could be averaged to one."""
+"""Progress of every reader. No arm, no score, nothing that could be averaged to one."""
 
 from collections import defaultdict
 from dataclasses import dataclass
@@ -8,8 +8,6 @@ from statistics import median
 from django.db.models import Max
 
 from readerstudy.models import Enrolment, RatingEvent, Study
-
-Kind = RatingEvent.Kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +40,9 @@ def progress(study: Study) -> list[RunProgress]:
     runs = study.enrolments.select_related("reader").with_progress().order_by("pk")
     active = _active_times(study)
     # A void is the coordinator's act: the reader was not there.
-    seen = RatingEvent.objects.filter(enrolment__study=study).exclude(kind=Kind.VOID)
+    seen = RatingEvent.objects.filter(enrolment__study=study).exclude(
+        kind=RatingEvent.Kind.VOID
+    )
     last = dict(
         seen.values("enrolment")
         .annotate(last=Max("at"))

@@ -1,4 +1,4 @@
-"""Why a draft cannot open yet, line by line."""
+"""Readiness of a draft: why it cannot open yet, line by line."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -10,7 +10,7 @@ from readerstudy import triggers
 from readerstudy.models import Overlay, Study
 from readerstudy.trial import policies, protocol
 from readerstudy.trial.cases import files as case_files
-from readerstudy.trial.cases.bundle import VARIANTS
+from readerstudy.trial.cases.manifest import VARIANTS
 
 
 def readiness(study: Study) -> list[str]:
@@ -64,10 +64,10 @@ def _protocol(study: Study) -> list[str]:
         try:
             protocol.checked_changes({key: value})
         except policies.Refusal as refusal:
-            problems.append(f"The {refusal}")
+            problems.append(str(refusal))
     needed = ("question", "primary_analysis")
     empty = [key for key in needed if not getattr(study, key).strip()]
-    return [*problems, *(f"The protocol: '{key}' is empty." for key in empty)]
+    return [*problems, *(f"protocol.{key}: must not be empty." for key in empty)]
 
 
 def _maps(study: Study) -> list[str]:

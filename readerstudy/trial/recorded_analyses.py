@@ -1,4 +1,4 @@
-"""Analyses of a study: files that a command wrote, as the ledger knows them.
+"""Recorded analyses of a study: files of results with their hashes in the ledger.
 
 What is listed and what is handed out comes from the study's record alone, so that no
 name from outside ever becomes a path, and a file that was changed since is refused.
@@ -16,8 +16,9 @@ from django.db import transaction
 from readerstudy.models import Study, StudyEvent
 from readerstudy.trial import policies
 from readerstudy.trial.cases import files as case_files
-from readerstudy.trial.locking import hold, record
+from readerstudy.trial.locking import hold
 from readerstudy.trial.policies import Refusal
+from readerstudy.trial.record.events import add_study_event
 
 
 class UnknownFile(LookupError):  # noqa: N818  (it is an answer, not an error)
@@ -55,7 +56,7 @@ def record_analysis(*, study: Study, folder: Path) -> None:
     with transaction.atomic():
         hold(study)
         policies.check_can_export(study)
-        record(
+        add_study_event(
             study,
             StudyEvent.Kind.ANALYSED,
             None,

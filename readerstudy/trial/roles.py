@@ -1,4 +1,4 @@
-"""Who runs a study, who may see its allocation, who analyses it."""
+"""Roles: who runs a study, who may see its allocation, who analyses it."""
 
 from collections import defaultdict
 
@@ -7,10 +7,9 @@ from django.db import transaction
 
 from readerstudy.models import Membership, Study, StudyEvent
 from readerstudy.trial import policies
-from readerstudy.trial.locking import check_reason, hold, record
-from readerstudy.trial.policies import Refusal
-
-Kind = StudyEvent.Kind
+from readerstudy.trial.locking import hold
+from readerstudy.trial.policies import Refusal, check_reason
+from readerstudy.trial.record.events import add_study_event
 
 
 def give_role(
@@ -45,7 +44,9 @@ def end_role(
             raise Refusal(f"{user} is not {role} of study '{study}'.")
         Membership.objects.filter(study=study, user=user).update(**{role: False})
         name = user.get_username()
-        record(study, Kind.ROLE_ENDED, by, reason, user=name, role=role)
+        add_study_event(
+            study, StudyEvent.Kind.ROLE_ENDED, by, reason, user=name, role=role
+        )
 
 
 def give(
@@ -57,7 +58,7 @@ def give(
         study=study, user=user, defaults={role: True}, create_defaults={role: True}
     )
     name = user.get_username()
-    record(study, Kind.ROLE_GIVEN, by, reason, user=name, role=role)
+    add_study_event(study, StudyEvent.Kind.ROLE_GIVEN, by, reason, user=name, role=role)
 
 
 def held_in(study: Study) -> dict[str, set[str]]:
@@ -75,13 +76,13 @@ def recorded_in(study: Study) -> dict[str, set[str]]:
     held: dict[str, set[str]] = defaultdict(set)
     for event in study.events.order_by("number"):
         details = event.details
-        if event.kind == Kind.ENROLLED:
+        if event.kind == StudyEvent.Kind.ENROLLED:
             held[details["reader"]].add("reader")
-        elif event.kind == Kind.WITHDRAWN:
+        elif event.kind == StudyEvent.Kind.WITHDRAWN:
             held[details["reader"]].discard("reader")
-        elif event.kind == Kind.ROLE_GIVEN:
+        elif event.kind == StudyEvent.Kind.ROLE_GIVEN:
             held[details["user"]].add(details["role"])
-        elif event.kind == Kind.ROLE_ENDED:
+        elif event.kind == StudyEvent.Kind.ROLE_ENDED:
             held[details["user"]].discard(details["role"])
     return {name: roles for name, roles in held.items() if roles}
 
@@ -97,4 +98,6 @@ def record_password_change(*, user: User, by: User) -> None:
     # In one order, so that two such acts never wait for each other.
     for study in Study.objects.with_member(user).order_by("pk"):
         hold(study)
-        record(study, StudyEvent.Kind.PASSWORD_CHANGED, by, user=user.get_username())
+        add_study_event(
+            study, StudyEvent.Kind.PASSWORD_CHANGED, by, user=user.get_username()
+        )

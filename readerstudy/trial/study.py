@@ -1,4 +1,4 @@
-"""How a study comes to be, opens, closes and is unblinded.
+"""Life of a study: it is created, opened, locked and unblinded.
 
 Every function takes the study's row under a lock, asks `policies` again, writes, and
 leaves a `StudyEvent`, in one transaction.
@@ -20,13 +20,18 @@ from readerstudy.models import Case, Presentation, Study, StudyEvent
 from readerstudy.trial import enrolment, policies, protocol, readiness, roles
 from readerstudy.trial.cases import files as case_files
 from readerstudy.trial.cases.bundle import read_bundles
-from readerstudy.trial.locking import check_reason, hold, hold_enrolments, record
-from readerstudy.trial.order.reader_lists import Allocation
-from readerstudy.trial.policies import Refusal
-from readerstudy.trial.record import events as record_events
+from readerstudy.trial.cases.manifest import Bundle
+from readerstudy.trial.checked_json import is_text
+from readerstudy.trial.locking import hold, hold_enrolments
+from readerstudy.trial.order.reader_lists import ReaderLists
+from readerstudy.trial.policies import Refusal, check_reason
+from readerstudy.trial.record.events import (
+    add_study_event,
+    chain_heads,
+    opening_details,
+)
 
 State = Study.State
-Kind = StudyEvent.Kind
 
 LETTERS = "XYZ"
 
@@ -50,14 +55,17 @@ def create_study(
         bundles: folders, one or more, all of the same three variants.
         readers: enrolled in the draft; more can follow.
         by: who does it and becomes its coordinator; None from the command line.
-        fields: of the protocol, see `protocol.FIELDS`; each has a default.
+        fields: of the protocol, see `protocol.FIELDS`; each has a default, the legend
+            what the bundles say.
 
     Raises:
         BundleError: a bundle is damaged or the bundles do not go together.
         Refusal: the name is taken, the protocol is wrong, a reader cannot read.
     """
-    study = _draft(name, fields or {})
+    study = _checked_draft(name, fields or {})
     contents = read_bundles(bundles)
+    if "legend" not in (fields or {}):
+        study.legend = list(contents[0].legend)
     folder = case_files.study_folder(study)
     with ExitStack() as undo:
         # Files cannot take part in a transaction. They come first and go if anything
@@ -69,10 +77,7 @@ def create_study(
         with transaction.atomic():
             _save_draft(study)
             case_files.write_rows(study, contents, copies)
-            origins = [bundle.origin for bundle in contents]
-            record(study, Kind.CREATED, by, name=study.name, bundles=origins)
-            if by is not None:
-                roles.give(study, by, "coordinator", by)
+            _record_creation(study, contents, by)
             for reader in readers:
                 enrolment.enter(study, reader, by)
             undo.pop_all()
@@ -100,7 +105,7 @@ def change_protocol(
             setattr(study, name, value)
         _check_fields(study)
         study.save(update_fields=list(fields))
-        record(study, Kind.PROTOCOL, by, reason, changes=fields)
+        add_study_event(study, StudyEvent.Kind.PROTOCOL, by, reason, changes=fields)
 
 
 def open_study(*, study: Study, by: User, reason: str) -> None:
@@ -121,8 +126,10 @@ def open_study(*, study: Study, by: User, reason: str) -> None:
         _conceal_arms(study)
         readers = _write_lists(study)
         _advance(study, State.OPEN)
-        details = record_events.opening_details(study)
-        record(study, Kind.OPENED, by, reason, readers=readers, **details)
+        details = opening_details(study)
+        add_study_event(
+            study, StudyEvent.Kind.OPENED, by, reason, readers=readers, **details
+        )
 
 
 def lock_study(*, study: Study, by: User, reason: str, unfinished: bool = False) -> int:
@@ -148,14 +155,14 @@ def lock_study(*, study: Study, by: User, reason: str, unfinished: bool = False)
             raise Unfinished(f"Study '{study}' has unrated presentations: {who}.")
         unrated = sum(missing.values())
         _advance(study, State.LOCKED)
-        record(
+        add_study_event(
             study,
-            Kind.LOCKED,
+            StudyEvent.Kind.LOCKED,
             by,
             reason,
             unrated=unrated,
             not_signed_off=_not_signed_off(study),
-            chains=record_events.chain_heads(study),
+            chains=chain_heads(study),
         )
         return unrated
 
@@ -171,7 +178,7 @@ def unblind_study(*, study: Study, by: User, reason: str) -> None:
         hold(study)
         policies.check_can_unblind(study, by)
         _advance(study, State.UNBLINDED)
-        record(study, Kind.UNBLINDED, by, reason)
+        add_study_event(study, StudyEvent.Kind.UNBLINDED, by, reason)
 
 
 def unblind_case(*, case: Case, by: User, reason: str) -> dict[str, str]:
@@ -190,13 +197,13 @@ def unblind_case(*, case: Case, by: User, reason: str) -> dict[str, str]:
         hold(study)
         policies.check_can_unblind_case(study, by)
         name = f"{case.dataset}/{case.case_id}"
-        record(study, Kind.CASE_UNBLINDED, by, reason, case=name)
+        add_study_event(study, StudyEvent.Kind.CASE_UNBLINDED, by, reason, case=name)
         return dict(study.arms.order_by("letter").values_list("letter", "variant"))
 
 
-def _draft(name: str, fields: Mapping[str, Any]) -> Study:
+def _checked_draft(name: str, fields: Mapping[str, Any]) -> Study:
     """An unsaved study, checked as far as it can be without its bundles."""
-    if not protocol.is_text(name):
+    if not is_text(name):
         raise Refusal(f"name: {name!r} is not a text that can be kept.")
     study = Study(name=name.strip(), **protocol.checked(fields))
     _check_fields(study)
@@ -226,6 +233,15 @@ def _save_draft(study: Study) -> None:
         raise Refusal(_name_taken(study)) from error
 
 
+def _record_creation(study: Study, bundles: Sequence[Bundle], by: User | None) -> None:
+    origins = [bundle.origin for bundle in bundles]
+    add_study_event(
+        study, StudyEvent.Kind.CREATED, by, name=study.name, bundles=origins
+    )
+    if by is not None:
+        roles.give(study, by, "coordinator", by)
+
+
 def _check_ready(study: Study, problems: Sequence[str]) -> None:
     if problems:
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
@@ -241,10 +257,10 @@ def _conceal_arms(study: Study) -> None:
 
 def _write_lists(study: Study) -> int:
     """Write every reader's list, once for all. Returns the number of readers."""
-    allocation = Allocation(study)
+    lists = ReaderLists(study)
     enrolments = list(study.enrolments.order_by("pk"))
     for row in enrolments:
-        allocation.write(row)
+        lists.write(row)
     return len(enrolments)
 
 

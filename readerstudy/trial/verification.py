@@ -1,17 +1,19 @@
-"""Is the record of a study what was recorded? Reads everything and writes nothing."""
+"""Verification of a study's record. Reads everything and writes nothing."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from django.db import connection, transaction
+from django.db.models import QuerySet
 
 from readerstudy import triggers
-from readerstudy.models import Enrolment, Study, StudyEvent
+from readerstudy.models import Enrolment, RatingEvent, Study, StudyEvent
 from readerstudy.trial import recorded_analyses, roles
 from readerstudy.trial.cases import files as case_files
-from readerstudy.trial.order.reader_lists import Allocation
+from readerstudy.trial.order.reader_lists import ReaderLists
 from readerstudy.trial.policies import Refusal
+from readerstudy.trial.record import digests
 from readerstudy.trial.record import events as record_events
 from readerstudy.trial.record.hash_chain import (
     BrokenChain,
@@ -22,22 +24,25 @@ from readerstudy.trial.record.hash_chain import (
     study_genesis,
 )
 
-Kind = StudyEvent.Kind
+AnyEvent = TypeVar("AnyEvent", StudyEvent, RatingEvent)
+
+# Of an event, what its chain is made of.
+TEXT = ("payload", "hash")
 
 # Of a presentation, what the seed of its list decides.
 LIST_FIELDS = ("overlay_id", "position", "session", "block", "repeat", "training")
 
 STATE_AFTER: Mapping[str, Study.State] = {
-    Kind.OPENED: Study.State.OPEN,
-    Kind.LOCKED: Study.State.LOCKED,
-    Kind.UNBLINDED: Study.State.UNBLINDED,
+    StudyEvent.Kind.OPENED: Study.State.OPEN,
+    StudyEvent.Kind.LOCKED: Study.State.LOCKED,
+    StudyEvent.Kind.UNBLINDED: Study.State.UNBLINDED,
 }
 
 # Where an enrolment keeps the time of such an event.
 MOMENTS: Mapping[str, str] = {
-    Kind.CONSENTED: "consented_at",
-    Kind.SIGNED_OFF: "signed_off_at",
-    Kind.VOIDED: "voided_at",
+    StudyEvent.Kind.CONSENTED: "consented_at",
+    StudyEvent.Kind.SIGNED_OFF: "signed_off_at",
+    StudyEvent.Kind.VOIDED: "voided_at",
 }
 
 
@@ -77,36 +82,30 @@ def verify(study: Study) -> list[Chain]:
     """
     # One statement gives the events and the state, so that a study that is locked
     # meanwhile does not seem broken.
-    events = list(study.events.select_related("user", "study").order_by("number"))
-    owner = f"study '{study}'"
-    head = _head(owner, study_genesis(study.uuid), record_events.study_links(events))
-    chains = [Chain(owner, head)]
+    owner, genesis = f"study '{study}'", study_genesis(study.uuid)
+    rows = study.events.select_related("user", "study").order_by("number")
+    events, head = _follow(owner, genesis, rows, record_events.study_links)
     _check_states(owner, events)
     _check_name(owner, events[0])
     enrolments = list(study.enrolments.select_related("reader", "study").order_by("pk"))
-    opened = _details(events, Kind.OPENED)
-    # A run that began after another was voided has the list that the void recorded.
-    later = [e.details["list"] for e in events if e.kind == Kind.VOIDED]
-    first = opened["lists"] if opened else []
-    lists = {row["enrolment"]: row for row in (*first, *later)}
-    _check_opening(study, enrolments, opened, lists)
+    opened = _details(events, StudyEvent.Kind.OPENED)
+    lists = _recorded_lists(events)
+    try:
+        _check_opening(study, enrolments, opened, lists)
+    except digests.UnknownVersion as unknown:
+        raise BrokenLedger(
+            f"What opening fixed of study '{study}' is of {unknown}, which is unknown "
+            "here; a later version of the application can verify it."
+        ) from unknown
     _check_enrolling(enrolments, events, lists)
     _check_moments(enrolments, events)
-    locked = _details(events, Kind.LOCKED)
-    ends = {end["enrolment"]: end for end in locked["chains"]} if locked else {}
-    for enrolment in enrolments:
-        owner = _owner(enrolment)
-        genesis = enrolment_genesis(study.uuid, enrolment.uuid)
-        head = _head(owner, genesis, record_events.enrolment_links(enrolment))
-        if locked:
-            _check_end(owner, head, ends.get(str(enrolment.uuid)))
-        chains.append(Chain(owner, head))
+    chains = [_reader_chain(enrolment, events) for enrolment in enrolments]
     _check_roles(study)
     for name in case_files.damaged_files(study):
-        raise BrokenLedger(f"File {name} of {chains[0].owner} is not as imported.")
+        raise BrokenLedger(f"File {name} of {owner} is not as imported.")
     for problem in triggers.problems(connection):
         raise BrokenLedger(problem)
-    return chains
+    return [Chain(owner, head), *chains]
 
 
 def check_analyses(study: Study) -> None:
@@ -124,9 +123,46 @@ def check_analyses(study: Study) -> None:
         raise BrokenLedger(str(refusal)) from refusal
 
 
+def _recorded_lists(events: Iterable[StudyEvent]) -> dict[str, Mapping[str, Any]]:
+    """What is on record of every reader's list, by the UUID of the enrolment."""
+    opened = _details(events, StudyEvent.Kind.OPENED)
+    first = opened["lists"] if opened else []
+    # A run that began after another was voided has the list that the void recorded.
+    later = [e.details["list"] for e in events if e.kind == StudyEvent.Kind.VOIDED]
+    return {row["enrolment"]: row for row in (*first, *later)}
+
+
+def _reader_chain(enrolment: Enrolment, events: Iterable[StudyEvent]) -> Chain:
+    """Follow the chain of a reader to the end that it had at the lock."""
+    owner = _owner(enrolment)
+    genesis = enrolment_genesis(enrolment.study.uuid, enrolment.uuid)
+    answers = record_events.rating_events(enrolment)
+    _, head = _follow(owner, genesis, answers, record_events.enrolment_links)
+    if locked := _details(events, StudyEvent.Kind.LOCKED):
+        ends = {end["enrolment"]: end for end in locked["chains"]}
+        _check_end(owner, head, ends.get(str(enrolment.uuid)))
+    return Chain(owner, head)
+
+
 def _owner(enrolment: Enrolment) -> str:
     run = f", run {enrolment.run}" if enrolment.run > 1 else ""
     return f"reader {enrolment.reader}{run}"
+
+
+def _follow(
+    owner: str,
+    genesis: str,
+    rows: "QuerySet[AnyEvent]",
+    links: Callable[[Iterable[AnyEvent]], Iterator[Link]],
+) -> tuple[list[AnyEvent], Head]:
+    """The events of a chain, whose columns are what their payloads say, and its end."""
+    try:
+        events = list(rows)
+    except ValueError as error:  # such as a 13th month, which SQLite keeps
+        # Payloads can be read in any case and tell which event was always like that.
+        _head(owner, genesis, (Link(*row) for row in rows.values_list(*TEXT)))
+        raise BrokenLedger(f"Broken at {owner}: an event cannot be read.") from error
+    return events, _head(owner, genesis, links(events))
 
 
 def _head(owner: str, genesis: str, links: Iterable[Link]) -> Head:
@@ -137,7 +173,7 @@ def _head(owner: str, genesis: str, links: Iterable[Link]) -> Head:
 
 
 def _check_states(owner: str, events: Sequence[StudyEvent]) -> None:
-    if not events or events[0].kind != Kind.CREATED:
+    if not events or events[0].kind != StudyEvent.Kind.CREATED:
         raise BrokenLedger(f"Broken at {owner}, event 1: it is not that of creating.")
     reached = [Study.State.DRAFT]
     reached += [STATE_AFTER[e.kind] for e in events if e.kind in STATE_AFTER]
@@ -172,13 +208,13 @@ def _check_opening(
     if opened is None:
         return
     study.refresh_from_db()
-    if record_events.protocol_sha256(study) != opened["protocol"]:
+    if digests.protocol_sha256(study, opened) != opened["protocol"]:
         raise BrokenLedger(f"The protocol of study '{study}' is not that of opening.")
-    if record_events.stimuli_sha256(study) != opened["stimuli"]:
+    if digests.stimuli_sha256(study, opened) != opened["stimuli"]:
         raise BrokenLedger(
             f"Cases, maps or arms of study '{study}' are not those of opening."
         )
-    allocation = Allocation(study)
+    reader_lists = ReaderLists(study)
     there = {str(enrolment.uuid): enrolment for enrolment in enrolments}
     for uuid, row in lists.items():
         if uuid not in there:
@@ -191,12 +227,12 @@ def _check_opening(
             raise BrokenLedger(
                 f"Reader {reader} was '{lists[uuid]['reader']}' at opening."
             )
-        if record_events.list_sha256(enrolment) != lists[uuid]["sha256"]:
+        if digests.list_sha256(enrolment, lists[uuid]) != lists[uuid]["sha256"]:
             raise BrokenLedger(f"The list of reader {reader} is not that of opening.")
         shown = enrolment.presentations.order_by("position").values_list(*LIST_FIELDS)
         drawn = [
             tuple(getattr(presentation, name) for name in LIST_FIELDS)
-            for presentation in allocation.presentations(enrolment)
+            for presentation in reader_lists.presentations(enrolment)
         ]
         if list(shown) != drawn:
             raise BrokenLedger(
@@ -210,7 +246,11 @@ def _check_enrolling(
     lists: Mapping[str, Mapping[str, Any]],
 ) -> None:
     """Who reads, and since when, stands at the enrolments as it was recorded."""
-    said = {e.details["reader"]: e.details for e in events if e.kind == Kind.ENROLLED}
+    said = {
+        e.details["reader"]: e.details
+        for e in events
+        if e.kind == StudyEvent.Kind.ENROLLED
+    }
     for enrolment in enrolments:
         name, uuid = enrolment.reader.get_username(), str(enrolment.uuid)
         recorded = {**said.get(name, {}), **lists.get(uuid, {})}

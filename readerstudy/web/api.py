@@ -1,11 +1,9 @@
-"""The API: read-only, for people who are logged in, about studies that concern them.
+"""REST API: read-only, for people who are logged in, about studies that concern them.
 
 A study that the caller neither reads in nor holds a role in is 404, whether it exists
 or not; what the caller's role or the study's state does not allow is 403.
 """
 
-import csv
-import io
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -23,17 +21,15 @@ from rest_framework.viewsets import GenericViewSet
 
 from readerstudy.models import Enrolment, Study
 from readerstudy.trial import policies
-from readerstudy.trial.exports.tables import allocation_csv, ratings_csv
+from readerstudy.trial.exports.codebook import ALLOCATION_TABLE, RATINGS_TABLE
+from readerstudy.trial.exports.tables import allocation_table, ratings_table
 from readerstudy.trial.policies import Refusal
 from readerstudy.trial.reader_progress import progress
 from readerstudy.web.serializers import (
-    PlaceSerializer,
-    RatingSerializer,
     RunProgressSerializer,
     StudySerializer,
+    rows_serializer,
 )
-
-Rows = list[dict[str, str]]
 
 
 class StudyViewSet(GenericViewSet[Study]):
@@ -73,25 +69,25 @@ class StudyViewSet(GenericViewSet[Study]):
             ]
         return Response(RunProgressSerializer(rows, many=True).data)
 
-    @extend_schema(responses=RatingSerializer(many=True))
+    @extend_schema(responses=rows_serializer("Rating", RATINGS_TABLE))
     @action(detail=True)
     def ratings(self, request: Request, uuid: UUID) -> Response:
         """The ratings table: letters once the study is locked, then names."""
         study, user = self._find(request, uuid)
         with _told():
             policies.check_can_see_ratings(study, user)
-            text = ratings_csv(study, blinded=False)
-        return Response(RatingSerializer(_rows(text), many=True).data)
+            table = ratings_table(study, blinded=False)
+        return Response(table.records())
 
-    @extend_schema(responses=PlaceSerializer(many=True))
+    @extend_schema(responses=rows_serializer("Place", ALLOCATION_TABLE))
     @action(detail=True)
     def allocation(self, request: Request, uuid: UUID) -> Response:
         """Which map every reader was shown where, once the study is unblinded."""
         study, user = self._find(request, uuid)
         with _told():
             policies.check_can_see_allocation(study, user)
-            text = allocation_csv(study, blinded=False)
-        return Response(PlaceSerializer(_rows(text), many=True).data)
+            table = allocation_table(study, blinded=False)
+        return Response(table.records())
 
     def _find(self, request: Request, uuid: UUID) -> tuple[Study, User]:
         user = _person(request)
@@ -119,10 +115,6 @@ def _as_seen(study: Study, own: Mapping[int, Enrolment]) -> dict[str, Any]:
         "roles": [role for row in study.own for role in row.roles],
         "progress": run and {"rated": run.rated, "total": run.total},
     }
-
-
-def _rows(text: str) -> Rows:
-    return list(csv.DictReader(io.StringIO(text, newline="")))
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The addresses of the API, under /api/."""
+"""URLs of the API, under /api/."""
 
 from django.urls import include, path
 from drf_spectacular.views import SpectacularAPIView

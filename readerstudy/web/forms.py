@@ -1,13 +1,12 @@
-"""What a reader's browser may post."""
+"""Forms of the readers' pages: what a reader's browser may post."""
 
-import json
-from collections.abc import Mapping
 from typing import Any
 
 from django import forms
 from django.http import QueryDict
 
 from readerstudy.models import RATINGS, RatingEvent
+from readerstudy.trial.checked_json import JsonError, parse_json
 from readerstudy.trial.enrolment import LONGEST_ANSWER, TOLD_APART
 from readerstudy.trial.rating import CONFIDENCES, LONGEST_COMMENT, Answer
 
@@ -21,36 +20,29 @@ def summary_of(text: str) -> dict[str, Any]:
 
     It only says how something was looked at: a rating is not lost for its sake.
     """
-    if len(text) > LONGEST_SUMMARY:
-        return {}
     try:
-        found = json.loads(text)
-    except (ValueError, RecursionError):
+        summary = parse_json(text, largest=LONGEST_SUMMARY, deepest=3)
+    except JsonError:
         return {}
-    return found if isinstance(found, dict) and _can_be_kept(found, 3) else {}
+    return summary if isinstance(summary, dict) and _can_be_kept(summary) else {}
 
 
 def _viewer_summary(text: str) -> dict[str, Any]:
-    found = summary_of(text)
+    summary = summary_of(text)
     # Exports add these times up.
-    active_ms = found.get("active_ms", 0)
-    return found if type(active_ms) is int and active_ms >= 0 else {}
+    active_ms = summary.get("active_ms", 0)
+    return summary if type(active_ms) is int and active_ms >= 0 else {}
 
 
-def _can_be_kept(value: object, depth: int) -> bool:
-    if isinstance(value, Mapping | list):
-        items = value.values() if isinstance(value, Mapping) else value
-        names = value if isinstance(value, Mapping) else ()
-        return (
-            depth > 0
-            and all(map(_is_plain, names))
-            and all(_can_be_kept(item, depth - 1) for item in items)
-        )
+def _can_be_kept(value: Any) -> bool:
+    if isinstance(value, dict):
+        return all(map(_is_plain, value)) and all(map(_can_be_kept, value.values()))
+    if isinstance(value, list):
+        return all(map(_can_be_kept, value))
     if isinstance(value, str):
         return _is_plain(value)
-    # What fits into a float is read alike from both databases. Neither infinity nor
-    # what is no number is below anything.
-    return value is None or abs(value) < 2**53  # type: ignore[arg-type]
+    # What fits into a float is read alike from both databases; infinity does not.
+    return value is None or abs(value) < 2**53
 
 
 def _is_plain(text: str) -> bool:

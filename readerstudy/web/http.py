@@ -1,4 +1,4 @@
-"""The request as our middleware hands it to a view, for the type checker."""
+"""Type of the requests that our middleware hands to a view, for the type checker."""
 
 from django.contrib.auth.models import User
 from django.http import HttpRequest

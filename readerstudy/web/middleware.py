@@ -1,4 +1,4 @@
-"""What happens to an htmx request on its way out."""
+"""Middleware: what happens to an htmx request on its way out."""
 
 from collections.abc import Callable
 from urllib.parse import urlencode, urlsplit

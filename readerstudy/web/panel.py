@@ -1,4 +1,4 @@
-"""What the rating page shows of one presentation, and nothing that differs by arm."""
+"""Rating panel: one presentation as the page shows it, nothing that differs by arm."""
 
 import json
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from django.db.models import Count, Q
 
 from readerstudy.models import Case, Overlay, Presentation, RatingEvent, Study
 from readerstudy.trial import policies
-from readerstudy.trial.rating import CONFIDENCES, changeable_before, following
+from readerstudy.trial.rating import CONFIDENCES, changeable_before, fetchable_after
 from readerstudy.web.forms import RatingForm
 
 # Answers by which a reader's pace is told.
@@ -44,7 +44,7 @@ class Panel:
         practice: how many of the `total` presentations are for practice, the first.
         saved: the answer given last.
         seconds_left: what the rest will take at the reader's pace; None if unknown.
-        following: the presentation after this one, if it may be read today.
+        ahead: the presentation after this one, if its pixels can be sent ahead.
         previous: what can be gone back to: the presentation that was answered last;
             from an answer that may be changed, the one before it.
         change: the answer that this form would replace.
@@ -58,7 +58,7 @@ class Panel:
     practice: int
     saved: RatingEvent | None
     seconds_left: float | None
-    following: Presentation | None
+    ahead: Presentation | None
     previous: Presentation | None
     change: RatingEvent | None = None
     notice: str = ""
@@ -83,7 +83,7 @@ class Panel:
             presentation=presentation,
             saved=saved,
             seconds_left=seconds_left([answer.at for answer in answers], rest),
-            following=following(presentation),
+            ahead=fetchable_after(presentation),
             previous=previous,
             **counts,
             **more,

@@ -1,4 +1,4 @@
-"""The rating page and its pixels. Whoever may not see a presentation gets a 404."""
+"""Rating page and its pixels. Whoever may not see a presentation gets a 404."""
 
 from typing import Any
 

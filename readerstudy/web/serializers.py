@@ -1,6 +1,5 @@
-"""What the API says of a study. Fields are listed one by one; none can slip in."""
+"""Serializers of the API. Fields are listed one by one; none can slip in."""
 
-import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -8,7 +7,6 @@ from rest_framework import serializers
 
 from readerstudy.models import Study
 from readerstudy.trial import policies
-from readerstudy.trial.exports import codebook
 from readerstudy.trial.exports.codebook import Column
 
 
@@ -56,32 +54,17 @@ class RunProgressSerializer(serializers.Serializer[Any]):
 class RowSerializer(serializers.Serializer[Any]):
     """A row of an exported table: its cells, and null for an empty number."""
 
-    def to_representation(self, instance: dict[str, Any]) -> dict[str, Any]:
-        return {
-            name: _number(instance[name])
-            if isinstance(field, serializers.IntegerField)
-            else instance[name]
-            for name, field in self.fields.items()
-        }
 
-
-def _number(cell: str) -> int | None:
-    return int(cell) if cell else None
-
-
-def _serializer_of(name: str, table: Iterable[Column]) -> type[RowSerializer]:
-    """The rows of an exported table, as the codebook describes them."""
-    fields = {column.name: _field_of(column) for column in table}
-    return type(name, (RowSerializer,), fields)
+def rows_serializer(
+    name: str, columns: Iterable[Column]
+) -> serializers.BaseSerializer[Any]:
+    """Describes the rows of an exported table to the schema, as the codebook does."""
+    fields = {column.name: _field_of(column) for column in columns}
+    row: type[RowSerializer] = type(name, (RowSerializer,), fields)
+    return row(many=True)
 
 
 def _field_of(column: Column) -> serializers.Field[Any, Any, Any, Any]:
-    # What differs from study to study stands in braces.
-    says = re.sub(r"\s*\{\w+\}", "", column.meaning)
     if column.type == "integer":
-        return serializers.IntegerField(allow_null=True, help_text=says)
-    return serializers.CharField(allow_blank=True, help_text=says)
-
-
-RatingSerializer = _serializer_of("Rating", codebook.RATINGS_TABLE)
-PlaceSerializer = _serializer_of("Place", codebook.ALLOCATION_TABLE)
+        return serializers.IntegerField(allow_null=True, help_text=column.meaning)
+    return serializers.CharField(allow_blank=True, help_text=column.meaning)

@@ -1,4 +1,4 @@
-"""What a browser's session remembers of a reader at work: the display, the last break.
+"""Sitting: what a browser's session keeps of a reader's display check and breaks.
 
 It tells nothing of arms, and nothing that a rating rests on: who loses it is asked
 about the display once more.

@@ -1,4 +1,4 @@
-"""A person's pages but the rating page. What a person has no part in is a 404."""
+"""Readers' pages but the rating page. What a person has no part in is a 404."""
 
 from uuid import UUID
 
@@ -12,8 +12,8 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from readerstudy.models import Enrolment, Study
 from readerstudy.querysets import EnrolmentQuerySet
-from readerstudy.trial import enrolment as acts
 from readerstudy.trial import policies, rating
+from readerstudy.trial.enrolment import consent, record_display_check, sign_off
 from readerstudy.trial.policies import Refusal
 from readerstudy.web.forms import ConsentForm, DisplayForm, SettingsForm, SignOffForm
 from readerstudy.web.http import HtmxHttpRequest
@@ -65,7 +65,7 @@ def study(request: HtmxHttpRequest, uuid: UUID) -> HttpResponse:
     form = ConsentForm(_posted(request))
     if request.method == "POST" and form.is_valid():
         try:
-            acts.consent(enrolment=enrolment, user=request.user)
+            consent(enrolment=enrolment, user=request.user)
         except Refusal as refusal:
             raise Http404 from refusal
         return redirect("readerstudy:display", uuid)
@@ -99,7 +99,7 @@ def display(request: HtmxHttpRequest, uuid: UUID) -> HttpResponse:
         status = 422 if form.is_bound else 200
         return render(request, "readerstudy/display.html", context, status=status)
     try:
-        acts.record_display_check(
+        record_display_check(
             enrolment=enrolment, user=request.user, answers=form.answers()
         )
     except Refusal as refusal:
@@ -124,7 +124,7 @@ def finish(request: HtmxHttpRequest, uuid: UUID) -> HttpResponse:
     form = SignOffForm(_posted(request))
     if form.is_valid():
         try:
-            acts.sign_off(enrolment=enrolment, user=request.user, **form.cleaned_data)
+            sign_off(enrolment=enrolment, user=request.user, **form.cleaned_data)
         except Refusal as refusal:
             form.add_error("password", str(refusal))
         else:

@@ -72,7 +72,8 @@ def served(folder: Path) -> Iterator[str]:
     """The address at which the application in `folder` answers."""
     port = free_port()
     command = [sys.executable, "-m", "gunicorn", "readerstudy.wsgi"]
-    command += ["--bind", f"127.0.0.1:{port}", "--threads", "4"]
+    command += ["--config", "python:readerstudy.gunicorn_config"]
+    command += ["--bind", f"127.0.0.1:{port}"]
     log = (folder / "server.log").open("wb")
     server = subprocess.Popen(command, stdout=log, stderr=log)
     try:

@@ -8,7 +8,7 @@ from django.core.management.base import CommandError
 from mlcore.benchmark.command_line import main
 
 TINY = ["--device=cpu", "--size=32", "--batch-size=4", "--steps=1", "--repeats=1"]
-ONLY = ["--only", "standard", "dual_bn", "reference", "no_compile"]
+ONLY = ["--only", "standard", "dual_bn", "reference", "float32"]
 
 
 def test_the_command_and_the_module_give_the_same_rows(tmp_path, capsys):

@@ -11,9 +11,10 @@ from django.test import override_settings
 
 from mlcore.datasets.importing import ImportOptions, import_source, read_source
 from mlcore.engine.checkpoint import save_weights
-from mlcore.engine.config import to_dict
 from mlcore.engine.model.networks import build_network
 from mlcore.engine.model.objectives import VARIANTS, find_objective
+from mlcore.engine.model.saliency import GRADIENT
+from mlcore.engine.run_config import to_json
 from mlcore.engine.runs import configure
 from mlcore.files import sha256_file, write_json
 from mlcore.management.runs import chosen_runs
@@ -35,7 +36,7 @@ def make_run(root, table, variant, **options):
         dual=find_objective(variant).dual,
         seed=config.seed,
     )
-    write_json(folder / "config.json", to_dict(config))
+    write_json(folder / "config.json", to_json(config))
     save_weights(folder / "best.safetensors", network, {})
     write_json(folder / "result.json", {"finished_at": f"2026-01-0{config.seed}"})
     return folder
@@ -48,9 +49,9 @@ def made(tmp_path_factory):
     table = import_source(
         read_source(
             "phantom",
-            ImportOptions(
-                image_size=32, images=30, seed=3, classes=("Cardiomegaly", "Nodule")
-            ),
+            ImportOptions(image_size=32, seed=3),
+            images=30,
+            classes=("Cardiomegaly", "Nodule"),
         ),
         root / "phantoms",
         name="phantoms",
@@ -131,6 +132,7 @@ TABLES = [
     "label_distribution",
     "localization",
     "localization_compare",
+    "localization_scores",
     "randomization",
     "robustness_verdicts",
     "robustness",
@@ -240,7 +242,7 @@ def test_runs_named_by_path_are_taken_in_that_order(
     runs, phantoms, undrawn, cpu, tmp_path
 ):
     named = [runs["dual_bn"], runs["standard"]]
-    chosen = chosen_runs(phantoms, named, cpu)
+    chosen = chosen_runs(phantoms, named, cpu, GRADIENT, pytest.fail)
     assert [run.folder for run in chosen] == named
     evaluate(runs=named, out=tmp_path / "out")
     report = json.loads((tmp_path / "out" / "evaluation.json").read_text())
@@ -252,7 +254,7 @@ def test_without_names_each_variants_newest_run_is_taken(
 ):
     root = data_folder / "runs" / "phantoms"
     newest = [make_run(root, phantoms, name, seed=2) for name in VARIANTS]
-    chosen = chosen_runs(phantoms, None, cpu)
+    chosen = chosen_runs(phantoms, None, cpu, GRADIENT, pytest.fail)
     assert [run.folder for run in chosen] == newest
     assert not any(run.network.training for run in chosen)
 
@@ -270,7 +272,7 @@ def test_a_table_without_masks_gives_areas_and_says_so(undrawn, data_folder):
 
 def test_maps_of_nothing_are_told_as_undefined(runs, undrawn, monkeypatch):
     monkeypatch.setattr(
-        "mlcore.evaluation.localization.part.loss_gradients",
+        "mlcore.engine.runs.saliency_maps",
         lambda _network, images, *_, **__: np.zeros(images.shape, np.float32),
     )
     lines = evaluate()
@@ -289,6 +291,7 @@ def test_maps_of_nothing_are_told_as_undefined(runs, undrawn, monkeypatch):
         ("phantoms", {"only": ["maps"]}, 'Unknown part "maps"; known: discrimination'),
         ("phantoms", {"external": "nothing"}, "Known data sets: phantoms."),
         ("phantoms", {"seed": -1}, "seed must be 0 or more."),
+        ("phantoms", {"method": "tea"}, 'Unknown method "tea"; known: gradient.'),
     ],
 )
 def test_it_refuses_what_it_cannot_do_in_one_line(
@@ -298,6 +301,27 @@ def test_it_refuses_what_it_cannot_do_in_one_line(
     assert message in said
     assert status == 2
     assert not (data_folder / "reports").exists()
+
+
+def test_a_run_of_another_version_is_named_and_passed_over(
+    runs, phantoms, undrawn, data_folder, tmp_path
+):
+    root = data_folder / "runs" / "phantoms"
+    foreign = make_run(root, phantoms, "standard", seed=2)
+    content = json.loads((foreign / "config.json").read_text())
+    write_json(foreign / "config.json", content | {"warp": 1})
+    warned = io.StringIO()
+    # Once when runs are chosen, once when siblings are looked for.
+    for named in (None, [runs["standard"]]):
+        parts = ["data_size"] if named else ["cka"]
+        evaluate(out=tmp_path / "out", only=parts, runs=named, stderr=warned)
+        report = json.loads((tmp_path / "out" / "evaluation.json").read_text())
+        assert report["run"]["runs"]["standard"] == runs["standard"].name
+    assert warned.getvalue().count("A run is passed over. ") == 2
+    assert warned.getvalue().count(str(foreign)) == 2
+    said, status = refused(runs=[foreign])
+    assert 'Unknown setting "warp"' in said
+    assert status == 2
 
 
 def test_a_missing_training_is_named(phantoms):

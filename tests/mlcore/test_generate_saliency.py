@@ -7,9 +7,9 @@ from django.core.management import call_command
 from django.core.management.base import CommandError
 
 from mlcore.engine.checkpoint import save_weights
-from mlcore.engine.config import to_dict
 from mlcore.engine.model.networks import build_network
 from mlcore.engine.model.objectives import VARIANTS, find_objective
+from mlcore.engine.run_config import to_json
 from mlcore.engine.runs import configure
 from mlcore.files import sha256_file, write_json
 from readerstudy.trial.cases.bundle import read_bundle
@@ -33,7 +33,7 @@ def make_run(root, table, variant, **options):
     network = build_network(
         config.train.network, 2, dual=find_objective(variant).dual, seed=config.seed
     )
-    write_json(folder / "config.json", to_dict(config))
+    write_json(folder / "config.json", to_json(config))
     save_weights(folder / "best.safetensors", network, {})
     write_json(folder / "result.json", {"finished_at": f"2026-01-0{config.seed}"})
     return folder
@@ -68,6 +68,8 @@ def test_a_bundle_is_written_from_the_newest_finished_runs(
     assert line == (
         f"{tmp_path / 'bundle'}: 3 cases with maps of standard, single_bn, dual_bn."
     )
+    assert manifest["saliency"]["method"] == "gradient"
+    assert "raised the loss" in manifest["legend"]["meaning"]
     named = {name: each["run"] for name, each in manifest["variants"].items()}
     assert named == {name: folder.name for name, folder in newest.items()}
     for case in manifest["cases"]:
@@ -151,6 +153,7 @@ def test_runs_that_were_not_trained_alike_are_refused(
         ("toy", {"training_cases": -1}, "training cases is a whole number from 0 on"),
         ("toy", {"seed": -1}, "The seed is a whole number from 0 on"),
         ("toy", {"device": "tpu"}, 'Unknown device "tpu"; here: cpu'),
+        ("toy", {"method": "tea"}, 'Unknown method "tea"; known: gradient.'),
         ("toy", {"source": "nowhere"}, "nowhere is no folder"),
         ("toy", {"runs": ["nowhere"]}, "nowhere is no run"),
     ],

@@ -209,7 +209,7 @@ def test_an_interrupted_import_leaves_the_old_table_and_goes_on(scans, monkeypat
     expected = whole("other", source=("folder", scans), image_size=12)
 
     def interrupted(path, *rest):
-        if path.name == "9.png":  # in the second handful
+        if path.name == "8.png":
             raise KeyboardInterrupt
         return read_part(path, *rest)
 

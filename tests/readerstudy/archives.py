@@ -57,3 +57,25 @@ def write_rows(folder, table, rows):
     text = "".join(f"{json.dumps(row)}\n" for row in rows)
     (folder / "rows" / f"{table}.jsonl").write_text(text)
     reseal(folder)
+
+
+def set_column(table, column, value, which=0):
+    """A way to tamper with an archive, its hashes made anew."""
+
+    def tamper(folder):
+        changed = read_rows(folder, table)
+        changed[which][column] = value
+        write_rows(folder, table, changed)
+
+    return tamper
+
+
+def drop_row(table, which=-1):
+    """Another one."""
+
+    def tamper(folder):
+        kept = read_rows(folder, table)
+        del kept[which]
+        write_rows(folder, table, kept)
+
+    return tamper

@@ -13,7 +13,11 @@ from django.urls import reverse
 
 from readerstudy.models import Overlay, RatingEvent
 from readerstudy.trial.cases import files as case_files
-from readerstudy.trial.exports.tables import allocation_csv, ledger_jsonl, ratings_csv
+from readerstudy.trial.exports.tables import (
+    allocation_table,
+    ledger_jsonl,
+    ratings_table,
+)
 from readerstudy.trial.recorded_analyses import analyses_folder, recorded_analyses
 from readerstudy.trial.study import lock_study, unblind_study
 from tests.readerstudy.commands import run
@@ -110,12 +114,12 @@ def test_tables_are_fetched_as_the_state_allows(study, statistician):
     tables = ("ratings", "imrmc", "codebook", "ledger", "allocation")
     assert [fetched(table) for table in tables] == [None] * 5
     lock(study)
-    assert fetched("ratings") == ratings_csv(study, blinded=True)
+    assert fetched("ratings") == ratings_table(study, blinded=True).csv()
     assert fetched("ledger") == ledger_jsonl(study, blinded=True)
     assert fetched("allocation") is None
     unblind(study)
-    assert fetched("ratings") == ratings_csv(study, blinded=False)
-    assert fetched("allocation") == allocation_csv(study, blinded=False)
+    assert fetched("ratings") == ratings_table(study, blinded=False).csv()
+    assert fetched("allocation") == allocation_table(study, blinded=False).csv()
     assert statistician.get(url(study, "export", "unknown")).status_code == 404
 
 

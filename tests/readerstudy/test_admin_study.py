@@ -216,7 +216,7 @@ def test_a_damaged_bundle_is_named_and_nothing_is_lost(maker, rhea, data_folder)
     ("wrong", "says"),
     [
         ({"anchors": "one\ntwo"}, "6 texts"),
-        ({"legend": "only one"}, "two texts"),
+        ({"legend": "only one"}, "2 texts"),
         ({"name": "Chest maps"}, "There is a study"),
         ({"opacity": "2"}, "less than or equal to 1"),
         ({"repeats": "0.5"}, "less than or equal to 0.25"),

@@ -9,7 +9,7 @@ from django.core.management import call_command
 from django.core.management.base import CommandError
 
 from readerstudy.trial.enrolment import sign_off
-from readerstudy.trial.exports.tables import ratings_csv
+from readerstudy.trial.exports.tables import ratings_table
 from readerstudy.trial.study import lock_study, unblind_study
 from tests.conftest import GOLDEN
 from tests.readerstudy.analysis.rating_tables import (
@@ -423,7 +423,7 @@ def test_results_of_a_study_go_beside_it_under_the_time(
 def test_a_study_and_its_exported_table_have_the_same_results(study, tmp_path):
     lock(study)
     table = tmp_path / "ratings.csv"
-    table.write_text(ratings_csv(study, blinded=False))
+    table.write_text(ratings_table(study, blinded=False).csv())
     analyze("--csv", str(table), "--out", str(tmp_path / "from_csv"))
     from_csv = json.loads((tmp_path / "from_csv" / "analysis.json").read_text())
     from_study = analysis_of(study, out=tmp_path / "from_study")

@@ -9,7 +9,8 @@ from django.core.management import call_command
 from django.urls import reverse
 
 from readerstudy.trial.enrolment import void_run
-from readerstudy.trial.exports.tables import allocation_csv, ratings_csv
+from readerstudy.trial.exports.codebook import ALLOCATION_TABLE, RATINGS_TABLE
+from readerstudy.trial.exports.tables import allocation_table, ratings_table
 from readerstudy.trial.rating import (
     Answer,
     next_presentation,
@@ -197,7 +198,7 @@ def test_ratings_are_those_of_the_table_by_letter_and_then_by_name(
 
     lock_study(study=study, by=coordinator(), reason="over", unfinished=True)
     rows = client.get(page).json()
-    table = list(csv.DictReader(io.StringIO(ratings_csv(study, blinded=True))))
+    table = list(csv.DictReader(io.StringIO(ratings_table(study, blinded=True).csv())))
     assert cells(rows) == table
     assert {row["variant"] for row in rows} == {"X", "Y", "Z"}
     assert {type(row["rating"]) for row in rows} == {int, type(None)}
@@ -216,7 +217,7 @@ def test_the_allocation_is_told_once_the_study_is_unblinded(client, study, eve):
     assert client.get(page).status_code == 403
     unblind_study(study=study, by=coordinator(), reason="analysis")
     rows = client.get(page).json()
-    table = csv.DictReader(io.StringIO(allocation_csv(study, blinded=False)))
+    table = csv.DictReader(io.StringIO(allocation_table(study, blinded=False).csv()))
     assert cells(rows) == list(table)
 
 
@@ -235,3 +236,23 @@ def test_the_schema_is_valid_and_without_warnings(tmp_path):
     options = {"validate": True, "fail_on_warn": True, "file": str(out)}
     call_command("spectacular", **options)
     assert "openapi: 3" in out.read_text()
+
+
+@pytest.mark.parametrize(
+    ("name", "columns"),
+    [("Rating", RATINGS_TABLE), ("Place", ALLOCATION_TABLE)],
+)
+def test_the_schema_has_the_columns_of_the_codebook(client, rhea, name, columns):
+    client.force_login(rhea)
+    schema = client.get(SCHEMA, headers={"accept": "application/json"}).json()
+    described = schema["components"]["schemas"][name]
+    assert list(described["properties"]) == [column.name for column in columns]
+    assert set(described["required"]) == set(described["properties"])
+    for column in columns:
+        field = described["properties"][column.name]
+        numeric = column.type == "integer"
+        assert (field["type"], field.get("nullable", False)) == (
+            "integer" if numeric else "string",
+            numeric,
+        )
+        assert field["description"] == column.meaning

@@ -43,8 +43,11 @@ def test_it_takes_a_protocol(tmp_path, bundle, rhea):
     [
         ("{", "not valid JSON"),
         ("[" * 100_000, "not valid JSON"),
-        ("[]", "an object is needed"),
-        ('{"colour": "red"}', "protocol: no 'colour'"),
+        ("[]", "protocol.json: must be an object."),
+        ('{"colour": "red"}', "protocol.colour: no such field; there are question, "),
+        ('{"opacity": 1, "opacity": 0}', 'the key "opacity" stands twice'),
+        ('{"opacity": NaN}', "NaN is no number"),
+        ('{"consent": "' + "x" * 2**20 + '"}', "larger than 1,048,576 bytes"),
         (None, "No such file"),
     ],
 )

@@ -15,6 +15,7 @@ from mlcore.engine import config
 from mlcore.engine.checkpoint import save_weights
 from mlcore.engine.model.networks import build_network
 from mlcore.engine.model.objectives import VARIANTS, find_objective
+from mlcore.engine.run_config import to_json
 from mlcore.engine.runs import configure
 from mlcore.files import write_json
 from mlcore.models import TrainingRun
@@ -222,7 +223,7 @@ def test_the_server_starts_where_it_was_asked_to(db, monkeypatch, no_work, tmp_p
 
 
 @pytest.fixture
-def tiny(monkeypatch):
+def tiny(monkeypatch, unrendered):
     """The demo on 20 small images, trained for one epoch, with two cases."""
     # Tiny tensors gain nothing from threads, and lose much on a busy machine.
     threads = torch.get_num_threads()
@@ -254,7 +255,7 @@ def trained(tiny, data_folder):
         run = configure(table, variant, "demo", seed=demo.SEED)
         folder = data_folder / "runs" / demo.DATASET / run.name
         network = build_network(run.train.network, 2, dual=objective.dual, seed=1)
-        write_json(folder / "config.json", config.to_dict(run))
+        write_json(folder / "config.json", to_json(run))
         save_weights(folder / "best.safetensors", network, {})
         write_json(folder / "result.json", results()[variant])
     return tiny

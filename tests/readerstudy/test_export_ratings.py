@@ -1,7 +1,7 @@
 import pytest
 
 from readerstudy.trial.enrolment import void_run
-from readerstudy.trial.exports.tables import EXPORTS, ratings_csv
+from readerstudy.trial.exports.tables import EXPORTS, ratings_table
 from readerstudy.trial.study import lock_study, unblind_study
 from tests.readerstudy.commands import refusal, run
 from tests.readerstudy.factories import answer, coordinator, give, make_study, rate_all
@@ -25,7 +25,7 @@ def test_it_writes_the_table(study, tmp_path):
         f"Record: locked by event {lock.number}, hash {lock.hash}.",
         f"Record now: study 'Chest maps': {lock.number} events, head {lock.hash}.",
     ]
-    assert out.read_text() == ratings_csv(study, blinded=True)
+    assert out.read_text() == ratings_table(study, blinded=True).csv()
 
 
 @pytest.mark.parametrize("name", EXPORTS)

@@ -36,7 +36,7 @@ def analysis(study, out):
     return contents(out)
 
 
-def test_the_drill(study, tmp_path):
+def test_the_drill(study, unrendered, tmp_path):
     archive = tmp_path / "vault" / "chest"
     before = analysis(study, tmp_path / "before")
     heads = run("verify_ledger", study)

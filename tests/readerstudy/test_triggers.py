@@ -14,7 +14,7 @@ from readerstudy.models import Presentation, RatingEvent, StudyEvent
 from readerstudy.trial.policies import Refusal
 from readerstudy.trial.readiness import readiness
 from readerstudy.trial.study import open_study
-from readerstudy.triggers import GUARDED, InstallTriggers, ReinstallTriggers
+from readerstudy.triggers import GUARDED, InstallTriggers, SuspendTriggers
 from tests.readerstudy.factories import coordinator, make_study, rate_all
 from tests.readerstudy.tampering import past_the_triggers
 
@@ -211,7 +211,7 @@ def keeps_the_triggers(operations, first):
     if not any(map(touches_guarded, operations)):
         return True
     ends = type(operations[-1]) is InstallTriggers
-    return ends and (first or type(operations[0]) is ReinstallTriggers)
+    return ends and (first or type(operations[0]) is SuspendTriggers)
 
 
 def test_every_migration_that_touches_guarded_tables_makes_their_triggers_anew():
@@ -227,7 +227,7 @@ def test_every_migration_that_touches_guarded_tables_makes_their_triggers_anew()
 
 def test_that_rule_finds_a_migration_that_forgot():
     adding = migrations.AddField("ratingevent", "x", models.IntegerField(null=True))
-    install, again = InstallTriggers(GUARDED), ReinstallTriggers(GUARDED)
+    install, again = InstallTriggers(GUARDED), SuspendTriggers(GUARDED)
     other = migrations.AddField("case", "x", models.IntegerField(null=True))
     hidden = migrations.SeparateDatabaseAndState(database_operations=[adding])
     assert keeps_the_triggers([other], first=False)
@@ -248,7 +248,7 @@ def test_triggers_are_there_after_a_table_was_rebuilt_and_after_the_way_back():
     bare = migrate([changing], state)
     assert bool(triggers.problems(connection)) == (connection.vendor == "sqlite")
     assert bare
-    both = [ReinstallTriggers(GUARDED), changing, InstallTriggers(GUARDED)]
+    both = [SuspendTriggers(GUARDED), changing, InstallTriggers(GUARDED)]
     migration = migrate(both, state)
     assert triggers.problems(connection) == []
     with connection.schema_editor(atomic=True) as editor:

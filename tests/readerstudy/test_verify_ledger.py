@@ -6,7 +6,7 @@ import pytest
 
 from readerstudy.models import RatingEvent
 from readerstudy.trial.enrolment import void_run
-from readerstudy.trial.record import events as record_events
+from readerstudy.trial.record import digests
 from readerstudy.trial.recorded_analyses import analyses_folder
 from readerstudy.trial.study import lock_study
 from readerstudy.trial.verification import verify
@@ -36,8 +36,7 @@ def test_it_ends_with_the_first_broken_link(study):
     with past_the_triggers():
         RatingEvent.objects.filter(number=4).update(comment="forged")
     assert refusal("verify_ledger", study) == (
-        "Broken at reader rhea, event 4: hash is not that of its fields; one was "
-        "changed."
+        "Broken at reader rhea, event 4: comment is not as it was recorded."
     )
 
 
@@ -75,8 +74,8 @@ def test_an_analysis_keeps_and_prints_the_heads_of_the_lock(
         "hash": lock.hash,
         "chains": [{"reader": "rhea", "run": 1, "length": 12, "head": last.hash}],
         "voided": [],
-        "protocol": record_events.protocol_sha256(study),
-        "allocation": record_events.stimuli_sha256(study),
+        "protocol": digests.protocol_sha256(study, {}),
+        "allocation": digests.stimuli_sha256(study, {}),
     }
     assert f"Record: locked by event 6, hash {lock.hash}." in said
     assert f"Record of rhea: 12 events, head {last.hash}." in said

@@ -6,7 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from mlcore.datasets.arrow import shared_pixels
 from mlcore.datasets.table import Mask
 
 Pixels = NDArray[np.uint8] | NDArray[np.uint16]
@@ -54,9 +53,6 @@ class GreyImage:
     view: str = ""
 
 
-_BAND = 128  # rows
-
-
 def to_uint8(image: GreyImage, size: int) -> NDArray[np.uint8]:
     """Bring an image to uint8 (size, size), as its default window shows it.
 
@@ -72,7 +68,7 @@ def to_uint8(image: GreyImage, size: int) -> NDArray[np.uint8]:
             return pixels.astype(np.uint8)
         picture = Image.fromarray(pixels)
         return np.asarray(picture.resize((size, size), Image.Resampling.BILINEAR))
-    picture = _shown(image)
+    picture = Image.fromarray(_shown(image))
     resized = np.asarray(picture.resize((size, size), Image.Resampling.BILINEAR))
     grey: NDArray[np.uint8] = np.clip(np.rint(resized), 0, 255).astype(np.uint8)
     return grey
@@ -107,38 +103,22 @@ def _plain(image: GreyImage) -> bool:
     return not windowed
 
 
-def _shown(image: GreyImage) -> Image.Image:
-    """Grey levels 0..255, mode F, as the reading page shows them."""
-    height, width = image.pixels.shape
-    picture = Image.new("F", (width, height), None)
-    shared = shared_pixels(picture)
-    if shared is not None:
-        _show(image, shared)
-        return picture
-    shown = np.empty((height, width), np.float32)
-    _show(image, shown)
-    return Image.fromarray(shown)
-
-
-def _show(image: GreyImage, shown: NDArray[np.float32]) -> None:
-    """Write into `shown`, (H, W), what the default window makes of the image."""
+def _shown(image: GreyImage) -> NDArray[np.float32]:
+    """Grey levels 0..255 (H, W), as the default window shows them."""
     window = default_window(image)
     slope, offset = image.rescale_slope, image.rescale_intercept - window.center + 0.5
     # In units of the window: 0 is its lower end and 1 its upper one. A window of width
     # 1 has no slope: it is a threshold.
     span = max(window.width - 1, 1e-6)
-    # By bands that the processor's cache holds: a fifth less time.
-    for top in range(0, len(shown), _BAND):
-        band = shown[top : top + _BAND]
-        stored = image.pixels[top : top + _BAND]
-        np.multiply(stored, np.float32(slope / span), out=band)
-        band += np.float32(offset / span + 0.5)
-        np.clip(band, 0, 1, out=band)
-        if image.inverted:
-            np.subtract(1, band, out=band)
-        band *= 255
+    shown: NDArray[np.float32] = image.pixels * np.float32(slope / span)
+    shown += np.float32(offset / span + 0.5)
+    np.clip(shown, 0, 1, out=shown)
+    if image.inverted:
+        shown = 1 - shown
+    shown *= 255
     if image.padding_value is not None:
         shown[image.pixels == image.padding_value] = 0
+    return shown
 
 
 def mask_to_size(mask: Mask, size: int) -> Mask:

@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from mlcore.datasets.arrow import shared_pixels
 from mlcore.datasets.decoding.dicom import read_dicom
 from mlcore.datasets.decoding.dicom_file import is_dicom
 from mlcore.datasets.decoding.dicom_pixels import MAX_PIXELS
@@ -161,13 +160,7 @@ def _grey(image: Image.Image, path: Path) -> Pixels:
             return wide.astype(np.uint16)
     if image.mode in ("I", "F"):
         raise TableError(f"{path} has 32 bits a pixel; 8 or 16 are read.")
-    return _array(image if image.mode == "L" else image.convert("L"))
-
-
-def _array(image: Image.Image) -> NDArray[np.uint8]:
-    """The pixels of an 8-bit grey image, uint8 (H, W)."""
-    shared = shared_pixels(image)
-    return np.asarray(image) if shared is None else shared
+    return np.asarray(image if image.mode == "L" else image.convert("L"))
 
 
 def _white_is_zero(image: Image.Image) -> bool:

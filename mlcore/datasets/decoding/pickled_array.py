@@ -1,10 +1,10 @@
-"""Read a NumPy array from a pickle without trusting the pickle.
+"""Unpickling an array of whole numbers from a file that is not trusted.
 
-A pickle is a program: `pickle.load` runs whatever it names. Here it runs against
-stand-ins only. A first pass over its opcodes refuses what no array needs, then the
-names that NumPy 1 and 2 write (protocols 0 to 5, Python 2 and 3) become stand-ins that
-keep their arguments, and every other name is refused. NumPy sees no more than a checked
-type, shape and byte string.
+A pickle is a program: `pickle.load` runs whatever it names, and allocates whatever it
+asks for. So its opcodes are looked over first, and those that no array needs refused.
+Then an unpickler runs it that knows the names which NumPy 1 and 2 write (protocols 0 to
+5, Python 2 and 3) and no other. Behind these names stand classes that keep what they
+are called with; what they kept is checked before NumPy sees any of it.
 """
 
 import io
@@ -44,48 +44,46 @@ class _PickleError(Exception):
     """What is wrong with a pickle, the end of a sentence."""
 
 
-class _Name:
-    """Stands for a class or function: may be called, which does nothing yet."""
+class _Call:
+    """Keeps what it is called with, and the state that a pickle then gives it."""
 
-    __slots__ = ("_name",)
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-
-    def __call__(self, *arguments: Any) -> "_Built":
-        return _Built(self._name, arguments)
-
-
-class _Built:
-    """Stands for what a call would give: keeps the arguments, and a state."""
-
-    __slots__ = ("arguments", "kind", "state")
-
-    def __init__(self, kind: str, arguments: tuple[Any, ...], state: Any = None):
-        self.kind, self.arguments, self.state = kind, arguments, state
+    def __init__(self, *arguments: Any) -> None:
+        self.arguments = arguments
+        self.state: Any = None
 
     def __setstate__(self, state: Any) -> None:
         self.state = state
 
 
-_NAMES: Mapping[tuple[str, str], str] = {
-    ("numpy", "ndarray"): "ndarray",
-    ("numpy", "dtype"): "dtype",
-    ("numpy.core.multiarray", "_reconstruct"): "array",
-    ("numpy._core.multiarray", "_reconstruct"): "array",
-    ("numpy.core.numeric", "_frombuffer"): "buffer",
-    ("numpy._core.numeric", "_frombuffer"): "buffer",
-    ("_codecs", "encode"): "encode",
+class _Array(_Call): ...
+
+
+class _Buffer(_Call): ...
+
+
+class _Type(_Call): ...
+
+
+class _Encoded(_Call): ...
+
+
+_NAMES: Mapping[tuple[str, str], type[_Call] | None] = {
+    ("numpy", "ndarray"): None,  # is named, and never called
+    ("numpy", "dtype"): _Type,
+    ("numpy.core.multiarray", "_reconstruct"): _Array,
+    ("numpy._core.multiarray", "_reconstruct"): _Array,
+    ("numpy.core.numeric", "_frombuffer"): _Buffer,
+    ("numpy._core.numeric", "_frombuffer"): _Buffer,
+    ("_codecs", "encode"): _Encoded,
 }
 
 
 class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str, /) -> Any:
-        known = _NAMES.get((module, name))
-        if known is None:
+        if (module, name) not in _NAMES:
             asked = repr(f"{module}.{name}"[:80])  # may hold anything, line ends too
             raise _PickleError(f"asks for {asked}, which no array of numbers needs")
-        return _Name(known)
+        return _NAMES[module, name]
 
 
 def read_array(path: Path, dimensions: int) -> NDArray[np.integer[Any]]:
@@ -122,16 +120,30 @@ def _array(data: bytes, dimensions: int) -> NDArray[np.integer[Any]]:
     # What the unpickler raises for a damaged program is not documented as a list.
     except Exception as error:
         raise _PickleError(f"is a damaged pickle ({type(error).__name__})") from error
-    shape, dtype, payload, order, axes = _parts(made)
-    if len(shape) != dimensions or min(shape) < 1:
+    axes: Any = None
+    match made:
+        case _Array(
+            arguments=(None, (0,), _), state=(1, shape, kind, 0 | 1 as columns, payload)
+        ):
+            order: Any = "F" if columns else "C"
+        case _Buffer(arguments=(payload, kind, shape, "C" | "F" as order)):
+            pass
+        case _Buffer(arguments=(payload, kind, shape, "K", axes)):
+            order = "C"
+        case _:
+            raise _PickleError("holds something else than one array")
+    sides, dtype, values = _numbers(shape), _dtype(kind), _bytes(payload)
+    if len(sides) != dimensions or min(sides) < 1:
         raise _PickleError(
-            f"holds an array of shape {shape}, not of {dimensions} dimensions"
+            f"holds an array of shape {sides}, not of {dimensions} dimensions"
         )
-    if math.prod(shape) * dtype.itemsize != len(payload):
+    if axes is not None and sorted(_numbers(axes)) != list(range(dimensions)):
+        raise _PickleError("permutes axes that its array does not have")
+    if math.prod(sides) * dtype.itemsize != len(values):
         raise _PickleError(
-            f"holds {len(payload)} bytes, which do not fill the shape {shape}"
+            f"holds {len(values)} bytes, which do not fill the shape {sides}"
         )
-    array = np.frombuffer(payload, dtype).reshape(shape, order=order)
+    array = np.frombuffer(values, dtype).reshape(sides, order=order)
     return array if axes is None else array.transpose(axes)
 
 
@@ -139,8 +151,7 @@ def _check_opcodes(data: bytes) -> None:
     """Refuse opcodes that no array needs, and counts that only an attack needs."""
     stream = io.BytesIO(data)
     for _ in range(_MAX_OPCODES):
-        code = stream.read(1)
-        opcode = _OPCODES.get(code)
+        opcode = _OPCODES.get(stream.read(1))
         if opcode is None:
             raise _PickleError("is no pickle, or is cut short")
         if not _ALLOWED.fullmatch(opcode.name):
@@ -163,30 +174,6 @@ def _check_opcodes(data: bytes) -> None:
     raise _PickleError("is a longer program than an array needs")
 
 
-def _parts(made: Any) -> tuple[tuple[int, ...], np.dtype[Any], bytes, Any, Any]:
-    """Shape, type, bytes, order and permutation of axes of what was unpickled."""
-    axes = None
-    match made:
-        case _Built(
-            kind="array",
-            arguments=(_Name(), (0,), _),
-            state=(1, shape, dtype, 0 | 1 as columns, payload),
-        ):
-            order = "F" if columns else "C"
-        case _Built(
-            kind="buffer", arguments=(payload, dtype, shape, "C" | "F" as order)
-        ):
-            pass
-        case _Built(kind="buffer", arguments=(payload, dtype, shape, "K", axes)):
-            order = "C"
-        case _:
-            raise _PickleError("holds something else than one array")
-    shape = _numbers(shape)
-    if axes is not None and sorted(_numbers(axes)) != list(range(len(shape))):
-        raise _PickleError("permutes axes that its array does not have")
-    return shape, _dtype(dtype), _bytes(payload), order, axes
-
-
 def _numbers(shape: Any) -> tuple[int, ...]:
     if (
         isinstance(shape, tuple)
@@ -203,19 +190,18 @@ def _bytes(payload: Any) -> bytes:
             return bytes(payload)
         # Python 3 writes bytes as text to encode in protocols 0 to 2, which know none;
         # to Python 2 text and bytes were one.
-        case str(text) | _Built(kind="encode", arguments=(str(text), "latin1")):
+        case str(text) | _Encoded(arguments=(str(text), "latin1")):
             with suppress(UnicodeEncodeError):
                 return text.encode("latin1")
     raise _PickleError("holds no bytes for its array")
 
 
-def _dtype(made: Any) -> np.dtype[Any]:
-    match made:
-        case _Built(
-            kind="dtype",
+def _dtype(kind: Any) -> np.dtype[Any]:
+    match kind:
+        case _Type(
             arguments=(str(code), *_),
             state=(int(), "<" | ">" | "|" as byte_order, None, None, None, *_),
         ) if _INTEGER.fullmatch(code):
-            kind: np.dtype[Any] = np.dtype(byte_order + code)
-            return kind
+            dtype: np.dtype[Any] = np.dtype(byte_order + code)
+            return dtype
     raise _PickleError("holds something else than whole numbers")

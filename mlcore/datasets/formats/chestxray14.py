@@ -17,8 +17,8 @@ import numpy as np
 
 from mlcore.datasets.decoding.grey_image import GreyImage
 from mlcore.datasets.decoding.image_files import read_grey
-from mlcore.datasets.formats.source import (
-    Source,
+from mlcore.datasets.formats.format import CLASSES_OPTION, Format, Option, Source
+from mlcore.datasets.formats.lists import (
     chosen_classes,
     plain_text,
     read_csv,
@@ -143,9 +143,13 @@ def read_part(
     return read_grey(path)
 
 
+def _entry_lists(root: Path) -> list[Path]:
+    """The entry lists in `root`; of both generations the later one (`_v2020`) last."""
+    return sorted(root.glob("Data_Entry_2017*.csv"))
+
+
 def _entry_list(root: Path) -> Path:
-    """The entry list; of both generations the later one (`_v2020`)."""
-    found = sorted(root.glob("Data_Entry_2017*.csv"))
+    found = _entry_lists(root)
     if not found:
         raise TableError(
             f"{root} has no Data_Entry_2017.csv or Data_Entry_2017_v2020.csv."
@@ -387,3 +391,16 @@ def _notes(
         "boxes of a finding that the entry list does not give, kept": unlabelled,
     }
     return tuple(f"{text}: {count}" for text, count in counts.items() if count)
+
+
+FORMAT = Format(
+    name="chestxray14",
+    title="NIH ChestX-ray14",
+    read=read_chestxray14,
+    recognises=lambda root: bool(_entry_lists(root)),
+    options=(
+        CLASSES_OPTION,
+        Option(name="test_list", type=Path, help="file that names the test images"),
+    ),
+    read_part=read_part,
+)

@@ -40,7 +40,15 @@ from mlcore.datasets.formats.folder_lists import (
     read_boxes,
     read_labels,
 )
-from mlcore.datasets.formats.source import OnError, Source, source_digest
+from mlcore.datasets.formats.format import (
+    CLASSES_OPTION,
+    WINDOW_OPTION,
+    Format,
+    OnError,
+    Option,
+    Source,
+)
+from mlcore.datasets.formats.lists import source_digest
 from mlcore.datasets.record import ImageRecord
 from mlcore.datasets.splits import assign_splits
 from mlcore.datasets.table import Box, TableError, check_patients
@@ -235,3 +243,28 @@ def _record(
 
 def _refuse(problem: str) -> NoReturn:
     raise TableError(problem)
+
+
+FORMAT = Format(
+    name="folder",
+    title="images of your own and a labels.csv",
+    read=read_folder,
+    recognises=lambda root: (root / LABELS).is_file(),
+    needs=("root", "seed", "on_error", "identifier_key"),
+    options=(
+        CLASSES_OPTION,
+        Option(
+            name="ignore_columns",
+            nargs="+",
+            metavar="NAME",
+            help="columns of labels.csv that are no findings",
+        ),
+        Option(
+            name="modality",
+            choices=("xray", "ct", "mri", "other"),
+            help="of the images; default what DICOM files say, else other",
+        ),
+        WINDOW_OPTION,
+    ),
+    read_part=read_part,
+)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mlcore.datasets.decoding.dicom_file import is_dicom
-from mlcore.datasets.formats.source import (
+from mlcore.datasets.formats.lists import (
     CsvRow,
     chosen_classes,
     plain_text,

@@ -18,12 +18,8 @@ from numpy.typing import NDArray
 
 from mlcore.datasets.decoding.grey_image import GreyImage
 from mlcore.datasets.decoding.pickled_array import read_array
-from mlcore.datasets.formats.source import (
-    Source,
-    read_csv,
-    require_columns,
-    source_digest,
-)
+from mlcore.datasets.formats.format import Format, Option, Source
+from mlcore.datasets.formats.lists import read_csv, require_columns, source_digest
 from mlcore.datasets.record import ImageRecord
 from mlcore.datasets.splits import assign_splits
 from mlcore.datasets.table import Box, TableError
@@ -133,8 +129,8 @@ def read_part(
     Without a window: a slice is shown from its own minimum to its own maximum.
 
     Raises:
-        TableError: as `unpickling.read_array`; the volume has no such slice, or spans
-            more than 16 bits.
+        TableError: as `pickled_array.read_array`; the volume has no such slice, or
+            spans more than 16 bits.
     """
     (z,) = part
     state = path.stat() if path.exists() else None
@@ -242,3 +238,20 @@ def _record(
         boxes=(Box(CLASSES[volume.diagnosis], *volume.roi),) if torn else (),
         boxes_in_pixels=True,
     )
+
+
+FORMAT = Format(
+    name="kneemri",
+    title="the Rijeka knee MRI",
+    read=read_kneemri,
+    recognises=lambda root: (root / METADATA).is_file(),
+    options=(
+        Option(
+            name="split_by",
+            choices=SPLIT_BY,
+            help="exam (default); slice is the paper's, and leaky: slices of one knee "
+            "then lie in training and test",
+        ),
+    ),
+    read_part=read_part,
+)

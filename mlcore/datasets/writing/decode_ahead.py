@@ -1,6 +1,5 @@
 """Bring decoded images to the table's size, many at a time."""
 
-import ctypes
 import multiprocessing
 import os
 import signal
@@ -14,10 +13,8 @@ from concurrent.futures import (
     ThreadPoolExecutor,
 )
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache, partial
-from itertools import islice
 from pathlib import Path
 from typing import NoReturn, TypeVar
 
@@ -29,13 +26,13 @@ from mlcore.files import sha256_file
 # Raised whenever the same file would become other pixels than before.
 DECODING = 3
 
-# From glibc's malloc.h. A worker holds one image at a time, of 89 megapixels at most.
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
-_KEPT_BYTES = 2**30
-
-_HANDFUL = 8
-# Every importer, whose functions decode, and what they import when they do.
-_WORKERS_NEED = ("mlcore.datasets.importing", "pydicom.pixels.decoders.base")
+# Records that are decoded or wait to be written, for each worker.
+_AHEAD = 8
+# Every format, whose functions decode, and what they import when they do.
+_WORKERS_NEED = (
+    "mlcore.datasets.formats.all_formats",
+    "pydicom.pixels.decoders.base",
+)
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -92,8 +89,8 @@ def prepared(
     """Decode `records` in their order, several at a time.
 
     Threads suffice for Pillow, which releases the interpreter lock while it decodes and
-    resizes; what does not decodes in processes. At most two handfuls a worker are ahead
-    of the consumer, so memory does not grow with the number of records.
+    resizes; what does not decodes in processes. A few records a worker are ahead of the
+    consumer, so memory does not grow with the number of records.
 
     Args:
         root: folder of the sources; the files of each record are hashed below it.
@@ -102,22 +99,14 @@ def prepared(
     Raises:
         TableError: a decoding process was killed, as when memory runs out.
     """
-    attempt = partial(_attempt_each, size=size, root=root)
+    attempt = partial(_attempt, size=size, root=root)
     try:
         with _pool(workers, decoded_in) as pool:
-            for images in map_ahead(attempt, _handfuls(records), pool, 2 * workers):
-                yield from images
+            yield from map_ahead(attempt, records, pool, _AHEAD * workers)
     except BrokenProcessPool:
         raise TableError(
             "A decoding process was killed; if memory ran out, give fewer --workers."
         ) from None
-
-
-def _handfuls(records: Iterable[ImageRecord]) -> Iterator[list[ImageRecord]]:
-    """Records by eights: threads that meet less often wait less for the interpreter."""
-    rest = iter(records)
-    while handful := list(islice(rest, _HANDFUL)):
-        yield handful
 
 
 def _pool(workers: int, decoded_in: DecodedIn) -> Executor:
@@ -133,20 +122,7 @@ def _pool(workers: int, decoded_in: DecodedIn) -> Executor:
 
 def _begin_worker() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _keep_memory()
     threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _keep_memory() -> None:
-    """Let this process keep what it frees for its next image.
-
-    glibc gives large arrays back to the system, and to get them anew, page by page,
-    took half of the time of a DICOM file. Other C libraries have no `mallopt`.
-    """
-    with suppress(OSError, AttributeError):
-        mallopt = ctypes.CDLL(None).mallopt
-        mallopt(_M_MMAP_THRESHOLD, _KEPT_BYTES)
-        mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
 
 
 def _end_with_parent() -> None:
@@ -158,12 +134,6 @@ def _end_with_parent() -> None:
     if parent is not None:
         parent.join()
         os._exit(1)
-
-
-def _attempt_each(
-    records: Iterable[ImageRecord], *, size: int, root: Path | None
-) -> list[TableImage | Unreadable]:
-    return [_attempt(record, size=size, root=root) for record in records]
 
 
 def _attempt(

@@ -7,8 +7,6 @@ file, goes on behind the last record that has not changed since.
 """
 
 import csv
-import os
-import shutil
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -96,7 +94,7 @@ def open_writer(
         try:
             yield writer
         except BaseException:
-            with suppress(OSError, ValueError):  # a full disk, or discarded
+            with suppress(OSError, ValueError):  # a full disk, or closed
                 writer.checkpoint()
             raise
 
@@ -231,11 +229,6 @@ class TableWriter:
         for stream in (*self._streams, self._journal):
             stream.close()
 
-    def discard(self) -> None:
-        """Remove what was written."""
-        self.close()
-        shutil.rmtree(self._unfinished)
-
     def _earlier(self) -> list[_Done]:
         """The journal's lines, as far as the files are long enough for them."""
         with (self._unfinished / _JOURNAL).open(encoding="utf-8", newline="") as file:
@@ -311,7 +304,7 @@ def file_state(root: Path | None, name: str) -> tuple[str, int, int]:
     if root is None:
         return name, 0, 0
     try:
-        state = os.stat(f"{root}/{name}")  # noqa: PTH116  half the time
+        state = (root / name).stat()
     except FileNotFoundError:
         return name, -1, 0
     return name, state.st_size, state.st_mtime_ns

@@ -100,18 +100,18 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def attacking(model: nn.Module, name: Branch, *, frozen: bool = True) -> Iterator[None]:
+def attacking(model: nn.Module, name: Branch) -> Iterator[None]:
     """What an attack needs: eval mode, frozen parameters, that branch.
 
     Eval mode keeps attack iterates out of the running statistics. Frozen parameters
-    keep a compiled graph from computing their gradients (`frozen` is there to measure
-    what that is worth). All of it is put back, also after an exception.
+    keep a compiled graph from computing their gradients. All of it is put back, also
+    after an exception.
     """
-    parameters = [(p, p.requires_grad) for p in model.parameters()]
+    parameters = [(each, each.requires_grad) for each in model.parameters()]
     with evaluating(model), branch(model, name):
         try:
-            for parameter, before in parameters:
-                parameter.requires_grad_(before and not frozen)
+            for parameter, _ in parameters:
+                parameter.requires_grad_(False)
             yield
         finally:
             for parameter, before in parameters:

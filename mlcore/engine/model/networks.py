@@ -1,4 +1,4 @@
-"""ResNets from torchvision for grey images, with our batch norm, and devices."""
+"""Networks: built with our batch norm, filled with weights, brought to a device."""
 
 import platform
 from collections.abc import Callable, Iterator
@@ -10,11 +10,11 @@ from typing import cast, get_args
 import torch
 from torch import Tensor, nn
 from torch._dynamo.exc import TorchDynamoException
-from torch.nn import functional
 from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 
 from mlcore.engine.checkpoint import read_pytorch, read_weights
 from mlcore.engine.config import EngineError, NetworkConfig, NetworkName, Precision
+from mlcore.engine.model.backbones import GreyNetwork, GreyResNet
 from mlcore.engine.model.batchnorm import DualBatchNorm2d, for_both_branches
 
 BLOCKS: dict[NetworkName, tuple[type[BasicBlock | Bottleneck], list[int]]] = {
@@ -25,70 +25,6 @@ BLOCKS: dict[NetworkName, tuple[type[BasicBlock | Bottleneck], list[int]]] = {
 assert set(BLOCKS) == set(get_args(NetworkName))  # noqa: S101
 
 
-class GreyResNet(nn.Module):
-    """A ResNet that takes one grey channel and gives one logit per finding.
-
-    The grey image stands for all three input channels, so an attack cannot paint in
-    colour. With `mixed_precision`, everything after the first convolution computes in
-    bfloat16 under autocast; the first convolution stays in float32, because bfloat16
-    steps by 0.004 near 1 and would swallow a perturbation of 0.005.
-    """
-
-    def __init__(self, resnet: ResNet, *, mixed_precision: bool = False) -> None:
-        super().__init__()
-        self.resnet = resnet
-        self.mixed_precision = mixed_precision
-        self.memory_format = torch.channels_last
-
-    @property
-    def device(self) -> torch.device:
-        """Where the weights are."""
-        return cast(torch.device, self.resnet.fc.weight.device)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Images (N, 1, H, W), float32 in [0, 1], to float32 logits (N, classes)."""
-        net = self.resnet
-        # Of one input channel the convolution cannot tell the memory format.
-        x = self._stem(x).contiguous(memory_format=self.memory_format)
-        if self.mixed_precision:
-            x = x.bfloat16()
-        with torch.autocast(
-            x.device.type, torch.bfloat16, enabled=self.mixed_precision
-        ):
-            x = net.maxpool(net.relu(net.bn1(x)))
-            x = net.layer4(net.layer3(net.layer2(net.layer1(x))))
-            x = net.fc(torch.flatten(net.avgpool(x), 1))
-        return x.float()
-
-    def cast_weights(self) -> dict[str, Tensor]:
-        """The weights as autocast would cast them, to be swapped in for many forwards.
-
-        Autocast remembers a cast only while the weight takes gradients, so an attack
-        would pay for it at each step, 12 % of its time (ResNet-10 on a CPU, 64 pixels).
-        """
-        if not self.mixed_precision:
-            return {}
-        return {
-            name: parameter.detach().bfloat16()
-            for name, parameter in self.named_parameters()
-            if parameter.ndim > 1 and name != "resnet.conv1.weight"
-        }
-
-    def _stem(self, x: Tensor) -> Tensor:
-        """`conv1` of three equal channels: its filters summed, on one channel.
-
-        A 7x7 convolution with stride 2 is a 4x4 convolution with stride 1 on 2x2
-        blocks of pixels (the filter padded to 8x8). Its gradient to the image, which
-        an attack asks for at every step, takes half the time (CPU, 64 x 64 pixels).
-        """
-        weight = self.resnet.conv1.weight.sum(dim=1, keepdim=True)
-        weight = functional.pixel_unshuffle(functional.pad(weight, (1, 0, 1, 0)), 2)
-        height, width = x.shape[2:]
-        x = functional.pad(x, (4, 2 + width % 2, 4, 2 + height % 2))
-        with torch.autocast(x.device.type, enabled=False):
-            return functional.conv2d(functional.pixel_unshuffle(x, 2), weight)
-
-
 def build_network(
     config: NetworkConfig,
     classes: int,
@@ -96,7 +32,7 @@ def build_network(
     dual: bool,
     seed: int,
     mixed_precision: bool = False,
-) -> GreyResNet:
+) -> GreyNetwork:
     """A fresh network on the CPU: PyTorch's own initialisation, no pretrained weights.
 
     The same seed gives the same weights; the global random state stays as it was.
@@ -111,11 +47,11 @@ def build_network(
         torch.manual_seed(seed)
         resnet = ResNet(block, layers, num_classes=classes, norm_layer=norm_layer)
     network = GreyResNet(resnet, mixed_precision=mixed_precision)
-    return network.to(memory_format=network.memory_format)
+    return network.to(memory_format=torch.channels_last)
 
 
-def load_resnet_weights(network: GreyResNet, path: Path) -> None:
-    """Fill a network with the weights of an ordinary ResNet, such as ImageNet's.
+def load_backbone_weights(network: GreyNetwork, path: Path) -> None:
+    """Fill a network with the weights of its ordinary backbone, such as ImageNet's.
 
     A dual batch norm takes the one batch norm of the file into both branches. The last
     layer stays fresh where the file's has another number of outputs.
@@ -132,12 +68,13 @@ def load_resnet_weights(network: GreyResNet, path: Path) -> None:
         state = read_weights(path) if safe else read_pytorch(path)
     except EngineError as error:
         raise EngineError(f"{path} cannot be read as weights.") from error
-    if not _is_state_dictionary(state) or "fc.weight" not in state:
-        raise EngineError(f"{path} holds no weights of a ResNet.")
-    if state["fc.weight"].shape != network.resnet.fc.weight.shape:
-        state |= network.resnet.fc.state_dict(prefix="fc.")
+    backbone, head = network.backbone, network.head_name
+    if not _is_state_dictionary(state) or f"{head}.weight" not in state:
+        raise EngineError(f"{path} holds no weights of a {type(backbone).__name__}.")
+    if state[f"{head}.weight"].shape != network.head.weight.shape:
+        state |= network.head.state_dict(prefix=f"{head}.")
     try:
-        network.resnet.load_state_dict(for_both_branches(network.resnet, state))
+        backbone.load_state_dict(for_both_branches(backbone, state))
     except RuntimeError as error:
         raise EngineError(f"{path} holds the weights of another network.") from error
 
@@ -149,7 +86,7 @@ def _is_state_dictionary(content: object) -> bool:
     )
 
 
-def compiled(network: GreyResNet) -> nn.Module:
+def compiled(network: GreyNetwork) -> nn.Module:
     """`network`, its forward compiled: pointwise work is fused between convolutions.
 
     A graph is made for each batch size, mode, branch and set of frozen parameters that
@@ -173,7 +110,7 @@ def why_not_compiled(error: TorchDynamoException) -> str:
 
 
 @contextmanager
-def full_precision(network: GreyResNet) -> Iterator[None]:
+def full_precision(network: GreyNetwork) -> Iterator[None]:
     """Compute in float32 (no TF32 either) within the block."""
     before = network.mixed_precision
     network.mixed_precision = False

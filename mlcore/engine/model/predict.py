@@ -11,8 +11,8 @@ from torch.func import functional_call
 from mlcore.engine.batches import Images
 from mlcore.engine.config import AttackConfig
 from mlcore.engine.model.attack import pgd
+from mlcore.engine.model.backbones import GreyNetwork
 from mlcore.engine.model.batchnorm import Branch, attacking
-from mlcore.engine.model.networks import GreyResNet
 from mlcore.engine.model.objectives import mean_bce, summed_bce
 
 Perturb = Callable[[Tensor, Tensor], Tensor]
@@ -21,7 +21,7 @@ SummedLoss = Callable[[Tensor, Tensor], Tensor]
 
 
 def predict(
-    network: GreyResNet,
+    network: GreyNetwork,
     images: Images,
     *,
     branch: Branch,
@@ -36,7 +36,7 @@ def predict(
         forward: the network as it is to be called, e.g. compiled.
     """
     call = forward or network
-    logits = [torch.empty(0, network.resnet.fc.out_features)]
+    logits = [torch.empty(0, network.classes)]
     with attacking(network, branch):
         for pixels, labels in images.batches(batch_size):
             seen = pixels if perturb is None else perturb(pixels, labels)
@@ -59,24 +59,22 @@ class Attacker:
 
     def __init__(
         self,
-        network: GreyResNet,
+        network: GreyNetwork,
         config: AttackConfig,
         branch: Branch,
         *,
         generator: torch.Generator | None = None,
         forward: nn.Module | None = None,
-        frozen: bool = True,
         loss: SummedLoss = summed_bce,
     ) -> None:
         self.network, self.config, self.branch = network, config, branch
-        self.generator, self.forward, self.frozen = generator, forward, frozen
-        self.loss = loss
+        self.generator, self.forward, self.loss = generator, forward, loss
         self.zero_gradients = torch.zeros((), dtype=torch.int64, device=network.device)
 
     def __call__(self, images: Tensor, labels: Tensor) -> Tensor:
         """The attacked images; see `pgd`."""
         config = self.config
-        with attacking(self.network, self.branch, frozen=self.frozen):
+        with attacking(self.network, self.branch):
             call = self._call()
             attacked = pgd(
                 lambda x: self.loss(call(x), labels),
@@ -93,8 +91,6 @@ class Attacker:
     def _call(self) -> Callable[[Tensor], Tensor]:
         if self.forward is not None and self.forward is not self.network:
             return self.forward  # compiled: it casts the weights in passing
-        if not self.frozen:
-            return self.network
         weights = self.network.cast_weights()
         return lambda x: functional_call(self.network, weights, x)
 

@@ -16,12 +16,12 @@ from typing import Any
 import torch
 
 from mlcore.datasets.table import ImageTable, TableError
-from mlcore.engine.config import PRESETS, EngineError, RunConfig
+from mlcore.engine.config import PRESETS, EngineError
 from mlcore.engine.model.objectives import OBJECTIVES, VARIANTS
+from mlcore.engine.run_config import RunConfig
 from mlcore.engine.runs import check_startable, configure
 from mlcore.engine.training.console import Say, summary
 from mlcore.engine.training.distributed import World, leave_telling_to_another
-from mlcore.engine.training.learner import Levers
 from mlcore.engine.training.progress import OnEvent, ignore
 from mlcore.engine.training.train import Execution, train
 
@@ -145,7 +145,7 @@ def carry_out(
     """
     execution = Execution(
         device,
-        levers=Levers(compiled=options["compile"]),
+        compile_network=options["compile"],
         world=world,
         checkpoint_seconds=60 * options["checkpoint_minutes"],
         initial_weights=_weights(options),

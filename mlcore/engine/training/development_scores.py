@@ -5,10 +5,10 @@ from typing import Any
 from torch import Tensor
 
 from mlcore.engine.batches import Images
-from mlcore.engine.config import RunConfig
 from mlcore.engine.model.batchnorm import Branch
 from mlcore.engine.model.networks import full_precision
 from mlcore.engine.model.predict import Attacker, auc_per_class, loss_of, predict
+from mlcore.engine.run_config import RunConfig
 from mlcore.engine.training.distributed import World
 from mlcore.engine.training.learner import Learner
 

@@ -8,29 +8,15 @@ import torch
 from torch import Tensor, nn
 
 from mlcore.engine.config import OptimiserConfig, TrainConfig
+from mlcore.engine.model.backbones import GreyNetwork
 from mlcore.engine.model.batchnorm import Branch
-from mlcore.engine.model.networks import GreyResNet, compiled
+from mlcore.engine.model.networks import compiled
 from mlcore.engine.model.objectives import Objective
 from mlcore.engine.model.predict import Attacker
 from mlcore.engine.training.distributed import ALONE, World
 
 # A generator for one purpose within one step, such as "attack".
 Draw = Callable[[str], torch.Generator]
-
-
-@dataclass(frozen=True)
-class Levers:
-    """How a step is computed: they change its speed and its rounding, not the method.
-
-    Attributes:
-        compiled: compile the network's forward and backward.
-        channels_last: keep a pixel's channels side by side in memory.
-        frozen: freeze the parameters while attacking.
-    """
-
-    compiled: bool = False
-    channels_last: bool = True
-    frozen: bool = True
 
 
 @dataclass(frozen=True)
@@ -53,28 +39,24 @@ class Learner:
 
     Attributes:
         network: the bare network, whose weights the steps change.
-        forward: the same network as it is called, compiled if `levers` say so.
+        forward: the same network as it is called: compiled, if it shall be.
         optimiser: its Adam.
         batch_size: this process's largest part of a batch.
     """
 
     def __init__(
         self,
-        network: GreyResNet,
+        network: GreyNetwork,
         objective: Objective,
         config: TrainConfig,
         *,
         world: World = ALONE,
-        levers: Levers = Levers(),
+        compile_network: bool = False,
     ) -> None:
         self.objective, self.config = objective, config
-        self.world, self.levers = world, levers
+        self.world, self.network = world, network
         self.batch_size = -(-config.batch_size // world.size)
-        network.memory_format = (
-            torch.channels_last if levers.channels_last else torch.contiguous_format
-        )
-        self.network = network.to(memory_format=network.memory_format)
-        self.forward: nn.Module = compiled(network) if levers.compiled else network
+        self.forward: nn.Module = compiled(network) if compile_network else network
         self.model = world.wrap(self.forward)
         self.optimiser = torch.optim.Adam(
             network.parameters(),
@@ -97,7 +79,6 @@ class Learner:
             branch,
             generator=generator,
             forward=self.forward,
-            frozen=self.levers.frozen,
         )
 
     def step(self, images: Tensor, labels: Tensor, rate: float, draw: Draw) -> Step:

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 
 from mlcore.engine.checkpoint import BEST, BEST_ROBUST, load_state, read_about
-from mlcore.engine.config import EngineError, RunConfig, to_dict
+from mlcore.engine.config import EngineError
+from mlcore.engine.run_config import RunConfig, is_of, to_json
 from mlcore.engine.training.learner import Learner, Step
 from mlcore.files import remove_unfinished_files, write_json
 
@@ -184,9 +185,9 @@ def state_on_disk(
     """
     remove_unfinished_files(folder)
     if not (folder / "config.json").exists():
-        write_json(folder / "config.json", to_dict(config))
+        write_json(folder / "config.json", to_json(config))
         return None, []
-    state, problems = load_state(folder, to_dict(config))
+    state, problems = load_state(folder, lambda content: is_of(content, config))
     if state is not None:
         progress = Progress(**state["progress"])
         progress.adopt(
@@ -198,4 +199,4 @@ def state_on_disk(
 
 def _about(path: Path, config: RunConfig) -> dict[str, Any]:
     about = read_about(path)
-    return about if about.get("config") == to_dict(config) else {}
+    return about if is_of(about.get("config"), config) else {}

@@ -8,7 +8,7 @@ weights of one that was never stopped (bit for bit on a CPU).
 import json
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -33,22 +33,23 @@ from mlcore.engine.checkpoint import (
     save_state,
     save_weights,
 )
-from mlcore.engine.config import EngineError, RunConfig, to_dict
+from mlcore.engine.config import EngineError
+from mlcore.engine.model.backbones import GreyNetwork
 from mlcore.engine.model.batchnorm import Branch
 from mlcore.engine.model.networks import (
-    GreyResNet,
     build_network,
-    load_resnet_weights,
+    load_backbone_weights,
     wants_bfloat16,
     why_not_compiled,
 )
 from mlcore.engine.model.objectives import find_objective
 from mlcore.engine.model.predict import Attacker, loss_of, predict
-from mlcore.engine.runs import check_startable, occupied, read_json
+from mlcore.engine.run_config import RunConfig, to_json
+from mlcore.engine.runs import check_startable, occupied
 from mlcore.engine.training.augment import augment
 from mlcore.engine.training.development_scores import development_scores
 from mlcore.engine.training.distributed import ALONE, World
-from mlcore.engine.training.learner import Learner, Levers, learning_rate
+from mlcore.engine.training.learner import Learner, learning_rate
 from mlcore.engine.training.progress import (
     Event,
     Meter,
@@ -60,7 +61,7 @@ from mlcore.engine.training.progress import (
     state_on_disk,
 )
 from mlcore.engine.training.training_rows import training_rows
-from mlcore.files import atomic_file, sha256_file, write_json
+from mlcore.files import atomic_file, read_json, sha256_file, write_json
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,8 @@ class Execution:
 
     Attributes:
         device: of this process.
-        levers: what makes steps fast.
+        compile_network: for faster steps after a slow first one; only the rounding
+            differs.
         world: the processes that train together.
         checkpoint_seconds: a checkpoint within an epoch follows the last one after
             this time; there is one after every epoch besides.
@@ -77,7 +79,7 @@ class Execution:
     """
 
     device: torch.device
-    levers: Levers = field(default_factory=Levers)
+    compile_network: bool = False
     world: World = ALONE
     checkpoint_seconds: float = 600.0
     initial_weights: Path | None = None
@@ -149,7 +151,7 @@ def _train(
     world = execution.world
     finished = run_folder / "result.json"
     if world.from_main(finished.exists):
-        return world.from_main(lambda: read_json(finished))
+        return world.from_main(lambda: read_json(finished, EngineError))
     world.from_main(lambda: check_startable(run_folder, config, resume=resume))
     heard = on_event if world.main else ignore
     training = _set_up(table, run_folder, config, execution, heard)
@@ -268,14 +270,14 @@ def _close_epoch(training: _Training, progress: Progress, row: Event) -> None:
 
 def _save_best(training: _Training, name: str, epoch: int, loss: float) -> None:
     if training.execution.world.main:
-        about = {"config": to_dict(training.config), "epoch": epoch, "loss": loss}
+        about = {"config": to_json(training.config), "epoch": epoch, "loss": loss}
         save_weights(training.folder / name, training.learner.network, about)
 
 
 def _save(training: _Training, progress: Progress) -> None:
     if training.execution.world.main:
         state = {
-            "config": to_dict(training.config),
+            "config": to_json(training.config),
             "network": training.learner.network.state_dict(),
             "optimiser": training.learner.optimiser.state_dict(),
             "progress": vars(progress),
@@ -313,7 +315,7 @@ def _finish(training: _Training, progress: Progress) -> dict[str, Any]:
         "images_per_second": float(np.median(speeds)),
         "device": _device_name(execution.device),
         "processes": world.size,
-        "compiled": execution.levers.compiled,
+        "compiled": execution.compile_network,
         "bfloat16": network.mixed_precision,
         "versions": {
             "torch": str(torch.__version__),
@@ -357,7 +359,7 @@ def _set_up(
             objective,
             settings,
             world=world,
-            levers=execution.levers,
+            compile_network=execution.compile_network,
         ),
         images=load_images(table, rows["train"], device),
         development=load_images(table, development[own], device),
@@ -366,13 +368,15 @@ def _set_up(
     )
 
 
-def _load_initial(network: GreyResNet, config: RunConfig, execution: Execution) -> None:
+def _load_initial(
+    network: GreyNetwork, config: RunConfig, execution: Execution
+) -> None:
     path = execution.initial_weights
     if path is None or sha256_file(path) != config.initial_weights:
         raise EngineError(
             f"{config.name} starts from weights that {path or 'no --weights'} are not."
         )
-    load_resnet_weights(network, path)
+    load_backbone_weights(network, path)
 
 
 def _begin(training: _Training) -> Progress:

@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 
 from mlcore.datasets.table import ImageTable
 from mlcore.engine.batches import nested_subset
-from mlcore.engine.config import EngineError, RunConfig
+from mlcore.engine.config import EngineError
+from mlcore.engine.run_config import RunConfig
 from mlcore.engine.training.distributed import World
 from mlcore.engine.training.progress import OnEvent
 

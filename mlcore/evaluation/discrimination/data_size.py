@@ -1,38 +1,43 @@
-"""How much does training data buy? Runs on fractions of it, side by side.
+"""Data size against AUC: runs on fractions of the training images, side by side.
 
 The paper's Figure 3: the same settings trained on 1 %, 10 % and all of the training
 images, with mean and standard deviation over bootstrap redraws of the test cases.
 """
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
 
 from mlcore.datasets.table import ImageTable
-from mlcore.engine.runs import FinishedRun, LoadedRun, load_run, open_run
+from mlcore.engine.runs import FinishedRun, LoadedRun, finished_runs, load_run
 from mlcore.evaluation.discrimination.metrics import discriminate
 from mlcore.evaluation.discrimination.resampling import bootstrap, percentile_interval
-from mlcore.evaluation.discrimination.scoring import Row, score
+from mlcore.evaluation.discrimination.scoring import score
+from mlcore.evaluation.part import Row
 
 
-def runs_on_fractions(runs: Sequence[FinishedRun]) -> list[FinishedRun]:
+def runs_on_fractions(
+    runs: Sequence[FinishedRun], warn: Callable[[str], object]
+) -> list[FinishedRun]:
     """The runs and their siblings on other fractions, by variant, smallest first.
 
     A sibling lies beside a run and differs from it in nothing but the fraction.
+
+    Args:
+        warn: is told of each run beside them that cannot be read.
     """
     found: list[FinishedRun] = []
     for run in runs:
-        alike = {sibling.config.fraction: sibling for sibling in _siblings(run)}
+        alike = {sibling.config.fraction: sibling for sibling in _siblings(run, warn)}
         alike[run.config.fraction] = run
         found += [alike[fraction] for fraction in sorted(alike)]
     return found
 
 
-def _siblings(run: FinishedRun) -> Iterator[FinishedRun]:
-    for path in sorted(run.folder.parent.glob(f"{run.variant}-*/result.json")):
-        sibling = open_run(path.parent)
+def _siblings(run: FinishedRun, warn: Callable[[str], object]) -> Iterator[FinishedRun]:
+    for sibling in finished_runs(run.folder.parent, f"{run.variant}-*", warn):
         same = dataclasses.replace(sibling.config, fraction=run.config.fraction)
         if same == run.config:
             yield sibling
@@ -45,6 +50,7 @@ def data_size(
     redraws: int,
     seed: int,
     device: torch.device,
+    warn: Callable[[str], object],
 ) -> list[Row]:
     """Area under the ROC curve on `test` per finding, variant and training fraction.
 
@@ -54,13 +60,15 @@ def data_size(
         `reason` where a class is missing. Empty unless a variant was trained on
         several fractions: there is nothing to compare.
     """
-    family = runs_on_fractions(runs)
+    family = runs_on_fractions(runs, warn)
     if len(family) == len(runs):
         return []
     rows: list[Row] = []
     # One network after the other: dozens of them need not fit on the device at once.
     for run in family:
-        cases = score(table, [load_run(run.folder, device)], "test", device=device)
+        cases = score(
+            table, [load_run(run.folder, device, runs[0].method)], "test", device=device
+        )
         drawn = bootstrap(
             cases.scores,
             cases.labels,

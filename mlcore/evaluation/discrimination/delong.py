@@ -10,9 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
+from mlcore.evaluation.arrays import Floats
 from mlcore.evaluation.discrimination.metrics import known_cases, reason_undefined
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,16 +81,6 @@ def delong(scores: ArrayLike, labels: ArrayLike) -> DeLong:
     covariance = np.atleast_2d(np.cov(of_positives)) / n_pos
     covariance = covariance + np.atleast_2d(np.cov(of_negatives)) / n_neg
     return DeLong(n_pos, n_neg, auc, covariance)
-
-
-def delong_interval(
-    result: DeLong, model: int, level: float = 0.95
-) -> tuple[float, float] | None:
-    """Normal interval of one model's area, not clipped to [0, 1]; None if undefined."""
-    if result.auc is None or result.covariance is None:
-        return None
-    half = stats.norm.isf((1 - level) / 2) * np.sqrt(result.covariance[model, model])
-    return float(result.auc[model] - half), float(result.auc[model] + half)
 
 
 def delong_test(result: DeLong, first: int, second: int) -> DeLongTest:

@@ -1,56 +1,30 @@
 """Figures of discrimination: curves, AUC with intervals, data size, labels."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, NullLocator
-from numpy.typing import NDArray
 
+from mlcore.evaluation.arms import Arm, arms_of, distinct, of_arm
+from mlcore.evaluation.arrays import Floats
+from mlcore.evaluation.discrimination.curves import OutcomeCurve
+from mlcore.evaluation.part import Row
 from mlcore.evaluation.plotting import (
-    Arm,
     Estimate,
-    Row,
     arm_handle,
-    arms_of,
     chance_handle,
     chance_line,
-    distinct,
     forest,
-    of_arm,
     panels,
 )
 from mlcore.reporting.figures import FULL_WIDTH, Drawing, figure_style, legend
 from mlcore.reporting.words import listed, span, told
 
-Floats = NDArray[np.float64]
 # Of label shares: no variant is meant, so none of their colours.
 _SPLIT_GREYS = ("#2f3a45", "#65717d", "#8d97a1", "#5a3d14", "#8a6a35", "#ab8a52")
-
-
-@dataclass(frozen=True, eq=False)
-class OutcomeCurve:
-    """A ROC or precision-recall curve of one finding and variant.
-
-    Attributes:
-        label: written beside the variant, such as "AUC 0.81".
-        x, y: (k,) false positive rate and sensitivity, or recall and precision, in the
-            order of falling cutoffs.
-        n, n_pos: known cases, and the positive ones among them.
-        point: where the cutoff chosen on `dev` lies, or None.
-    """
-
-    finding: str
-    variant: str
-    label: str
-    x: Floats
-    y: Floats
-    n: int
-    n_pos: int
-    point: tuple[float, float] | None = None
 
 
 def roc_curves(curves: Sequence[OutcomeCurve]) -> Drawing | None:

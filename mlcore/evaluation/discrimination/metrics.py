@@ -1,4 +1,4 @@
-"""How well scores tell the ill from the well: curves, areas and operating points.
+"""ROC and precision-recall curves, AUC, average precision and operating points.
 
 Everywhere in this package a case counts as called positive when its score is at least
 the cutoff, and a case whose label is not known (NaN) is left out.
@@ -10,9 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mlcore.engine.model.predict import auc
-
-Floats = NDArray[np.float64]
-Flags = NDArray[np.bool_]
+from mlcore.evaluation.arrays import Flags, Floats
 
 
 @dataclass(frozen=True, eq=False)

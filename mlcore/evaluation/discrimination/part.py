@@ -1,208 +1,213 @@
-"""Who is told ill, and is one variant better at it? Rows for the report.
+"""The parts of an evaluation on discrimination: AUC, operating points, data size."""
 
-One bootstrap of the cases serves all findings and variants, so that the variants'
-differences are paired; whole patients are redrawn.
-"""
+from collections.abc import Mapping
+from typing import Any
 
-from dataclasses import dataclass
-from itertools import combinations
-
-import numpy as np
-from numpy.typing import NDArray
-
-from mlcore.evaluation.discrimination.delong import delong, delong_test
-from mlcore.evaluation.discrimination.metrics import (
-    Discrimination,
-    at_cutoff,
-    discriminate,
+from mlcore.evaluation.discrimination import curves, sentences
+from mlcore.evaluation.discrimination.data_size import data_size
+from mlcore.evaluation.discrimination.measure import (
+    classifier_compare,
+    classifier_metrics,
+    development_cutoffs,
+    for_findings,
+    measure,
 )
-from mlcore.evaluation.discrimination.resampling import (
-    Redraws,
-    bootstrap,
-    percentile_interval,
+from mlcore.evaluation.discrimination.scoring import (
+    label_distribution,
+    score,
+    score_external,
 )
-from mlcore.evaluation.discrimination.scoring import Row, ScoredCases
-from mlcore.evaluation.discrimination.swaps import SwapP, SwapTest, swap_test
+from mlcore.evaluation.part import (
+    Evaluation,
+    Heading,
+    MethodsText,
+    Part,
+    ShownTable,
+    Subject,
+    Tables,
+    View,
+)
+from mlcore.reporting.figures import Drawing
+from mlcore.reporting.page import Column
 
-# The paper's test swaps 1,000 times; its threshold, P < 0.001, needs more in the form
-# whose p is never 0.
-PAPER_SWAPS = 1_000
-RANK_SWAPS = 10_000
-SIGNIFICANCE = 0.001
-
-
-@dataclass(frozen=True, eq=False)
-class Measured:
-    """The cases, what the scores are worth, and the same in each redraw.
-
-    Attributes:
-        cutoffs: (V, F) chosen on the development images; NaN where there is none.
-        found: by variant and finding, in their order.
-        redraws: of the same cases for all of them.
-    """
-
-    cases: ScoredCases
-    cutoffs: NDArray[np.float64]
-    found: tuple[tuple[Discrimination, ...], ...]
-    redraws: Redraws
+_HEADING = "Diagnosis"
+_OPERATING = ("cutoff", "sensitivity", "specificity")
+_BEST = ("best_cutoff", "best_sensitivity", "best_specificity")
 
 
-def development_cutoffs(cases: ScoredCases) -> NDArray[np.float64]:
-    """(V, F): each variant's and finding's cutoff closest to the corner."""
-    best = [[each.best for each in row] for row in _discriminations(cases)]
-    return np.array([[np.nan if b is None else b.cutoff for b in row] for row in best])
-
-
-def measure(
-    cases: ScoredCases, cutoffs: NDArray[np.float64], *, redraws: int, seed: int
-) -> Measured:
-    """Measure the scores on the cases and on `redraws` samples of their patients."""
-    drawn = bootstrap(
-        cases.scores,
-        cases.labels,
-        cutoffs,
-        redraws=redraws,
-        rng=np.random.default_rng(seed),
-        patients=cases.patients,
-    )
-    return Measured(cases, cutoffs, _discriminations(cases), drawn)
-
-
-def for_findings(
-    cutoffs: NDArray[np.float64], names: tuple[str, ...], wanted: tuple[str, ...]
-) -> NDArray[np.float64]:
-    """The columns of `cutoffs` (V, F) that belong to the findings `wanted`."""
-    return cutoffs[:, [names.index(name) for name in wanted]]
-
-
-def classifier_metrics(measured: Measured) -> list[Row]:
-    """Area, average precision, and both operating points per finding and variant.
-
-    Returns:
-        Rows with n, n_pos, auc, ap, sensitivity and specificity at `cutoff` (from the
-        development images) and best_sensitivity and best_specificity at `best_cutoff`
-        (re-optimised on these), each with its 95 % limits `_lo` and `_hi`;
-        undefined_redraws; None with a `reason` where a class is missing.
-    """
-    cases = measured.cases
-    return [
-        {
-            **cases.about,
-            "finding": finding,
-            "variant": name,
-            "branch": "std",
-            **_metrics(measured, variant, column),
-        }
-        for column, finding in enumerate(cases.findings)
-        for variant, name in enumerate(cases.variants)
-    ]
-
-
-def _metrics(measured: Measured, variant: int, column: int) -> Row:
-    cases, found = measured.cases, measured.found[variant][column]
-    cutoff = measured.cutoffs[variant, column]
-    fixed = at_cutoff(
-        cases.scores[:, variant, column],
-        cases.labels[:, column],
-        None if np.isnan(cutoff) else float(cutoff),
-    )
-    values: dict[str, float | None] = {"auc": found.auc, "ap": found.ap}
-    for prefix, point in (("", fixed), ("best_", found.best)):
-        values[f"{prefix}sensitivity"] = None if point is None else point.sensitivity
-        values[f"{prefix}specificity"] = None if point is None else point.specificity
-    row: Row = {
-        "n": found.n,
-        "n_pos": found.n_pos,
-        "cutoff": None if np.isnan(cutoff) else float(cutoff),
-        "best_cutoff": None if found.best is None else found.best.cutoff,
+def _discrimination(subject: Subject) -> Evaluation:
+    table, runs, device = subject.table, subject.runs, subject.device
+    redraws, seed = subject.settings["redraws"], subject.settings["seed"]
+    dev = score(table, runs, "dev", device=device)
+    cutoffs = development_cutoffs(dev)
+    splits = [(dev, cutoffs), (score(table, runs, "test", device=device), cutoffs)]
+    matching = None
+    if subject.external is not None:
+        other, matching = score_external(subject.external, runs, device=device)
+        chosen = for_findings(cutoffs, dev.findings, other.findings)
+        splits.append((other, chosen))
+    measured = [measure(*split, redraws=redraws, seed=seed) for split in splits]
+    tables = {
+        "classifier_metrics": [r for m in measured for r in classifier_metrics(m)],
+        "classifier_compare": [
+            row for m in measured[1:] for row in classifier_compare(m, seed=seed)
+        ],
+        "label_distribution": [
+            row for cases, _ in splits for row in label_distribution(cases)
+        ],
     }
-    for name, value in values.items():
-        draws = getattr(measured.redraws, name)[:, variant, column]
-        limits = percentile_interval(draws)
-        defined = value is not None
-        row[name] = value
-        row[f"{name}_lo"] = limits.low if defined else None
-        row[f"{name}_hi"] = limits.high if defined else None
-    areas = measured.redraws.auc[:, variant, column]
-    row["undefined_redraws"] = int(np.isnan(areas).sum())
-    row["reason"] = found.reason
-    return row
+    if matching is not None:
+        tables["matching"] = matching.rows()
+    test = measured[1]
+    return Evaluation(
+        tables,
+        {"roc": curves.roc(test), "precision_recall": curves.precision_recall(test)},
+    )
 
 
-def classifier_compare(measured: Measured, *, seed: int) -> list[Row]:
-    """Every pair of variants on every finding: difference, interval and tests.
+def _draw_discrimination(
+    tables: Tables, exhibits: Mapping[str, Any]
+) -> list[Drawing | None]:
+    from mlcore.evaluation.discrimination import figures
 
-    Returns:
-        Rows per finding, pair ("A-B", A minus B) and measure: diff with the paired
-        bootstrap's lo and hi; p_swap_paper, the paper's permutation test of raw scores;
-        p_swap_rank, the same within ranks and two-sided; p_delong (areas only; takes
-        cases as independent); significant_001 says whether p_swap_rank < 0.001.
-        Sensitivity and specificity are those of the re-optimised cutoffs.
-    """
-    cases = measured.cases
     return [
-        {
-            **cases.about,
-            "finding": finding,
-            "pair": f"{cases.variants[first]}-{cases.variants[second]}",
-            **row,
-        }
-        for column, finding in enumerate(cases.findings)
-        for first, second in combinations(range(len(cases.variants)), 2)
-        for row in _compared(measured, first, second, column, seed)
+        figures.auc_forest(tables.get("classifier_metrics", ())),
+        figures.roc_curves(exhibits.get("roc", ())),
+        figures.precision_recall_curves(exhibits.get("precision_recall", ())),
+        figures.label_distribution(tables.get("label_distribution", ())),
     ]
 
 
-def _compared(
-    measured: Measured, first: int, second: int, column: int, seed: int
-) -> list[Row]:
-    cases = measured.cases
-    scores, labels = cases.scores[:, :, column], cases.labels[:, column]
-
-    def swapped(swaps: int, *, ranked: bool) -> SwapTest:
-        return swap_test(
-            scores[:, first],
-            scores[:, second],
-            labels,
-            swaps=swaps,
-            ranked=ranked,
-            rng=np.random.default_rng(seed),
-            patients=cases.patients,
-        )
-
-    paper, rank = swapped(PAPER_SWAPS, ranked=False), swapped(RANK_SWAPS, ranked=True)
-    test = delong_test(delong(scores[:, [first, second]], labels), 0, 1)
-    rows: list[Row] = []
-    for name, drawn in (
-        ("auc", measured.redraws.auc),
-        ("sensitivity", measured.redraws.best_sensitivity),
-        ("specificity", measured.redraws.best_specificity),
-    ):
-        limits = percentile_interval(drawn[:, first, column] - drawn[:, second, column])
-        raw: SwapP | None = getattr(paper, name)
-        ranked: SwapP | None = getattr(rank, name)
-        defined = ranked is not None
-        rows.append(
-            {
-                "measure": name,
-                "diff": ranked.difference if ranked else None,
-                "lo": limits.low if defined else None,
-                "hi": limits.high if defined else None,
-                "p_swap_paper": raw.p_share if raw else None,
-                "p_swap_rank": ranked.p if ranked else None,
-                "p_delong": test.p if name == "auc" else None,
-                "significant_001": ranked.p < SIGNIFICANCE if ranked else None,
-                "reason": rank.reason,
-            }
-        )
-    return rows
-
-
-def _discriminations(cases: ScoredCases) -> tuple[tuple[Discrimination, ...], ...]:
-    return tuple(
-        tuple(
-            discriminate(cases.scores[:, variant, column], cases.labels[:, column])
-            for column in range(len(cases.findings))
-        )
-        for variant in range(len(cases.variants))
+def _data_size(subject: Subject) -> Evaluation:
+    rows = data_size(
+        subject.table,
+        subject.runs,
+        redraws=subject.settings["redraws"],
+        seed=subject.settings["seed"],
+        device=subject.device,
+        warn=subject.warn,
     )
+    return Evaluation({"data_size": rows} if rows else {})
+
+
+def _draw_data_size(tables: Tables, _: Mapping[str, Any]) -> list[Drawing | None]:
+    from mlcore.evaluation.discrimination import figures
+
+    return [figures.data_size(tables.get("data_size", ()))]
+
+
+DISCRIMINATION = Part(
+    name="discrimination",
+    asks="AUC and operating points of the diagnoses, variants compared",
+    measure=_discrimination,
+    headings=(
+        Heading(
+            _HEADING,
+            figures=("auc", "roc", "precision_recall"),
+            tables=(
+                ShownTable(
+                    "classifier_metrics",
+                    (
+                        View(
+                            "Discrimination on clean images, with 95 % intervals.",
+                            {"split": "test"},
+                            hidden=(*_OPERATING, *_BEST),
+                        ),
+                        View(
+                            "Operating points at the cutoff chosen on the development "
+                            "split.",
+                            {"split": "test"},
+                            hidden=("auc", "ap", "undefined_redraws", *_BEST),
+                        ),
+                        View(
+                            "Operating points at the best cutoff of the split itself: "
+                            "too good by what was gained in choosing it.",
+                            {"split": "test"},
+                            hidden=("auc", "ap", "undefined_redraws", *_OPERATING),
+                        ),
+                    ),
+                ),
+                ShownTable(
+                    "classifier_compare",
+                    (View("Differences between variants, A minus B."),),
+                ),
+            ),
+        ),
+        Heading(
+            "Data",
+            figures=("label_distribution",),
+            tables=(
+                ShownTable(
+                    "label_distribution",
+                    (View("Labels per data set, split and finding."),),
+                ),
+                ShownTable(
+                    "matching",
+                    (View("Findings of both data sets, matched by name."),),
+                ),
+            ),
+        ),
+    ),
+    columns=(
+        Column("ap", "average precision"),
+        Column("p_delong", "p, DeLong"),
+        Column("p_swap_paper", "p, swaps (paper)"),
+        Column("p_swap_rank", "p, swaps of ranks"),
+        Column("significant_001", "P < 0.001"),
+    ),
+    methods=(
+        MethodsText(
+            "classifier_metrics",
+            "Discrimination",
+            "AUC and average precision come from clean images through the branch std, "
+            "on the cases whose label is known. The cutoff minimises "
+            "(1 - sensitivity)^2 + (1 - specificity)^2, ties going to the higher "
+            "sensitivity, on the development split, and again on the split itself "
+            "(best). Intervals (95 %) are percentiles of {redraws} bootstrap redraws "
+            "of the cases, by patient where patients repeat; findings and variants see "
+            "the same redraws. Redraws without a positive or a negative case are "
+            "dropped and counted.",
+        ),
+        MethodsText(
+            "classifier_compare",
+            "Comparison of variants",
+            "Differences are A minus B on the same redraws. p_delong is DeLong's test. "
+            "p_swap_paper is the paper's permutation test: predictions swapped at "
+            "random 1000 times, the share of differences above the observed one. "
+            "p_swap_rank swaps ranks within each model, two-sided, as (b + 1)/(N + 1) "
+            "of 10,000 swaps. The threshold is the paper's, P < 0.001, without "
+            "adjustment for the number of comparisons.",
+        ),
+    ),
+    draw=_draw_discrimination,
+    answer=sentences.answer,
+    limits=sentences.limits,
+    summary=sentences.summary,
+)
+
+DATA_SIZE = Part(
+    name="data_size",
+    asks="AUC of runs on a part of the training images",
+    measure=_data_size,
+    headings=(
+        Heading(
+            _HEADING,
+            figures=("data_size",),
+            tables=(
+                ShownTable(
+                    "data_size",
+                    (View("AUC of networks trained on a part of the images."),),
+                ),
+            ),
+        ),
+    ),
+    methods=(
+        MethodsText(
+            "data_size",
+            "Data size",
+            "Networks trained on a random part of the training images, tested on the "
+            "same test split; mean and standard deviation over the bootstrap redraws.",
+        ),
+    ),
+    draw=_draw_data_size,
+)

@@ -1,4 +1,4 @@
-"""The counts behind AUC, average precision and cutoffs, for many weightings at once.
+"""AUC, average precision and cutoffs from counts, for many weightings at once.
 
 A bootstrap redraw weighs each case by how often it was drawn, a swap of two models'
 predictions weighs it by 1 or 0: either way the order of the scores stays, and only sums
@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
+from mlcore.evaluation.arrays import Floats
 from mlcore.evaluation.discrimination.metrics import known_cases
 
 Counts = NDArray[np.unsignedinteger[Any]]
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,4 +1,4 @@
-"""What the networks say of the images of a split, on their own data set or another."""
+"""Logits of every network on the images of a split, of its own data set or another."""
 
 import re
 from collections.abc import Sequence
@@ -14,8 +14,8 @@ from mlcore.engine.config import EngineError
 from mlcore.engine.model.networks import full_precision
 from mlcore.engine.model.predict import predict
 from mlcore.engine.runs import LoadedRun
-
-Row = dict[str, object]
+from mlcore.evaluation.arrays import Floats
+from mlcore.evaluation.part import Row
 
 # Other names under which data sets know the same finding.
 SYNONYMS = {"effusion": "pleural effusion"}
@@ -42,7 +42,7 @@ class ScoredCases:
     variants: tuple[str, ...]
     patients: tuple[str, ...]
     labels: NDArray[np.float32]
-    scores: NDArray[np.float64]
+    scores: Floats
 
     @property
     def about(self) -> Row:

@@ -1,4 +1,4 @@
-"""Do two models differ? Their predictions are swapped, case by case, by tossed coins.
+"""Permutation test of two models: their predictions are swapped, case by case.
 
 If the models are equally good, it makes no difference which of them gave which of a
 case's two scores, and the observed difference is one of many that swaps give.
@@ -11,12 +11,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
+from mlcore.evaluation.arrays import Flags, Floats
 from mlcore.evaluation.discrimination.metrics import known_cases, reason_undefined
 from mlcore.evaluation.discrimination.ranking import Ranking, Tally, count_type, rank
 from mlcore.evaluation.discrimination.resampling import number_patients
-
-Floats = NDArray[np.float64]
-Flags = NDArray[np.bool_]
 
 # Swaps drawn from one seed and evaluated at a time: part of what a seed means.
 _BLOCK = 64
@@ -164,21 +162,3 @@ def toss(unit_of_case: NDArray[np.intp], rng: np.random.Generator) -> Flags:
     units = int(unit_of_case.max(initial=-1)) + 1
     coins = np.frombuffer(rng.bytes(units * _BLOCK // 8), np.uint8)
     return np.unpackbits(coins).reshape(units, _BLOCK).view(bool)[unit_of_case]
-
-
-def mcnemar(first: Flags, second: Flags) -> float:
-    """Exact two-sided p that two models call equally many cases positive.
-
-    With the positives alone this compares sensitivities at fixed cutoffs, with the
-    negatives alone specificities; it is what all swaps of the calls would give. Cases
-    count as independent, also those of one patient.
-
-    Args:
-        first, second: (n,) whether each model calls the case positive.
-    """
-    only_first = int(np.sum(first & ~second))
-    only_second = int(np.sum(second & ~first))
-    discordant = only_first + only_second
-    if not discordant:
-        return 1.0
-    return float(stats.binomtest(only_first, discordant).pvalue)

@@ -1,7 +1,6 @@
 """Figures of saliency: the maps themselves, where they point, what they depend on."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -9,23 +8,15 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
-from numpy.typing import NDArray
 
-from mlcore.evaluation.plotting import (
-    Arm,
-    Estimate,
-    Row,
-    arm_handle,
-    arms_of,
-    distinct,
-    forest,
-    of_arm,
-    panels,
-)
+from mlcore.datasets.table import Mask
+from mlcore.evaluation.arms import Arm, arms_of, distinct, of_arm
+from mlcore.evaluation.localization.examples import SaliencyExample
+from mlcore.evaluation.part import Row
+from mlcore.evaluation.plotting import Estimate, arm_handle, forest, panels, show_image
 from mlcore.reporting.figures import FULL_WIDTH, SOFT, Drawing, figure_style, legend
 from mlcore.reporting.words import listed, span, told
 
-Pixels = NDArray[np.integer] | NDArray[np.floating]
 # Blue below zero, white at it, red above: the two colours of the reading page.
 SIGNED = LinearSegmentedColormap.from_list(
     "signed", ["#12409f", "#4c8df5", "#ffffff", "#e85046", "#9c1410"]
@@ -37,8 +28,8 @@ _MEASURE_TITLES = {
     "top_overlap": "Top-K overlap",
 }
 _SIMILARITY_TITLES = {
-    "spearman_absolute": "Rank correlation of |gradient|",
-    "pearson_signed": "Correlation of the signed gradient",
+    "spearman_absolute": "Rank correlation of |map|",
+    "pearson_signed": "Correlation of the signed map",
 }
 _EDGE = "#111111"
 # What maps of nothing score: column, marker, name.
@@ -47,35 +38,6 @@ _CHANCES = (
     ("chance_centre", "x", "centre prior"),
     ("chance_untrained", "+", "untrained network"),
 )
-
-
-@dataclass(frozen=True, eq=False)
-class SaliencyExample:
-    """One image and the maps of the variants, as a reader would see them.
-
-    Attributes:
-        findings: of the image, in words.
-        image: (S, S), uint8 or float in [0, 1].
-        maps: by variant or "variant [branch]", (S, S) in [-1, 1].
-        mask: bool (S, S), where the finding is, or None.
-    """
-
-    image_id: str
-    findings: str
-    image: Pixels
-    maps: Mapping[str, Pixels]
-    mask: NDArray[np.bool_] | None = field(default=None)
-
-
-def show_image(axis: Axes, image: Pixels) -> None:
-    """A grey image without axes; integers span 0 to 255, floats 0 to 1."""
-    top = 255 if np.issubdtype(image.dtype, np.integer) else 1
-    axis.imshow(image, cmap="gray", vmin=0, vmax=top)
-    axis.set_xticks([])
-    axis.set_yticks([])
-    axis.grid(visible=False)
-    for spine in axis.spines.values():
-        spine.set_visible(False)
 
 
 @figure_style()
@@ -111,17 +73,20 @@ def saliency_rows(examples: Sequence[SaliencyExample]) -> Drawing | None:
         shown, ax=grid[-1, :].tolist(), location="bottom", aspect=70, pad=0.02
     )
     bar.set_ticks([-1, -0.5, 0, 0.5, 1])
-    bar.set_label("Gradient of the loss to the pixel (normalised: -1 to 1)", fontsize=8)
+    quantity = examples[0].quantity
+    bar.set_label(
+        f"{quantity[0].upper()}{quantity[1:]} (normalised: -1 to 1)", fontsize=8
+    )
     bar.outline.set_visible(False)
     marked = sum(example.mask is not None for example in examples)
     images = listed([f"{e.image_id} ({e.findings})" for e in examples])
     return Drawing(
         "saliency",
         figure,
-        f"Saliency maps of {listed(names)}: blue where a brighter pixel lowers the "
-        "loss, red where it raises it, white where it does nothing. The line marks the "
-        f"finding, where its place is known (n = {len(examples)} images, {marked} of "
-        "them marked). Examples, not evidence: the forest plots count all images.",
+        f"Saliency maps of {listed(names)}. {examples[0].meaning} Where it is white, "
+        "the pixel hardly mattered. The line marks the finding, where its place is "
+        f"known (n = {len(examples)} images, {marked} of them marked). Examples, not "
+        "evidence: the forest plots count all images.",
         f"Rows of an image beside the maps of {listed(names)}, for {images}.",
     )
 
@@ -134,7 +99,7 @@ def _frame(axis: Axes) -> None:
         spine.set(visible=True, color="#c9d0d7", linewidth=0.6)
 
 
-def _outline(axis: Axes, mask: NDArray[np.bool_] | None) -> None:
+def _outline(axis: Axes, mask: Mask | None) -> None:
     """The edge of the mask, dark on a light halo: seen on grey and on the maps."""
     if mask is None or not mask.any():
         return

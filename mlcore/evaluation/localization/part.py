@@ -1,357 +1,164 @@
-"""Do the maps point to the finding? Saliency against masks and boxes."""
+"""The parts of an evaluation on saliency maps: localization and randomisation."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from itertools import combinations
+from collections.abc import Mapping
+from typing import Any
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
-
-from mlcore.datasets.table import MARKER, Box, ImageTable, Mask
-from mlcore.engine.batches import generator_for
-from mlcore.engine.model.batchnorm import Branch
-from mlcore.engine.model.networks import GreyResNet, build_network
-from mlcore.engine.model.saliency import BATCH_SIZE, loss_gradients
-from mlcore.engine.runs import LoadedRun
-from mlcore.evaluation.discrimination.resampling import number_patients
-from mlcore.evaluation.localization.pointing import (
-    MARKER_OF,
-    MEASURES,
-    centre_scores,
-    nearby,
-    score_map,
-    uniform_scores,
+from mlcore.evaluation.localization import sentences
+from mlcore.evaluation.localization.examples import saliency_examples
+from mlcore.evaluation.localization.measure import localization
+from mlcore.evaluation.localization.randomization import randomization
+from mlcore.evaluation.localization.targets import MAPS
+from mlcore.evaluation.part import (
+    Evaluation,
+    Heading,
+    MethodsText,
+    Option,
+    Part,
+    ShownTable,
+    Subject,
+    Tables,
+    View,
 )
-from mlcore.evaluation.localization.redraw_means import (
-    count_known,
-    limits,
-    redraw_means,
-)
+from mlcore.reporting.figures import Drawing
 
-Floats = NDArray[np.float64]
-Row = dict[str, object]
-
-# The map that readers see explains the whole diagnosis; the other, one finding of it.
-MAPS = ("all findings", "own finding")
-# Fresh networks of the first run's kind whose maps show what untrained ones score.
-UNTRAINED = 3
+_HEADING = "Where the maps point"
 
 
-@dataclass(frozen=True, eq=False)
-class Targets:
-    """The images on which the place of a finding, or of its marker, is known.
-
-    Attributes:
-        finding: its name, after `MARKER_OF` if these are the places of its marker.
-        rows: (n,) rows of the image table.
-        masks: bool (n, S, S), true inside.
-        maps: those that are judged, of `MAPS`.
-    """
-
-    finding: str
-    rows: NDArray[np.int64]
-    masks: NDArray[np.bool_]
-    maps: tuple[str, ...] = MAPS
+def _localization(subject: Subject) -> Evaluation:
+    tables = localization(
+        subject.table,
+        subject.runs,
+        redraws=subject.settings["redraws"],
+        seed=subject.settings["seed"],
+    )
+    return Evaluation(
+        tables, {"saliency": saliency_examples(subject.table, subject.runs)}
+    )
 
 
-@dataclass(frozen=True, eq=False)
-class Judged:
-    """How well the maps of one finding point to it.
+def _draw_localization(
+    tables: Tables, exhibits: Mapping[str, Any]
+) -> list[Drawing | None]:
+    from mlcore.evaluation.localization.figures import (
+        localization_forest,
+        saliency_rows,
+    )
 
-    Attributes:
-        finding: its name, as in `Targets`.
-        maps: the kinds of map, of `MAPS`.
-        arms: the networks asked, such as ("dual_bn", "adv").
-        patients: (n,) number of each image's patient, from 0.
-        area: (n,) the mask's share of the image.
-        scores: (n, maps, arms, measures) in the order of `maps`, `arms` and
-            `MEASURES`; NaN where a map is zero everywhere.
-        uniform, centre: (n, measures): chance, of a uniform map and a centre prior.
-        untrained: (n, maps, measures): of networks that were never trained, the mean
-            of `UNTRAINED`. Their gradients follow an image's edges and so lie inside
-            findings more than a uniform map: nodules of the phantom by 1.4 times.
-    """
-
-    finding: str
-    maps: tuple[str, ...]
-    arms: tuple[tuple[str, Branch], ...]
-    patients: NDArray[np.intp]
-    area: Floats
-    scores: Floats
-    uniform: Floats
-    centre: Floats
-    untrained: Floats
-
-
-def localization(
-    table: ImageTable,
-    runs: Sequence[LoadedRun],
-    *,
-    redraws: int,
-    seed: int,
-    device: torch.device,
-) -> dict[str, list[Row]]:
-    """How well maps point to masks and boxes of the test split, and who points better.
-
-    On |gradient| in float32, before any clipping. Intervals (95 %) are of a bootstrap
-    of the cases, by patient; a finding's rows all see the same redraws.
-
-    Returns:
-        Two tables. "localization", by finding, map, variant, branch and measure (of
-        `MEASURES`): n images and their patients; undefined, maps that are zero
-        everywhere and left out; value with lo and hi; chance_uniform, chance_centre and
-        chance_untrained, the same measure of a uniform map, of a centre prior and of
-        networks that were never trained; ratio, value over
-        chance_uniform, with ratio_lo and ratio_hi; area_share, the masks' share of the
-        images. "localization_compare", by finding, map, measure and pair ("A-B"): diff,
-        the mean over the images where both maps are defined of A minus B, with lo, hi.
-        What is undefined is None, with a reason.
-        On a table with a marker that goes with a finding, both have rows of the
-        finding "marker of ..." too: how much of the finding's own map lies in the
-        marker. A network that follows the finding stays near chance there.
-    """
-    tables: dict[str, list[Row]] = {"localization": [], "localization_compare": []}
-    for target in [*targets(table), *marker_targets(table)]:
-        judged = judge(table, target, runs, device, seed=seed)
-        tables["localization"] += _rows(judged, redraws, seed)
-        tables["localization_compare"] += _comparisons(judged, redraws, seed)
-    return tables
-
-
-def targets(table: ImageTable, split: str = "test") -> Iterator[Targets]:
-    """Every finding of the table with a mask or box on an image that has the finding.
-
-    A mask goes before a box; several boxes of a finding are joined.
-    """
-    masks, boxes = table.masks(), table.boxes()
-    for column, finding in enumerate(table.classes):
-        rows, found = [], []
-        for row in table.split_indices(split):
-            if table.labels[row, column] != 1:
-                continue
-            image_id = table.image_ids[row]
-            mask = masks.get(image_id, finding) if masks else None
-            if mask is None:
-                own = [box for box in boxes.get(image_id, ()) if box.finding == finding]
-                mask = box_mask(own, table.image_size) if own else None
-            if mask is not None and mask.any():
-                rows.append(row)
-                found.append(mask)
-        if rows:
-            yield Targets(finding, np.array(rows, dtype=np.int64), np.stack(found))
-
-
-def marker_targets(table: ImageTable, split: str = "test") -> Iterator[Targets]:
-    """The images that carry a marker, whether or not they have what it goes with."""
-    masks, finding = table.masks(), table.options.get("marker")
-    if masks is None or finding not in table.classes:
-        return
-    found = {
-        row: mask
-        for row in table.split_indices(split)
-        if (mask := masks.get(table.image_ids[row], MARKER)) is not None and mask.any()
-    }
-    if found:
-        rows, places = (
-            np.array(list(found), dtype=np.int64),
-            np.stack([*found.values()]),
-        )
-        yield Targets(f"{MARKER_OF}{finding}", rows, places, maps=("own finding",))
-
-
-def box_mask(boxes: Sequence[Box], size: int) -> NDArray[np.bool_]:
-    """The pixels, bool (`size`, `size`), whose centre lies in one of the boxes."""
-    centre = (np.arange(size) + 0.5) / size
-    mask = np.zeros((size, size), dtype=bool)
-    for box in boxes:
-        across = (centre >= box.x) & (centre < box.x + box.w)
-        down = (centre >= box.y) & (centre < box.y + box.h)
-        mask |= np.outer(down, across)
-    return mask
-
-
-def judge(
-    table: ImageTable,
-    target: Targets,
-    runs: Sequence[LoadedRun],
-    device: torch.device,
-    *,
-    seed: int,
-) -> Judged:
-    """Score the maps of every network, through each of its branches.
-
-    Gradients are held for `BATCH_SIZE` images at a time.
-
-    Args:
-        seed: of the weights of the untrained networks.
-    """
-    asked = [(run, branch) for run in runs for branch in run.branches]
-    near = np.stack([nearby(mask) for mask in target.masks])
-    places = list(zip(target.masks, near, strict=True))
-
-    def scores_of(network: GreyResNet, branch: Branch) -> Floats:
-        return np.stack(
-            [
-                _scores(table, target, places, kind, network, branch, device)
-                for kind in target.maps
-            ],
-            axis=1,
-        )
-
-    fresh = [
-        _untrained(runs[0], seed, number).to(device) for number in range(UNTRAINED)
+    rows = tables.get("localization", ())
+    return [
+        saliency_rows(exhibits.get("saliency", ())),
+        *(localization_forest(rows, kind) for kind in MAPS),
     ]
-    patients = [table.patient_ids[row] for row in target.rows]
-    return Judged(
-        finding=target.finding,
-        maps=target.maps,
-        arms=tuple((run.variant, branch) for run, branch in asked),
-        patients=number_patients(patients, len(patients)),
-        area=target.masks.mean(axis=(1, 2)),
-        scores=np.stack([scores_of(run.network, name) for run, name in asked], axis=2),
-        uniform=np.stack([uniform_scores(*place) for place in places]),
-        centre=np.stack([centre_scores(*place) for place in places]),
-        untrained=_mean([scores_of(network, "std") for network in fresh]),
+
+
+def _randomization(subject: Subject) -> Evaluation:
+    rows = randomization(
+        subject.table,
+        subject.runs,
+        images=subject.settings["map_images"],
+        redraws=subject.settings["redraws"],
+        seed=subject.settings["seed"],
     )
+    return Evaluation({"randomization": rows})
 
 
-def _scores(
-    table: ImageTable,
-    target: Targets,
-    places: Sequence[tuple[Mask, Mask]],
-    kind: str,
-    network: GreyResNet,
-    branch: Branch,
-    device: torch.device,
-) -> Floats:
-    """One network's maps of one kind, (n, measures)."""
-    labels = _labels(table, target, kind)
-    scores = np.empty((len(places), len(MEASURES)))
-    for start in range(0, len(places), BATCH_SIZE):
-        batch = slice(start, start + BATCH_SIZE)
-        gradients = loss_gradients(
-            network,
-            table.images[target.rows[batch]],
-            labels[batch],
-            branch=branch,
-            device=device,
-        )
-        for case, gradient in enumerate(gradients, start):
-            scores[case] = score_map(gradient, *places[case])
-    return scores
+def _draw_randomization(tables: Tables, _: Mapping[str, Any]) -> list[Drawing | None]:
+    from mlcore.evaluation.localization.figures import randomization_curves
+
+    return [randomization_curves(tables.get("randomization", ()))]
 
 
-def _mean(values: Sequence[Floats] | Floats) -> Floats:
-    """Along the first axis, of what is defined; NaN where nothing is."""
-    known = np.isfinite(values)
-    total = np.asarray(np.sum(np.where(known, values, 0.0), axis=0))
-    mean = np.full(total.shape, np.nan)
-    np.divide(total, known.sum(axis=0), out=mean, where=known.any(axis=0))
-    return mean
+LOCALIZATION = Part(
+    name="localization",
+    asks="whether maps point to masks and boxes",
+    measure=_localization,
+    leads=True,
+    headings=(
+        Heading(
+            _HEADING,
+            figures=("saliency", "localization_all", "localization_own"),
+            tables=(
+                ShownTable(
+                    "localization",
+                    (
+                        View(
+                            "Share of the map inside the finding, beside chance: the "
+                            "map readers see.",
+                            {"map": MAPS[0], "measure": "energy_inside"},
+                            hidden=("patients", "area_share"),
+                        ),
+                        View(
+                            "Every measure, for both kinds of map.",
+                            hidden=("patients",),
+                        ),
+                    ),
+                ),
+                ShownTable(
+                    "localization_compare",
+                    (View("Differences between maps, A minus B, image by image."),),
+                ),
+                ShownTable("localization_scores"),
+            ),
+        ),
+    ),
+    methods=(
+        MethodsText(
+            "localization",
+            "Saliency against masks and boxes",
+            "Saliency is {maps}, in eval mode and float32, judged by its absolute "
+            "value before any clipping, on the test images that have the finding and a "
+            "mask or box of it. Energy inside is the share of |map| within the mask; "
+            "the pointing game asks whether its largest value lies in the mask, "
+            "exactly or within 15 pixels of 256; top-K overlap is the share of the K "
+            "strongest pixels within a mask of K pixels. Each is set beside what a "
+            "uniform map, a map that only prefers the centre (a Gaussian, its SD a "
+            "quarter of the side) and the maps of three untrained networks score: an "
+            "untrained network's map follows the edges of an image, and so lies inside "
+            "findings more than a uniform map. Where a marker on the image, such as a "
+            "letter, goes with a finding, the finding's own map is judged against the "
+            "marker's mask too, on the test images that carry it: a map that lies "
+            "there follows a shortcut. Intervals (95 %) are percentiles of {redraws} "
+            "bootstrap redraws of the cases, by patient.",
+        ),
+    ),
+    draw=_draw_localization,
+    answer=sentences.answer,
+    limits=sentences.limits,
+    summary=sentences.summary,
+)
 
-
-def _untrained(run: LoadedRun, seed: int, number: int) -> GreyResNet:
-    """A network with fresh weights, which are nobody's initial ones."""
-    drawn = generator_for(seed, "untrained", number).initial_seed()
-    config, classes = run.config.train.network, len(run.classes)
-    return build_network(config, classes, dual=False, seed=drawn).eval()
-
-
-def _labels(table: ImageTable, target: Targets, kind: str) -> NDArray[np.float32]:
-    labels = table.labels[target.rows].copy()
-    if kind == "own finding":
-        others = np.array(table.classes) != target.finding.removeprefix(MARKER_OF)
-        labels[:, others] = np.nan
-    return labels
-
-
-def _rows(judged: Judged, redraws: int, seed: int) -> list[Row]:
-    # Chance is that of the images which are left, or the ratio would mean nothing.
-    known = np.isfinite(judged.scores)
-    uniform = np.where(known, judged.uniform[:, None, None], np.nan)
-    values, chances = (
-        redraw_means(each, judged.patients, redraws=redraws, seed=seed)
-        for each in (judged.scores, uniform)
-    )
-    rows: list[Row] = []
-    for kind, arm, measure in np.ndindex(judged.scores.shape[1:]):
-        column = (slice(None), kind, arm, measure)
-        variant, branch = judged.arms[arm]
-        name: Row = {
-            "finding": judged.finding,
-            "map": judged.maps[kind],
-            "variant": variant,
-            "branch": branch,
-            "measure": MEASURES[measure],
-        }
-        level = _levels(judged, judged.scores[column], kind, measure)
-        counts = count_known(judged.scores[column], judged.patients)
-        lo, hi = limits(values[column], counts["patients"])
-        ratios = values[column] / chances[column]
-        ratio_lo, ratio_hi = limits(ratios, counts["patients"])
-        interval: Row = {"lo": lo, "hi": hi, "ratio_lo": ratio_lo, "ratio_hi": ratio_hi}
-        rows.append(name | counts | level | interval | _reason(counts))
-    return rows
-
-
-def _levels(judged: Judged, scores: Floats, kind: int, measure: int) -> Row:
-    """The mean score and its chance levels, over the images where it is defined."""
-    known = np.isfinite(scores)
-    if not known.any():
-        return dict.fromkeys(
-            (
-                "value",
-                "chance_uniform",
-                "chance_centre",
-                "chance_untrained",
-                "ratio",
-                "area_share",
-            )
-        )
-    value = float(scores[known].mean())
-    chance = float(judged.uniform[known, measure].mean())
-    untrained = float(_mean(judged.untrained[known, kind, measure]))
-    return {
-        "value": value,
-        "chance_uniform": chance,
-        "chance_centre": float(judged.centre[known, measure].mean()),
-        "chance_untrained": None if np.isnan(untrained) else untrained,
-        "ratio": value / chance,
-        "area_share": float(judged.area[known].mean()),
-    }
-
-
-def _comparisons(judged: Judged, redraws: int, seed: int) -> list[Row]:
-    """Every arm against every later one, image by image."""
-    pairs = list(combinations(range(len(judged.arms)), 2))
-    if not pairs:
-        return []
-    first, second = (list(side) for side in zip(*pairs, strict=True))
-    differences = judged.scores[:, :, first] - judged.scores[:, :, second]
-    draws = redraw_means(differences, judged.patients, redraws=redraws, seed=seed)
-    labels = [f"{variant}[{branch}]" for variant, branch in judged.arms]
-    rows: list[Row] = []
-    for kind, measure, pair in np.ndindex(len(judged.maps), len(MEASURES), len(pairs)):
-        column = (slice(None), kind, pair, measure)
-        known = differences[column][np.isfinite(differences[column])]
-        counts = count_known(differences[column], judged.patients)
-        lo, hi = limits(draws[column], counts["patients"])
-        name: Row = {
-            "finding": judged.finding,
-            "map": judged.maps[kind],
-            "measure": MEASURES[measure],
-            "pair": f"{labels[first[pair]]}-{labels[second[pair]]}",
-        }
-        diff = float(known.mean()) if len(known) else None
-        interval: Row = {"diff": diff, "lo": lo, "hi": hi}
-        rows.append(name | counts | interval | _reason(counts))
-    return rows
-
-
-def _reason(counts: dict[str, int]) -> Row:
-    if not counts["n"]:
-        return {"reason": "every map is zero everywhere"}
-    if counts["patients"] == 1:
-        return {"reason": "one patient has no interval"}
-    return {}
+RANDOMIZATION = Part(
+    name="randomization",
+    asks="whether maps depend on what the network has learnt",
+    measure=_randomization,
+    options=(Option("map_images", 100, "test images of the parameter randomisation"),),
+    leads=True,
+    headings=(
+        Heading(
+            _HEADING,
+            figures=("randomization",),
+            tables=(
+                ShownTable(
+                    "randomization",
+                    (
+                        View(
+                            "Likeness to the trained network's maps as parts become "
+                            "random."
+                        ),
+                    ),
+                ),
+            ),
+        ),
+    ),
+    methods=(
+        MethodsText(
+            "randomization",
+            "Parameter randomisation",
+            "The network's parts are given fresh random weights one after another, "
+            "from the output to the input, and the map after each step is compared "
+            "with the trained network's: rank correlation of |map| and correlation of "
+            "the signed map (Adebayo et al. 2018).",
+        ),
+    ),
+    draw=_draw_randomization,
+)

@@ -1,4 +1,4 @@
-"""How well one map points to one mask, and what a map of nothing scores.
+"""Pointing game, energy and top-K overlap of a map and a mask, and their chance levels.
 
 Every measure takes a map's strength, |gradient| of one image, float (H, W), not all
 zero, and a mask, bool (H, W), not empty. It lies in [0, 1], does not change when the
@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-Floats = NDArray[np.float64]
+from mlcore.evaluation.arrays import Floats
+
 Mask = NDArray[np.bool_]
 Strength = NDArray[np.floating[Any]]
 

@@ -1,37 +1,33 @@
-"""Do the maps depend on what the network has learnt? Its layers lose it one by one.
+"""Cascading parameter randomisation: do maps depend on what a network has learnt?
 
-The cascading parameter randomisation of Adebayo et al. (Sanity Checks for Saliency
+After Adebayo et al. (Sanity Checks for Saliency
 Maps, 2018). A map that stays as it was shows the image or the architecture, not the
 network's knowledge.
 """
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy.stats import rankdata
-from torch import nn
 
 from mlcore.datasets.table import ImageTable
 from mlcore.engine.config import EngineError
-from mlcore.engine.model.networks import GreyResNet, build_network
-from mlcore.engine.model.saliency import loss_gradients
+from mlcore.engine.model.networks import build_network
 from mlcore.engine.runs import LoadedRun
+from mlcore.evaluation.arrays import Floats
 from mlcore.evaluation.discrimination.resampling import number_patients
 from mlcore.evaluation.localization.redraw_means import (
     count_known,
     limits,
     redraw_means,
 )
+from mlcore.evaluation.part import Row
 
-Floats = NDArray[np.float64]
 Maps = NDArray[np.float32]
-Row = dict[str, object]
 
-# A ResNet's parts from its output to its input; the stem is a convolution and its norm.
-STAGES = ("fc", "layer4", "layer3", "layer2", "layer1", "stem")
 SIMILARITIES = ("spearman_absolute", "pearson_signed")
 # Of Pearson's correlation, for maps that are each other's multiple up to rounding.
 _SAME = 1 - 1e-6
@@ -41,10 +37,9 @@ def randomization(
     table: ImageTable,
     runs: Sequence[LoadedRun],
     *,
-    images: int = 100,
+    images: int,
     redraws: int,
     seed: int,
-    device: torch.device,
 ) -> list[Row]:
     """How alike the readers' maps stay while the network's layers are randomised.
 
@@ -80,10 +75,8 @@ def randomization(
     for run in runs:
         for branch in run.branches:
             trained = None
-            for stage, (layers, network) in enumerate(cascade(run, weights_seed)):
-                maps = loss_gradients(
-                    network, pixels, labels, branch=branch, device=device
-                )
+            for stage, (layers, less) in enumerate(cascade(run, weights_seed)):
+                maps = less.maps(pixels, labels, branch=branch)
                 trained = maps if trained is None else trained
                 name: Row = {
                     "variant": run.variant,
@@ -98,27 +91,27 @@ def randomization(
     return found
 
 
-def cascade(run: LoadedRun, seed: int) -> Iterator[tuple[str, GreyResNet]]:
-    """A copy of the run's network that loses one more part of `STAGES` at each step.
+def cascade(run: LoadedRun, seed: int) -> Iterator[tuple[str, LoadedRun]]:
+    """A copy of the run whose network loses one more part at each step, the last first.
 
     Yields:
-        The name of the part that became random ("none" at first) and the network, one
-        and the same object, on the device of the run's.
+        The name of the part that became random ("none" at first) and the copy, its
+        network one and the same object, on the device of the run's.
     """
     network = deepcopy(run.network)
+    copy = dataclasses.replace(run, network=network)
     fresh = build_network(
         run.config.train.network,
         len(run.classes),
         dual=run.objective.dual,
         seed=seed,
     )
-    yield "none", network
-    for stage in STAGES:
-        for part, source in zip(
-            _parts(network, stage), _parts(fresh, stage), strict=True
-        ):
-            part.load_state_dict(source.state_dict())
-        yield stage, network
+    yield "none", copy
+    for name in reversed(list(network.parts)):
+        pairs = zip(network.parts[name], fresh.parts[name], strict=True)
+        for module, source in pairs:
+            module.load_state_dict(source.state_dict())
+        yield name, copy
 
 
 def similarities(before: Maps, after: Maps) -> Floats:
@@ -160,13 +153,6 @@ def _drawn_rows(
     if not len(rows):
         raise EngineError(f"{table.name} has no image in the test split to evaluate.")
     return np.sort(rng.choice(rows, min(images, len(rows)), replace=False))
-
-
-def _parts(network: GreyResNet, stage: str) -> list[nn.Module]:
-    resnet = network.resnet
-    if stage == "stem":
-        return [resnet.conv1, resnet.bn1]
-    return [resnet.get_submodule(stage)]
 
 
 def _summary(

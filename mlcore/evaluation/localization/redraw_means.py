@@ -1,14 +1,13 @@
-"""Means over cases and their bootstrap intervals, where some cases have no value."""
+"""Bootstrap intervals of means over cases, where some cases have no value."""
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mlcore.evaluation.arrays import Floats
 from mlcore.evaluation.discrimination.resampling import (
     percentile_interval,
     redraw_counts,
 )
-
-Floats = NDArray[np.float64]
 
 
 def redraw_means(

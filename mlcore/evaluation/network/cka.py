@@ -1,6 +1,6 @@
-"""Which layers of a network say alike: linear CKA between all its convolutions.
+"""Linear CKA (centred kernel alignment) between all convolutions of a network.
 
-Centred kernel alignment of two layers is HSIC(K, L) / sqrt(HSIC(K, K) HSIC(L, L)) with
+CKA of two layers is HSIC(K, L) / sqrt(HSIC(K, K) HSIC(L, L)) with
 the Gram matrices K and L of their outputs over the same images (Kornblith et al. 2019;
 Han et al. 2021, Figure 7 and equation 8). HSIC is an inner product of centred Gram
 matrices; its two forms here differ in how they are centred:
@@ -19,18 +19,18 @@ from functools import partial
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mlcore.datasets.table import ImageTable
 from mlcore.engine.batches import Images, generator_for
 from mlcore.engine.config import EngineError
+from mlcore.engine.model.backbones import GreyNetwork
 from mlcore.engine.model.batchnorm import Branch, attacking
-from mlcore.engine.model.networks import GreyResNet, full_precision
+from mlcore.engine.model.networks import full_precision
 from mlcore.engine.runs import LoadedRun
+from mlcore.evaluation.arrays import Floats
+from mlcore.evaluation.part import Row
 
-# The paper's number; its authors' code used 196.
-IMAGES = 202
 BLOCK = 32
 BATCH_SIZE = 64
 # Unbiased HSIC divides by n - 3. Batches of at least half this size hold 4 and more.
@@ -57,14 +57,14 @@ class Similarity:
     form: str
     images: int
     layers: tuple[str, ...]
-    cka: NDArray[np.float64]
+    cka: Floats
 
-    def rows(self) -> list[dict[str, object]]:
+    def rows(self) -> list[Row]:
         """A row for each pair of layers, both orders."""
-        rows: list[dict[str, object]] = []
+        rows: list[Row] = []
         for a, name_a in enumerate(self.layers):
             for b, name_b in enumerate(self.layers):
-                row: dict[str, object] = {
+                row: Row = {
                     "model": self.model,
                     "form": self.form,
                     "images": self.images,
@@ -84,8 +84,7 @@ def cka(
     table: ImageTable,
     runs: Sequence[LoadedRun],
     *,
-    images: int = IMAGES,
-    streamed: int | None = None,
+    images: int,
     block: int = BLOCK,
     batch_size: int = BATCH_SIZE,
     seed: int,
@@ -95,7 +94,7 @@ def cka(
 
     Args:
         images: the biased form takes the first so many of the test split, or all.
-        streamed: the unbiased form takes so many, drawn with the seed, or all (None).
+        seed: of the order in which the unbiased form takes all of them.
         block: images of a side of the Gram matrix that is computed at a time.
         batch_size: images of one unbiased estimate. Where it does not divide their
             number, all batches become a little smaller; no image is left out.
@@ -107,7 +106,7 @@ def cka(
         EngineError: fewer than 4 test images, or a setting that is too small.
     """
     rows = table.split_indices("test")
-    if min(len(rows), images, len(rows) if streamed is None else streamed) < 4:
+    if min(len(rows), images) < 4:
         raise EngineError(f"CKA wants 4 test images of {table.name} or more.")
     if block < 1 or batch_size < _LEAST_BATCH:
         raise EngineError(
@@ -116,7 +115,7 @@ def cka(
     order = torch.randperm(len(rows), generator=generator_for(seed, "cka")).numpy()
     forms = {
         "biased": (rows[:images], partial(biased_cka, block=block)),
-        "unbiased": (rows[order[:streamed]], partial(unbiased_cka, batch=batch_size)),
+        "unbiased": (rows[order], partial(unbiased_cka, batch=batch_size)),
     }
     for run in runs:
         for branch in run.branches:
@@ -131,8 +130,8 @@ def cka(
 
 
 def biased_cka(
-    network: GreyResNet, images: Images, branch: Branch, *, block: int
-) -> tuple[tuple[str, ...], NDArray[np.float64]]:
+    network: GreyNetwork, images: Images, branch: Branch, *, block: int
+) -> tuple[tuple[str, ...], Floats]:
     """Names of the layers, and their CKA (L, L) over all `images` at once.
 
     Held at a time: n x n values per layer, and two blocks' outputs of one layer.
@@ -154,8 +153,8 @@ def biased_cka(
 
 
 def unbiased_cka(
-    network: GreyResNet, images: Images, branch: Branch, *, batch: int
-) -> tuple[tuple[str, ...], NDArray[np.float64]]:
+    network: GreyNetwork, images: Images, branch: Branch, *, batch: int
+) -> tuple[tuple[str, ...], Floats]:
     """Names of the layers, and their CKA (L, L) from the means of batches' HSIC.
 
     Held at a time: one batch, however many images there are.
@@ -196,19 +195,20 @@ def u_centred(gram: Tensor) -> Tensor:
 
 
 @contextmanager
-def visiting(network: GreyResNet, visit: Visit) -> Iterator[None]:
+def visiting(network: GreyNetwork, visit: Visit) -> Iterator[None]:
     """Call `visit(name, output)` for every convolution that the network goes through.
 
-    The output is that before batch norm. The network computes its stem without calling
-    the module `conv1`, so the stem's output is taken at the door of `bn1`.
+    The output is that before batch norm. The network computes its first convolution
+    without calling the module, so that output is taken at the door of the norm.
     """
-    resnet = network.resnet
-    hooks = [
-        resnet.bn1.register_forward_pre_hook(lambda _, given: visit("conv1", given[0]))
-    ]
-    for name, module in resnet.named_modules():
-        if isinstance(module, nn.Conv2d) and module is not resnet.conv1:
-            hooks.append(module.register_forward_hook(_visitor(name, visit)))
+    first, norm = network.stem
+    hooks = []
+    for name, module in network.convolutions.items():
+        if module is first:
+            hook = norm.register_forward_pre_hook(_visitor_before(name, visit))
+        else:
+            hook = module.register_forward_hook(_visitor(name, visit))
+        hooks.append(hook)
     try:
         yield
     finally:
@@ -220,8 +220,14 @@ def _visitor(name: str, visit: Visit) -> Callable[[nn.Module, object, Tensor], N
     return lambda _module, _given, output: visit(name, output)
 
 
+def _visitor_before(
+    name: str, visit: Visit
+) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
+    return lambda _module, given: visit(name, given[0])
+
+
 @torch.no_grad()
-def _grams(network: GreyResNet, pixels: Tensor, branch: Branch) -> Grams:
+def _grams(network: GreyNetwork, pixels: Tensor, branch: Branch) -> Grams:
     """By layer, in order of execution. No output outlives its own Gram matrix."""
     grams: Grams = {}
 
@@ -254,7 +260,7 @@ def _products(centred: Sequence[Tensor]) -> Tensor:
     return flat @ flat.T
 
 
-def _aligned(products: Tensor) -> NDArray[np.float64]:
+def _aligned(products: Tensor) -> Floats:
     """Cosines from inner products; NaN for what has no length."""
     values = products.cpu().numpy()
     length = np.sqrt(values.diagonal())

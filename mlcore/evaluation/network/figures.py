@@ -4,13 +4,14 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
-from mlcore.evaluation.plotting import Arm, Row, arms_of, distinct, of_arm, panels
+from mlcore.evaluation.arms import Arm, arms_of, distinct, of_arm
+from mlcore.evaluation.arrays import Floats
+from mlcore.evaluation.part import Row
+from mlcore.evaluation.plotting import panels
 from mlcore.reporting.figures import FULL_WIDTH, Drawing, figure_style
 from mlcore.reporting.words import listed, span
 
-Floats = NDArray[np.float64]
 # More images say the same again; all of them are in the table.
 SURFACE_IMAGES = 3
 _LINES = 8

@@ -1,11 +1,13 @@
-"""The loss around an image, and how steep it is (the paper's supplement)."""
+"""Loss surfaces around an image, and Lipschitz estimates of their slope.
+
+After the paper's supplement.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
@@ -13,15 +15,17 @@ from mlcore.datasets.table import ImageTable
 from mlcore.engine.batches import Images, generator_for
 from mlcore.engine.config import EngineError
 from mlcore.engine.model.attack import input_gradient
+from mlcore.engine.model.backbones import GreyNetwork
 from mlcore.engine.model.batchnorm import attacking
-from mlcore.engine.model.networks import GreyResNet, full_precision
+from mlcore.engine.model.networks import full_precision
 from mlcore.engine.runs import LoadedRun
-from mlcore.evaluation.robustness.part import labelled_rows
+from mlcore.evaluation.arrays import Floats
+from mlcore.evaluation.part import Row
+from mlcore.evaluation.robustness.measure import labelled_rows
 
 # The authors' code: both directions from -0.5 to 0.5 in pixel units of [0, 1], 100
 # times the eps of the training, and not clipped to [0, 1].
 REACH = 0.5
-POINTS = 50
 LIPSCHITZ_POINTS = 14
 BATCH_SIZE = 256
 
@@ -43,11 +47,11 @@ class Surface:
     variant: str
     branch: str
     image_id: str
-    steps: NDArray[np.float64]
-    loss: NDArray[np.float64]
+    steps: Floats
+    loss: Floats
     flat: bool
 
-    def rows(self) -> list[dict[str, object]]:
+    def rows(self) -> list[Row]:
         """A row per point, the step along the gradient changing fastest."""
         head = {
             "variant": self.variant,
@@ -66,8 +70,8 @@ def landscape(
     table: ImageTable,
     runs: Sequence[LoadedRun],
     *,
-    images: int = 11,
-    points: int = POINTS,
+    images: int,
+    points: int,
     reach: float = REACH,
     seed: int,
     device: torch.device,
@@ -122,9 +126,9 @@ def loss_surface(
     *,
     across: Tensor,
     along: Tensor,
-    steps: NDArray[np.float64],
+    steps: Floats,
     batch_size: int = BATCH_SIZE,
-) -> NDArray[np.float64]:
+) -> Floats:
     """`losses` at image + steps[i] across + steps[j] along, (p, p), indexed [i, j].
 
     Args:
@@ -147,13 +151,13 @@ def lipschitz(
     table: ImageTable,
     runs: Sequence[LoadedRun],
     *,
-    images: int = 100,
+    images: int,
     points: int = LIPSCHITZ_POINTS,
     reach: float = REACH,
     seed: int,
     device: torch.device,
     batch_size: int = BATCH_SIZE,
-) -> list[dict[str, object]]:
+) -> list[Row]:
     """How steeply the loss can rise along the gradient's sign, of the first images.
 
     The estimate of an image is the largest |L(x + a r + b' s) - L(x + a r + b s)| /
@@ -185,7 +189,7 @@ def lipschitz(
         batch_size=batch_size,
     ):
         found.setdefault((surface.variant, surface.branch), []).append(surface)
-    rows: list[dict[str, object]] = []
+    rows: list[Row] = []
     for (variant, branch), surfaces in found.items():
         head = {"variant": variant, "branch": branch}
         known = np.array([slopes(each) for each in surfaces if not each.flat])
@@ -210,14 +214,14 @@ _NO_GRADIENT = {
 }
 
 
-def _image_row(surface: Surface) -> dict[str, object]:
+def _image_row(surface: Surface) -> Row:
     if surface.flat:
         return {"n": 0, **_NO_GRADIENT}
     estimate, mean_slope = slopes(surface)
     return {"n": 1, "estimate": estimate, "mean_slope": mean_slope}
 
 
-def _summary(known: NDArray[np.float64]) -> dict[str, object]:
+def _summary(known: Floats) -> Row:
     if not len(known):
         return {"n": 0, **_NO_GRADIENT}
     spread = known.std(axis=0, ddof=1).tolist() if len(known) > 1 else [None, None]
@@ -231,7 +235,7 @@ def _summary(known: NDArray[np.float64]) -> dict[str, object]:
     }
 
 
-def _losses(network: GreyResNet, labels: Tensor) -> Losses:
+def _losses(network: GreyNetwork, labels: Tensor) -> Losses:
     """The mean cross-entropy over the known of `labels` (1, C), of each image."""
     known = torch.isfinite(labels)[0]
 

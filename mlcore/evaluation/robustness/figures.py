@@ -1,24 +1,21 @@
 """Figures of robustness: what noise an attack adds, and what it costs."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from numpy.typing import NDArray
 
-from mlcore.evaluation.localization.figures import show_image
+from mlcore.evaluation.arms import Arm, arms_of, distinct
+from mlcore.evaluation.part import Row
 from mlcore.evaluation.plotting import (
-    Arm,
-    Row,
     arm_handle,
-    arms_of,
     chance_handle,
     chance_line,
-    distinct,
+    show_image,
 )
+from mlcore.evaluation.robustness.examples import AttackExample
 from mlcore.reporting.figures import (
     FULL_WIDTH,
     Drawing,
@@ -28,7 +25,6 @@ from mlcore.reporting.figures import (
 )
 from mlcore.reporting.words import span
 
-Floats = NDArray[np.floating]
 # Every pair of attacked and scored branch, in dashes; the last two as on the left.
 _PAIR_DASHES = {
     ("std", "adv"): (4.0, 1.4),
@@ -37,25 +33,6 @@ _PAIR_DASHES = {
     ("adv", "adv"): (7.0, 1.4, 1.4, 1.4),
 }
 _MEASURES = (("auc", "AUC (mean over findings)"), ("loss", "Loss (cross-entropy)"))
-
-
-@dataclass(frozen=True, eq=False)
-class AttackExample:
-    """One image, attacked (Han et al. 2021, Figure 1a to c).
-
-    Attributes:
-        image, attacked: (S, S) in [0, 1].
-        eps: strength, in pixel units of [0, 1].
-        outcome: the network's answer before and after, such as "Edema 0.91 to 0.08".
-    """
-
-    image_id: str
-    variant: str
-    branch: str
-    image: Floats
-    attacked: Floats
-    eps: float
-    outcome: str = ""
 
 
 @figure_style()
@@ -189,7 +166,7 @@ def _words(rows: Sequence[Row]) -> str:
 
 
 @figure_style()
-def attack_examples(examples: Sequence[AttackExample]) -> Drawing | None:
+def attack_rows(examples: Sequence[AttackExample]) -> Drawing | None:
     """Image, magnified noise and their sum for each network (Figure 1a to c)."""
     if not examples:
         return None

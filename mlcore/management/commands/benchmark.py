@@ -10,7 +10,7 @@ from mlcore.engine.config import EngineError
 
 
 class Command(BaseCommand):
-    help = "Measure training and saliency, each lever off and on, beside a plain loop."
+    help = "Measure how fast training and saliency are, beside a plain loop."
 
     def add_arguments(self, parser: CommandParser) -> None:
         if parser.called_from_command_line:

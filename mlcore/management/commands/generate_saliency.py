@@ -5,13 +5,16 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from mlcore.bundle.drawing import draw_cases
+from mlcore.bundle.writing import CaseBundleError, write_bundle
 from mlcore.datasets.display import DisplayImage, display_case
 from mlcore.datasets.table import TableError, open_table
-from mlcore.engine.bundle import draw_cases, write_bundle
 from mlcore.engine.config import EngineError
 from mlcore.engine.model.networks import find_device
+from mlcore.engine.model.saliency import find_method
+from mlcore.management.cases_of_runs import cases_of, contents_of
 from mlcore.management.locate import table_folder
-from mlcore.management.runs import chosen_runs
+from mlcore.management.runs import add_method_argument, chosen_runs
 
 
 class Command(BaseCommand):
@@ -36,6 +39,7 @@ class Command(BaseCommand):
             metavar="PATH",
             help="default: the newest finished",
         )
+        add_method_argument(parser)
         add("--seed", type=int, required=True, help="of the draw")
         add(
             "--source", metavar="PATH", help="folder of the sources, if they have moved"
@@ -47,7 +51,7 @@ class Command(BaseCommand):
     def handle(self, **options: Any) -> str:
         try:
             return self._generate(options)
-        except (EngineError, TableError) as error:
+        except (CaseBundleError, EngineError, TableError) as error:
             raise CommandError(str(error), returncode=2) from error
         except OSError as error:  # such as a full disk
             reason = f"{error.strerror or error} ({error.filename or options['out']})"
@@ -72,8 +76,13 @@ class Command(BaseCommand):
             training=options["training_cases"],
             allow_no_finding=options["allow_no_finding"],
         )
-        runs = chosen_runs(table, options["runs"], device)
-        manifest = write_bundle(out, table, draw, runs, display=display, device=device)
+        method = find_method(options["method"])
+        runs = chosen_runs(table, options["runs"], device, method, self.stderr.write)
+        manifest = write_bundle(
+            out,
+            contents_of(table, draw, runs),
+            cases_of(table, draw, runs, display),
+        )
         gone = sum(case["image"]["source"] == "table" for case in manifest["cases"])
         variants = ", ".join(manifest["variants"])
         note = f" ({gone} shown as in the table, without a source file)" if gone else ""

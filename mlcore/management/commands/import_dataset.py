@@ -1,21 +1,15 @@
 """Raw images in, one image table out."""
 
-import math
 import os
-from argparse import ArgumentTypeError
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from mlcore.datasets.importing import (
-    FORMATS,
-    ImportOptions,
-    import_source,
-    read_source,
-)
+from mlcore.datasets.formats import all_formats
+from mlcore.datasets.formats.format import Option, Source, whole_number
+from mlcore.datasets.importing import ImportOptions, import_source, read_source
 from mlcore.datasets.table import SPLITS, ImageTable, TableError, verify_table
 from mlcore.management.database import require_table
 from mlcore.management.identifiers import identifier_key
@@ -29,13 +23,25 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         add = parser.add_argument
-        add("format", choices=sorted(FORMATS), help="form of the source")
+        titles = {known.name: known.title for known in all_formats.FORMATS}
+        shown = "; ".join(f"{name}: {title}" for name, title in titles.items())
+        add("format", choices=sorted(titles), help=f"form of the source ({shown})")
         add("source", nargs="?", type=Path, help="its folder, or .hdf5 file")
         add("--name", required=True, help="of the data set")
-        add("--image-size", type=_from(8, 2048), default=256, help="pixels a side: 256")
-        add("--seed", type=_from(0), default=1, help="of splits and phantoms: 1")
+        add(
+            "--image-size",
+            type=whole_number(8, 2048),
+            default=256,
+            help="pixels a side: 256",
+        )
+        add("--seed", type=whole_number(0), default=1, help="of splits and phantoms: 1")
         processors = os.cpu_count() or 1
-        add("--workers", type=_from(1), default=processors, help="images at a time")
+        add(
+            "--workers",
+            type=whole_number(1),
+            default=processors,
+            help="images at a time",
+        )
         add(
             "--on-error",
             choices=["stop", "skip"],
@@ -44,7 +50,7 @@ class Command(BaseCommand):
             "1 %% of the images and list them",
         )
         add("--verify", action="store_true", help="only check the data set's hashes")
-        _add_some(parser)
+        _add_own(parser)
 
     def handle(self, **options: Any) -> str:
         name = options["name"]
@@ -70,7 +76,7 @@ class Command(BaseCommand):
     def _import(self, name: str, options: dict[str, Any]) -> tuple[ImageTable, str]:
         folder = tables_root() / check_name(name)
         require_table(Dataset)
-        source = read_source(options["format"], _import_options(options))
+        source = _read(options["format"], options)
         for note in source.notes:
             self.stdout.write(f"Note: {note}.")
         done = import_source(
@@ -90,89 +96,46 @@ class Command(BaseCommand):
         return done.table, f"imported, {left_out} left out" if left_out else "imported"
 
 
-def _add_some(parser: CommandParser) -> None:
-    """The options that only some formats take."""
+def _own_options() -> dict[str, dict[str, Option]]:
+    """What only some formats take: by the option's name, and by the format's."""
+    options: dict[str, dict[str, Option]] = {}
+    for known in all_formats.FORMATS:
+        for option in known.options:
+            options.setdefault(option.name, {})[known.name] = option
+    return options
+
+
+def _add_own(parser: CommandParser) -> None:
     add = parser.add_argument_group("some formats").add_argument
-    add(
-        "--classes",
-        nargs="+",
-        metavar="NAME",
-        help="the findings to import; default all (chexpert: the paper's seven)",
-    )
-    add(
-        "--ignore-columns",
-        nargs="+",
-        metavar="NAME",
-        help="folder: columns of labels.csv that are no findings",
-    )
-    kinds = ["xray", "ct", "mri", "other"]
-    add("--modality", choices=kinds, help="folder: of the images")
-    add(
-        "--uncertain",
-        choices=["paper", "ignore", "zeros", "ones"],
-        help="chexpert: what -1 becomes; as in the paper (1, Consolidation 0), not "
-        "known, 0, 1",
-    )
-    add("--test-list", type=Path, help="chestxray14: file that names the test images")
-    add(
-        "--split-by",
-        choices=["exam", "slice"],
-        help="kneemri: exam (default); slice is the paper's, and leaky: slices of one "
-        "knee then lie in training and test",
-    )
-    add(
-        "--window",
-        nargs=2,
-        type=float,
-        metavar=("CENTER", "WIDTH"),
-        help="folder, luna16: of grey levels, in HU for CT",
-    )
-    add(
-        "--negatives",
-        type=float,
-        help="luna16: patches without a nodule for each with one; default 1",
-    )
-    add("--images", type=_from(1), help="phantom: how many; default 1200")
-    add(
-        "--marker",
-        metavar="FINDING",
-        help="phantom: put a letter, a shortcut, into images that show FINDING",
-    )
+    for of_formats in _own_options().values():
+        words: dict[str, list[str]] = {}
+        for name, option in of_formats.items():
+            words.setdefault(option.help, []).append(name)
+        parts = [f"{', '.join(names)}: {text}" for text, names in words.items()]
+        add(
+            option.flag,
+            type=option.type,
+            choices=option.choices,
+            nargs=option.nargs,
+            metavar=option.metavar,
+            help="; ".join(parts).replace("%", "%%"),
+        )
 
 
-def _from(least: int, most: float = math.inf) -> Callable[[str], int]:
-    """A type of argument: whole numbers from `least` on, up to `most`."""
-
-    def parse(text: str) -> int:
-        if text.isascii() and text.isdigit() and least <= int(text) <= most:
-            return int(text)
-        up_to = f" to {most}" if most < math.inf else " on"
-        raise ArgumentTypeError(f'"{text}" is not a whole number from {least}{up_to}')
-
-    return parse
-
-
-def _import_options(options: dict[str, Any]) -> ImportOptions:
-    root, classes, ignored = (
-        options[key] for key in ("source", "classes", "ignore_columns")
-    )
-    return ImportOptions(
+def _read(name: str, asked: dict[str, Any]) -> Source:
+    """Read the source that a command line asks for."""
+    chosen = all_formats.find_format(name)
+    needs_key = chosen is not None and "identifier_key" in chosen.needs
+    root = asked["source"]
+    options = ImportOptions(
         root=None if root is None else Path(root).expanduser().resolve(),
-        image_size=options["image_size"],
-        seed=options["seed"],
-        classes=None if classes is None else tuple(classes),
-        ignore_columns=None if ignored is None else tuple(ignored),
-        modality=options["modality"],
-        uncertain=options["uncertain"],
-        test_list=options["test_list"],
-        split_by=options["split_by"],
-        window=None if options["window"] is None else tuple(options["window"]),
-        negatives=options["negatives"],
-        images=options["images"],
-        marker=options["marker"],
-        on_error=options["on_error"],
-        identifier_key=identifier_key() if options["format"] == "folder" else None,
+        image_size=asked["image_size"],
+        seed=asked["seed"],
+        on_error=asked["on_error"],
+        identifier_key=identifier_key() if needs_key else None,
     )
+    own = {key: asked[key] for key in _own_options() if asked[key] is not None}
+    return read_source(name, options, **own)
 
 
 def _mirror(table: ImageTable) -> None:

@@ -8,7 +8,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from mlcore.datasets.table import open_table
 from mlcore.engine.arguments import complain_in_one_line
-from mlcore.engine.config import to_dict
+from mlcore.engine.run_config import to_json
 from mlcore.engine.training.command_line import (
     FAILURES,
     Job,
@@ -64,7 +64,7 @@ class Command(BaseCommand):
     def _recorded_and_shown(self, job: Job) -> Iterator[OnEvent]:
         name = job.config.name
         with (
-            recorded(job.folder, name=name, config=to_dict(job.config)) as record,
+            recorded(job.folder, name=name, config=to_json(job.config)) as record,
             shown(self.stdout, name) as show,
         ):
 

@@ -19,7 +19,7 @@ from readerstudy.management.lookup import find_study
 from readerstudy.models import Study
 from readerstudy.trial.enrolment import TOLD_APART
 from readerstudy.trial.exports.reporting_facts import study_facts
-from readerstudy.trial.exports.tables import ratings_csv
+from readerstudy.trial.exports.tables import ratings_table
 from readerstudy.trial.policies import Refusal
 from readerstudy.trial.record.events import recorded_at_lock, told_apart
 from readerstudy.trial.recorded_analyses import analyses_folder, record_analysis
@@ -139,7 +139,7 @@ def _from_csv(options: dict[str, Any]) -> Input:
 
 def _from_study(options: dict[str, Any]) -> Input:
     study = find_study(options["name"])
-    table = ratings_csv(study, blinded=options["blinded"])
+    table = ratings_table(study, blinded=options["blinded"]).csv()
     # What is printed beside the results as their record has to hold for them.
     verify(study)
     ratings = parse_ratings(table.encode(), options["variants"])

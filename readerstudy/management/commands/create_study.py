@@ -1,4 +1,3 @@
-import json
 from pathlib import Path
 from typing import Any
 
@@ -6,7 +5,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from readerstudy.management.lookup import find_user
 from readerstudy.trial.policies import Refusal
-from readerstudy.trial.protocol import FIELDS
+from readerstudy.trial.protocol import FIELDS, read_protocol
 from readerstudy.trial.study import create_study
 
 
@@ -45,10 +44,11 @@ class Command(BaseCommand):
     def handle(self, **options: Any) -> str:
         readers = [find_user(username) for username in options["readers"]]
         coordinator = options["coordinator"]
-        fields = _read_protocol(options["protocol"])
-        if options["repeats"] is not None:
-            fields["repeats"] = options["repeats"]
         try:
+            path = options["protocol"]
+            fields = {} if path is None else read_protocol(path)
+            if options["repeats"] is not None:
+                fields["repeats"] = options["repeats"]
             study = create_study(
                 name=options["name"],
                 bundles=options["bundle"],
@@ -65,17 +65,3 @@ class Command(BaseCommand):
             f"Study '{study}' is a draft: {study.cases.count()} cases, "
             f"{len(readers)} readers. `manage.py open_study` opens it."
         )
-
-
-def _read_protocol(path: Path | None) -> dict[str, Any]:
-    if path is None:
-        return {}
-    try:
-        protocol = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise CommandError(f"{path}: {error.strerror or error}.") from error
-    except (ValueError, RecursionError) as error:
-        raise CommandError(f"{path}: not valid JSON ({error}).") from error
-    if not isinstance(protocol, dict):
-        raise CommandError(f"{path}: an object is needed, with keys such as question.")
-    return protocol

@@ -1,4 +1,4 @@
-"""The whole way on synthetic radiographs: three trainings, maps, a study to rate.
+"""Demonstration on synthetic radiographs: three trainings, maps, a study to rate.
 
 The trainings are real, and the demo says so only if they show the paper's effect: the
 maps of the standard network lie on the planted nodule hardly more than chance would
@@ -278,6 +278,10 @@ def _data() -> Path:
 def _serve(address: str) -> None:
     """Become the server: torch and pandas, loaded by the trainings, go with us."""
     sys.stdout.flush()
-    arguments = ["readerstudy.wsgi", f"--bind={address}"]
+    arguments = [
+        "--config=python:readerstudy.gunicorn_config",
+        f"--bind={address}",
+        "readerstudy.wsgi",
+    ]
     os.chdir(settings.BASE_DIR)
     os.execv(sys.executable, [sys.executable, "-m", "gunicorn", *arguments])  # noqa: S606

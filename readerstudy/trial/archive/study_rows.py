@@ -1,4 +1,4 @@
-"""All rows of a study as JSON values, and from them rows in another database.
+"""Serialisation of a study's rows: JSON values out, rows in another database in.
 
 A value is what the database gives, exactly: times to the microsecond, numbers as they
 are. A row refers to another by the other's key in the database that it comes from, and
@@ -26,7 +26,7 @@ from readerstudy.models import (
     Study,
     StudyEvent,
 )
-from readerstudy.trial import protocol
+from readerstudy.trial.checked_json import is_text
 from readerstudy.trial.record.hash_chain import time_text
 
 Row = dict[str, Any]
@@ -158,9 +158,7 @@ def _read(
 def _name(table: str, column: str, row: Row) -> str:
     """A person's user name; empty for nobody."""
     name = row.get(column)
-    if name is not None and not (
-        protocol.is_text(name) and 0 < len(name) <= LONGEST_USER_NAME
-    ):
+    if name is not None and not (is_text(name) and 0 < len(name) <= LONGEST_USER_NAME):
         raise RowsError(f"{table}: {column} is {str(name)[:200]!r}, no user name")
     return name or ""
 

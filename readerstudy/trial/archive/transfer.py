@@ -1,4 +1,4 @@
-"""A whole study as a folder, and such a folder as a study in another database.
+"""Study archive: a whole study as a folder, and such a folder as a study elsewhere.
 
 The archive holds every row (`rows/`, a JSON object a line), every file (`files/`) and
 a manifest with the SHA-256 of each. It holds the allocation, of a locked study too: it
@@ -17,14 +17,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
 from uuid import UUID
 
 from django.contrib.auth.models import User
 from django.db import transaction
 
 from readerstudy.models import Case, Overlay, Study
-from readerstudy.trial import policies, protocol
+from readerstudy.trial import policies
 from readerstudy.trial.archive.study_rows import (
     TABLES,
     Row,
@@ -33,12 +32,18 @@ from readerstudy.trial.archive.study_rows import (
     people_in,
     rows_of,
 )
+from readerstudy.trial.archive.version_1 import brought_up_to_date
 from readerstudy.trial.cases import files as case_files
+from readerstudy.trial.checked_json import JsonError, JsonObject, is_text, parse_json
 from readerstudy.trial.locking import hold
 from readerstudy.trial.policies import Refusal
 from readerstudy.trial.verification import BrokenLedger, Chain, verify
 
-SCHEMA_VERSION = 1
+# 1 has no payloads in the rows of events.
+SCHEMA_VERSION = 2
+READABLE = (1, 2)
+# Of the manifest, and of a row with all its texts.
+LARGEST_DOCUMENT = 64 * 2**20
 MANIFEST = "manifest.json"
 ROWS, FILES = "rows", "files"
 
@@ -118,8 +123,8 @@ def import_study(folder: Path) -> Imported:
         ArchiveError: the archive is damaged, or its ledger is broken.
         Refusal: the study is here already.
     """
-    hashes = _read_manifest(folder)
-    tables = {
+    version, hashes = _read_manifest(folder)
+    tables: Mapping[str, Sequence[Row]] = {
         table: list(_read_rows(folder, f"{ROWS}/{table}.jsonl", hashes))
         for table in TABLES
     }
@@ -131,6 +136,8 @@ def import_study(folder: Path) -> Imported:
         undo.callback(shutil.rmtree, target, ignore_errors=True)
         _copy_files(folder, hashes, target)
         try:
+            if version == 1:
+                tables = brought_up_to_date(tables)
             with transaction.atomic():
                 known, new = _people(tables)
                 study = _add_study(folder, tables, known | new, hashes)
@@ -143,36 +150,32 @@ def import_study(folder: Path) -> Imported:
     return Imported(study, sorted(known), sorted(new), chains)
 
 
-def _read_manifest(folder: Path) -> Mapping[str, str]:
-    """The SHA-256 by name of the files, which are there, and no others."""
+def _read_manifest(folder: Path) -> tuple[int, Mapping[str, str]]:
+    """Version, and SHA-256 by name of the files, which are there, and no others."""
     path = folder / MANIFEST
-    manifest = _json(path, _content(path))
     try:
-        version, hashes = manifest["schema_version"], manifest["files"]
-        named = {str(name): str(sha256) for name, sha256 in hashes.items()}
-    except (LookupError, TypeError, AttributeError) as error:
-        raise ArchiveError(f"{path}: not the manifest of an archive.") from error
-    if version != SCHEMA_VERSION:
-        raise ArchiveError(
-            f"{path}: schema_version is {version}; {SCHEMA_VERSION} can be read."
-        )
+        manifest = _object(_content(path))
+        version = manifest.one_of("schema_version", READABLE)
+        files = manifest.part("files")
+        for table in TABLES:
+            files.take(f"{ROWS}/{table}.jsonl")
+        hashes = {name: files.text(name) for name in files.value}
+    except JsonError as error:
+        raise ArchiveError(f"{path}: {error}.") from error
     found = set(_file_names(folder)) - {MANIFEST}
-    for name in sorted(found ^ set(named)):
-        what = "missing" if name in named else "not in the manifest"
+    for name in sorted(found ^ set(hashes)):
+        what = "missing" if name in hashes else "not in the manifest"
         raise ArchiveError(f"{folder / name}: {what}.")
-    for name in (f"{ROWS}/{table}.jsonl" for table in TABLES):
-        if name not in named:
-            raise ArchiveError(f"{path}: '{name}' is missing.")
-    return named
+    return version, hashes
 
 
 def _read_rows(folder: Path, name: str, hashes: Mapping[str, str]) -> Iterator[Row]:
     path = folder / name
     for number, line in enumerate(_checked(folder, name, hashes).splitlines(), start=1):
-        row = _json(path, line, f"line {number}: ")
-        if not isinstance(row, dict):
-            raise ArchiveError(f"{path}: line {number}: an object is needed here.")
-        yield row
+        try:
+            yield _object(line).value
+        except JsonError as error:
+            raise ArchiveError(f"{path}: line {number}: {error}.") from error
 
 
 def _check_study(folder: Path, rows: Sequence[Row]) -> UUID:
@@ -185,7 +188,7 @@ def _check_study(folder: Path, rows: Sequence[Row]) -> UUID:
         uuid, name, state = UUID(row["uuid"]), row["name"], Study.State(row["state"])
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise ArchiveError(f"{path}: not the row of a study.") from error
-    if not protocol.is_text(name):
+    if not is_text(name):
         raise ArchiveError(f"{path}: the study has no name.")
     if state not in (Study.State.LOCKED, Study.State.UNBLINDED):
         raise ArchiveError(f"{path}: the study is {state}; it has to be locked.")
@@ -281,15 +284,8 @@ def _content(path: Path) -> bytes:
         raise ArchiveError(f"{path}: {error.strerror or error}.") from error
 
 
-def _json(path: Path, content: bytes, where: str = "") -> Any:
-    try:
-        return json.loads(content, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
-        raise ArchiveError(f"{path}: {where}not valid JSON ({error}).") from error
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no number")
+def _object(content: bytes) -> JsonObject:
+    return JsonObject(parse_json(content, largest=LARGEST_DOCUMENT))
 
 
 def _keep(folder: Path, name: str, content: bytes) -> str:

@@ -1,4 +1,4 @@
-"""What a study keeps of its bundles: files in, fixed-length pixel buffers out.
+"""Case files of a study: copies of its bundles' files, and pixel buffers from them.
 
 The copies have random names, because the name of a file can tell its arm, and lie
 outside everything that a web server serves by itself.
@@ -13,10 +13,9 @@ from pathlib import Path
 from django.conf import settings
 
 from readerstudy.models import Arm, Case, Overlay, Study
-from readerstudy.trial.cases.bundle import (
+from readerstudy.trial.cases.manifest import Bundle, BundleCase
+from readerstudy.trial.cases.pixel_files import (
     OVERLAY_DTYPE,
-    Bundle,
-    BundleCase,
     PixelFile,
     checked_content,
     raw_pixels,
@@ -40,7 +39,7 @@ def copy_files(bundle: Bundle, folder: Path) -> Mapping[PixelFile, str]:
     write_new(folder / f"{secrets.token_hex(16)}.json", bundle.manifest)
     names = {}
     for case in bundle.cases:
-        for file in (case.image, *case.overlays.values()):
+        for file in case.files:
             names[file] = f"{secrets.token_hex(16)}.npy"
             write_new(folder / names[file], checked_content(file))
     sync_folder(folder)

@@ -1,27 +1,39 @@
-"""What every column of the exported tables means. The exports take their columns here.
+"""Codebook: the columns of every exported table, with their types and meanings.
 
-The codebook is a table itself: table, column, type, range, meaning.
+CSV files, the API's answers and their schema take their columns from here.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from readerstudy.models import RATINGS, RatingEvent
 
 TIME = "UTC, ISO 8601 with milliseconds"
+Type = Literal["text", "integer", "time", "object", "list of texts"]
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
     """A column of a table, or a key of a line of the ledger.
 
-    `range` is what its values may be. Where it says "empty", so may a cell.
+    `range` is what its values may be; where it says "empty", so may a cell. `in_study`
+    follows `meaning` in the codebook of a study. What differs from study to study
+    stands in braces in either of them, and in nothing else.
     """
 
     name: str
-    type: str
+    type: Type
     range: str
     meaning: str
+    in_study: str = ""
+
+    def described(self, words: Mapping[str, str]) -> tuple[str, str, str, str]:
+        """Name, type, range and meaning; `words` by what stands in braces."""
+        meaning = self.meaning
+        if self.in_study:
+            meaning += f" {self.in_study.format_map(words)}"
+        return self.name, self.type, self.range.format_map(words), meaning
 
 
 READER = Column("reader", "text", "user names", "who read")
@@ -56,14 +68,15 @@ RATINGS_TABLE = (
         "rating",
         "integer",
         f"{RATINGS[0]} to {RATINGS[-1]}, or empty",
-        "the answer that stood at the end. {scale}",
+        "the answer that stood at the end.",
+        "{scale}",
     ),
     REPEAT,
     Column(
         "run",
         "integer",
         "from 1",
-        "of the reader, the last one; those before it were voided and are not here. "
+        "of the reader, the last one; those before it were voided and are not here.",
         "{voided}",
     ),
     POSITION,
@@ -157,15 +170,10 @@ LEDGER_LINE = (
     ),
 )
 
-TABLES: Mapping[str, tuple[Column, ...]] = {
+COLUMNS: Mapping[str, tuple[Column, ...]] = {
     "ratings": RATINGS_TABLE,
     "imrmc": IMRMC_TABLE,
     "allocation": ALLOCATION_TABLE,
     "ledger": LEDGER_LINE,
 }
 HEADER = ("table", "column", "type", "range", "meaning")
-
-
-def names(columns: tuple[Column, ...]) -> tuple[str, ...]:
-    """The names of a table's columns, in order."""
-    return tuple(column.name for column in columns)

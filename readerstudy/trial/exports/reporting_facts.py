@@ -1,12 +1,10 @@
-"""What a report says of a study beside its ratings, as reporting guidelines ask."""
+"""Reporting facts: what guidelines ask a report to say of a study besides ratings."""
 
 from collections import Counter
 from typing import Any
 
 from readerstudy.models import Study, StudyEvent
 from readerstudy.trial import protocol
-
-Kind = StudyEvent.Kind
 
 
 def study_facts(study: Study) -> dict[str, Any]:
@@ -24,9 +22,9 @@ def study_facts(study: Study) -> dict[str, Any]:
         "display": _display(study),
         "selection": _selection(study),
     }
-    kinds = {Kind.OPENED: "opening", Kind.LOCKED: "lock"}
+    kinds = {StudyEvent.Kind.OPENED: "opening", StudyEvent.Kind.LOCKED: "lock"}
     for event in study.events.filter(kind__in=kinds).order_by("number"):
-        facts[kinds[Kind(event.kind)]] = {
+        facts[kinds[StudyEvent.Kind(event.kind)]] = {
             "number": event.number,
             "hash": event.hash,
             "at": f"{event.at:%Y-%m-%d %H:%M} UTC",
@@ -56,7 +54,7 @@ def _training(study: Study) -> str:
 
 def _display(study: Study) -> str:
     """How often the display was checked, and what the readers said of the room."""
-    events = study.events.filter(kind=Kind.DISPLAY_CHECKED)
+    events = study.events.filter(kind=StudyEvent.Kind.DISPLAY_CHECKED)
     answers = [event.details["answers"] for event in events]
     if not answers:
         return ""
@@ -75,7 +73,9 @@ def _display(study: Study) -> str:
 
 
 def _selection(study: Study) -> str:
-    created = study.events.filter(kind=Kind.CREATED).order_by("number").first()
+    created = (
+        study.events.filter(kind=StudyEvent.Kind.CREATED).order_by("number").first()
+    )
     if created is None:
         return ""
     return "; ".join(

@@ -1,35 +1,37 @@
-"""What leaves a study as one file: tables as CSV, the ledger as JSON lines.
+"""Exports of a study: tables as CSV, the ledger as JSON lines.
 
 Every function here is refused before the study is locked, and each asks `policies`
-itself. What a blinded file must not hold: see `ledger`.
+itself. What a blinded file must not hold: see `record.hash_chain`.
 """
 
 import csv
 import io
+import json
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import astuple
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from operator import itemgetter
 from typing import Any
 
 from readerstudy.models import Presentation, RatingEvent, Study
 from readerstudy.querysets import ANSWERS
 from readerstudy.trial import policies
 from readerstudy.trial.exports import codebook
+from readerstudy.trial.exports.codebook import Column
 from readerstudy.trial.policies import Refusal
 from readerstudy.trial.record import events as record_events
 from readerstudy.trial.record.hash_chain import (
     BrokenChain,
     Link,
-    canonical_json,
-    enrolment_chain,
-    study_chain,
+    canonical_text,
+    enrolment_chain_identity,
+    study_chain_identity,
 )
 
-RATINGS_COLUMNS = codebook.names(codebook.RATINGS_TABLE)
+# A text, a whole number, or an empty number; a time is a text, an unknown one is empty.
+Cell = str | int | None
 RATINGS_KEY = ("reader", "dataset", "image", "variant", "repeat")
-IMRMC_COLUMNS = codebook.names(codebook.IMRMC_TABLE)
-ALLOCATION_COLUMNS = codebook.names(codebook.ALLOCATION_TABLE)
 
 # What a spreadsheet takes for the beginning of a formula.
 FORMULA_CHARACTERS = ("=", "+", "-", "@", "\t", "\n", "\r")
@@ -38,8 +40,28 @@ FORMULA_CHARACTERS = ("=", "+", "-", "@", "\t", "\n", "\r")
 WITHHELD = ("presentation", "overlay_sha256")
 
 
-def ratings_csv(study: Study, *, blinded: bool) -> str:
-    """The ratings table of a study: CSV text, one row per presentation.
+@dataclass(frozen=True, slots=True)
+class ExportedTable:
+    """Rows under the columns that they are described by."""
+
+    columns: Sequence[Column]
+    rows: Sequence[Sequence[Cell]]
+
+    @property
+    def header(self) -> list[str]:
+        return [column.name for column in self.columns]
+
+    def records(self) -> list[dict[str, Cell]]:
+        """Every row by the names of its columns."""
+        return [dict(zip(self.header, row, strict=True)) for row in self.rows]
+
+    def csv(self) -> str:
+        """The table as CSV text."""
+        return csv_text(self.header, self.rows)
+
+
+def ratings_table(study: Study, *, blinded: bool) -> ExportedTable:
+    """The ratings of a study, one row per presentation.
 
     Training and runs that were voided are not in it. A presentation without a rating
     has an empty one. While the study is locked the variants are the letters that
@@ -52,14 +74,15 @@ def ratings_csv(study: Study, *, blinded: bool) -> str:
         Refusal: the study is a draft or open.
     """
     policies.check_can_export(study)
+    columns = codebook.RATINGS_TABLE
     rows = _rating_rows(study, blinded)
-    return csv_text(RATINGS_COLUMNS, ([r[c] for c in RATINGS_COLUMNS] for r in rows))
+    return ExportedTable(columns, [[row[c.name] for c in columns] for row in rows])
 
 
-def imrmc_csv(study: Study, *, blinded: bool) -> str:
-    """The ratings as the iMRMC package takes them: CSV text, one row per rating.
+def imrmc_table(study: Study, *, blinded: bool) -> ExportedTable:
+    """The ratings as the iMRMC package takes them, one row per rating.
 
-    First presentations alone; variants and their order as in `ratings_csv`. A case is
+    First presentations alone; variants and their order as in `ratings_table`. A case is
     called `dataset/image`, because images of two data sets may share a name.
 
     Raises:
@@ -67,22 +90,23 @@ def imrmc_csv(study: Study, *, blinded: bool) -> str:
             which the package takes without a word.
     """
     policies.check_can_export(study)
-    cases: dict[str, tuple[str, str]] = {}
-    rows: dict[tuple[str, ...], str] = {}
+    cases: dict[str, tuple[Cell, Cell]] = {}
+    rows: dict[tuple[Cell, ...], Cell] = {}
     for row in _rating_rows(study, blinded):
-        if row["repeat"] != "0" or row["rating"] == "":
+        if row["repeat"] or row["rating"] is None:
             continue
         case = f"{row['dataset']}/{row['image']}"
         names = (row["dataset"], row["image"])
         key = (row["reader"], case, row["variant"])
         if cases.setdefault(case, names) != names or key in rows:
-            raise Refusal(f"{', '.join(key)}: two ratings would be one; use 'ratings'.")
+            one = ", ".join(map(str, key))
+            raise Refusal(f"{one}: two ratings would be one; use 'ratings'.")
         rows[key] = row["rating"]
-    return csv_text(IMRMC_COLUMNS, ((*key, rating) for key, rating in rows.items()))
+    return ExportedTable(codebook.IMRMC_TABLE, [(*k, r) for k, r in rows.items()])
 
 
-def allocation_csv(study: Study, *, blinded: bool) -> str:
-    """Which map every reader was shown at each place of every list: CSV text.
+def allocation_table(study: Study, *, blinded: bool) -> ExportedTable:
+    """Which map every reader was shown at each place of every list.
 
     Practice and voided runs are in it. Sorted by reader, run and position.
 
@@ -105,7 +129,8 @@ def allocation_csv(study: Study, *, blinded: bool) -> str:
         "overlay__arm__letter",
         "overlay__arm__variant",
     )
-    return csv_text(ALLOCATION_COLUMNS, (map(_cell, row) for row in sorted(rows)))
+    cells = [[_cell(value) for value in row] for row in sorted(rows)]
+    return ExportedTable(codebook.ALLOCATION_TABLE, cells)
 
 
 def codebook_csv(study: Study, *, blinded: bool) -> str:
@@ -129,8 +154,8 @@ def codebook_csv(study: Study, *, blinded: bool) -> str:
     return csv_text(
         codebook.HEADER,
         (
-            (table, *(text_cell(text.format_map(words)) for text in astuple(column)))
-            for table, columns in codebook.TABLES.items()
+            (table, *map(text_cell, column.described(words)))
+            for table, columns in codebook.COLUMNS.items()
             for column in columns
         ),
     )
@@ -156,20 +181,20 @@ def ledger_jsonl(study: Study, *, blinded: bool) -> str:
         raise Refusal(
             f"The ledger of study '{study}' is broken at {broken}; see verify_ledger."
         ) from broken
-    return "".join(canonical_json(line).decode() + "\n" for line in lines)
+    return "".join(canonical_text(line) + "\n" for line in lines)
 
 
-# By what `export_ratings --format` calls it.
+# By what `export_ratings --format` calls it: the text of the file.
 EXPORTS: Mapping[str, Callable[..., str]] = {
-    "ratings": ratings_csv,
-    "imrmc": imrmc_csv,
-    "allocation": allocation_csv,
+    "ratings": lambda study, **how: ratings_table(study, **how).csv(),
+    "imrmc": lambda study, **how: imrmc_table(study, **how).csv(),
+    "allocation": lambda study, **how: allocation_table(study, **how).csv(),
     "codebook": codebook_csv,
     "ledger": ledger_jsonl,
 }
 
 
-def csv_text(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+def csv_text(header: Iterable[str], rows: Iterable[Iterable[Cell]]) -> str:
     """A table as CSV text."""
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
@@ -189,7 +214,7 @@ def _is_blinded(study: Study, blinded: bool) -> bool:
     return blinded or study.state != Study.State.UNBLINDED
 
 
-def _rating_rows(study: Study, blinded: bool) -> list[dict[str, str]]:
+def _rating_rows(study: Study, blinded: bool) -> list[dict[str, Cell]]:
     """The rows of the ratings table, sorted by what makes them unique."""
     is_blinded = _is_blinded(study, blinded)
     events: dict[int, list[RatingEvent]] = defaultdict(list)
@@ -209,14 +234,14 @@ def _rating_rows(study: Study, blinded: bool) -> list[dict[str, str]]:
         "session",
     )
     names = (*RATINGS_KEY, "run", "position", "session")
-    cells = (
+    records = [
         dict(zip(names, map(_cell, row), strict=True)) | _history(events[pk])
         for pk, *row in rows
-    )
-    return sorted(cells, key=lambda row: [row[name] for name in RATINGS_KEY])
+    ]
+    return sorted(records, key=itemgetter(*RATINGS_KEY))
 
 
-def _history(events: Iterable[RatingEvent]) -> dict[str, str]:
+def _history(events: Iterable[RatingEvent]) -> dict[str, Cell]:
     """What happened to one presentation, as the cells of its row.
 
     The answer is the last one given, and `submitted_at` its time; `active_ms` is the
@@ -228,42 +253,44 @@ def _history(events: Iterable[RatingEvent]) -> dict[str, str]:
     refused = last is not None and last.kind == RatingEvent.Kind.CANNOT_JUDGE
     times = [e.viewer["active_ms"] for e in answers if "active_ms" in e.viewer]
     return {
-        "rating": _cell(last and last.rating),
-        "shown_at": _cell(shown[0].at if shown else None),
-        "submitted_at": _cell(last and last.at),
-        "active_ms": _cell(sum(times) if times else None),
-        "confidence": _cell(last and last.confidence),
-        "comment": _cell(last and last.comment),
+        "rating": last.rating if last else None,
+        "shown_at": _time_cell(shown[0].at) if shown else "",
+        "submitted_at": _time_cell(last.at) if last else "",
+        "active_ms": sum(times) if times else None,
+        "confidence": last.confidence if last else None,
+        "comment": text_cell(last.comment) if last else "",
         "cannot_judge": last.reason if last and refused else "",
     }
 
 
-def _cell(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, datetime):
-        return value.astimezone(UTC).isoformat(timespec="milliseconds")
-    return text_cell(value) if isinstance(value, str) else str(int(value))
+def _cell(value: str | int) -> Cell:
+    return text_cell(value) if isinstance(value, str) else int(value)
+
+
+def _time_cell(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds")
 
 
 def _ledger_lines(study: Study, withheld: Iterable[str]) -> Iterator[dict[str, Any]]:
     events = study.events.select_related("user", "study").order_by("number")
-    chain = study_chain(study.uuid)
-    for link in record_events.study_links(events):
+    chain = study_chain_identity(study.uuid)
+    # Every column is compared before a line is made: a payload then says all it must.
+    for link in list(record_events.study_links(events)):
         yield _ledger_line(link, (), chain=chain)
     for enrolment in study.enrolments.select_related("reader", "study").order_by("pk"):
-        chain = enrolment_chain(study.uuid, enrolment.uuid)
+        chain = enrolment_chain_identity(study.uuid, enrolment.uuid)
         reader, run = enrolment.reader.get_username(), enrolment.run
-        for link in record_events.enrolment_links(enrolment):
+        answers = record_events.rating_events(enrolment)
+        for link in list(record_events.enrolment_links(answers)):
             yield _ledger_line(link, withheld, chain=chain, reader=reader, run=run)
 
 
 def _ledger_line(link: Link, withheld: Iterable[str], **owner: Any) -> dict[str, Any]:
-    record = {key: value for key, value in link.record.items() if key not in withheld}
+    content = json.loads(link.payload)
+    record = {key: v for key, v in content["record"].items() if key not in withheld}
     return {
         **owner,
-        "number": link.number,
-        "previous_hash": link.previous_hash,
+        **content,
         "record": record,
         **({"withheld": list(withheld)} if withheld else {}),
         "hash": link.hash,

@@ -1,4 +1,4 @@
-"""Who sees what when. Pure Python: no Django, no numpy, no clock.
+"""Counterbalanced presentation orders. Pure Python: no Django, no numpy, no clock.
 
 A list is a function of its seed and of the lengths of its parts alone, so that it can
 be recomputed years later, on another machine, from the seed that was stored.
@@ -45,6 +45,8 @@ from readerstudy.trial.order.seeded_random import Draw
 
 Case = TypeVar("Case")
 Arm = TypeVar("Arm")
+OtherCase = TypeVar("OtherCase")
+OtherArm = TypeVar("OtherArm")
 
 # Two maps of one case closer than this invite comparison from memory.
 SPACING = 20
@@ -76,6 +78,10 @@ class Slot(Generic[Case, Arm]):
     block: int
     repeat: int = 0
     training: bool = False
+
+    def of(self, case: OtherCase, arm: OtherArm) -> "Slot[OtherCase, OtherArm]":
+        """The same place with another case and arm."""
+        return Slot(case, arm, self.session, self.block, self.repeat, self.training)
 
 
 def presentation_list(
@@ -109,15 +115,7 @@ def presentation_list(
     plan.check()
     named = [case for dataset in cases for case in dataset] + list(training)
     return [
-        Slot(
-            named[slot.case],
-            arms[slot.arm],
-            slot.session,
-            slot.block,
-            slot.repeat,
-            slot.training,
-        )
-        for slot in plan.drawn(Draw(seed))
+        slot.of(named[slot.case], arms[slot.arm]) for slot in plan.drawn(Draw(seed))
     ]
 
 

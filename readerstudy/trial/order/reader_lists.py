@@ -1,4 +1,4 @@
-"""Which maps a reader is shown, in which order: a study's rows put through `design`."""
+"""Reading lists: which maps each reader is shown, in an order drawn by `design`."""
 
 import secrets
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from readerstudy.trial.order import design
 Slot = design.Slot[Case, Arm]
 
 
-class Allocation:
+class ReaderLists:
     """The cases, arms and maps of a study as `design` takes them.
 
     A reader's list follows from them and the seed alone, so that it can be drawn again

@@ -1,4 +1,4 @@
-"""Random numbers that a seed gives again, on any machine, for good."""
+"""Seeded random numbers that come out alike on any machine, for good."""
 
 import hashlib
 from collections.abc import Iterator, Sequence

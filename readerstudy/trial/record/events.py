@@ -1,14 +1,19 @@
-"""What is recorded of a study, as links of its hash chains (see `ledger`).
+"""Events of a study: what is recorded, as links of its chains (see `hash_chain`).
 
 Whoever adds an event holds the lock that its chain is written under: the study's row
 for a StudyEvent, the enrolment's for a RatingEvent. Two events then never take the same
 number; the database's constraint is the last guard.
+
+What is recorded goes into the event's payload. Its columns are filled from there, by
+the function of the payload's schema, and compared by the same one when it is verified.
 """
 
+import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from operator import attrgetter
 from typing import Any
 
 from django.contrib.auth.models import User
@@ -16,72 +21,53 @@ from django.utils import timezone
 
 from readerstudy.models import (
     Enrolment,
-    Overlay,
     Presentation,
     RatingEvent,
     Study,
     StudyEvent,
 )
-from readerstudy.trial import protocol
+from readerstudy.querysets import RatingEventQuerySet
+from readerstudy.trial.record import digests
 from readerstudy.trial.record.hash_chain import (
     BrokenChain,
     Head,
     Link,
+    canonical_text,
     enrolment_genesis,
-    event_hash,
-    sha256_of,
+    link_after,
     study_genesis,
     time_text,
 )
 
-CASE_FIELDS = (
-    "dataset",
-    "case_id",
-    "findings",
-    "file",
-    "sha256",
-    "dtype",
-    "height",
-    "width",
-    "rescale_slope",
-    "rescale_intercept",
-    "inverted",
-    "padding_value",
-    "windows",
-    "pixel_spacing_mm",
-    "training",
-)
-OVERLAY_FIELDS = (
-    "case__dataset",
-    "case__case_id",
-    "arm__variant",
-    "file",
-    "sha256",
-    "height",
-    "width",
-)
+Columns = Callable[[Mapping[str, Any]], dict[str, Any]]
 
 
 def add_study_event(
-    *,
     study: Study,
     kind: StudyEvent.Kind,
-    user: User | None,
+    by: User | None,
     reason: str = "",
-    details: Mapping[str, Any],
+    /,
+    *,
+    at: datetime | None = None,
+    **details: Any,
 ) -> StudyEvent:
-    """Add a link to the study's chain. Needs the lock on the study's row."""
-    event = StudyEvent(
-        study=study,
-        kind=kind,
-        user=user,
-        username=user.get_username() if user else "",
-        reason=reason.strip(),
-        details=details,
-        at=now(),
+    """Add a link to the study's chain. Needs the lock on the study's row.
+
+    `at` is when it happened, in whole milliseconds: now, if nothing is said.
+    """
+    record = {
+        "study": study.uuid,
+        "kind": str(kind),
+        "user": by.get_username() if by else "",
+        "reason": reason.strip(),
+        "details": details,
+        "at": at or now(),
+    }
+    link = link_after(study_head(study), {"record": record})
+    return StudyEvent.objects.create(
+        study=study, user=by, **_columns_to_write(link, STUDY_SCHEMAS)
     )
-    _link(event, study_head(study), _study_record(event))
-    return event
 
 
 def add_rating_event(
@@ -90,25 +76,36 @@ def add_rating_event(
     presentation: Presentation,
     kind: RatingEvent.Kind,
     user: User,
-    **answer: Any,
+    rating: int | None = None,
+    old_rating: int | None = None,
+    reason: str = "",
+    comment: str = "",
+    confidence: int | None = None,
+    viewer: Mapping[str, Any] | None = None,
 ) -> RatingEvent:
-    """Add a link to the enrolment's chain. Needs the lock on the enrolment's row.
-
-    `answer` is what else the event says: rating, old_rating, reason, comment,
-    confidence, viewer.
-    """
-    event = RatingEvent(
+    """Add a link to the enrolment's chain. Needs the lock on the enrolment's row."""
+    record = {
+        "enrolment": enrolment.uuid,
+        # It names the presentation and keeps the hash from being guessed: `hash_chain`.
+        "presentation": presentation.token,
+        "overlay_sha256": presentation.overlay.sha256,
+        "kind": str(kind),
+        "rating": rating,
+        "old_rating": old_rating,
+        "reason": reason,
+        "comment": comment,
+        "confidence": confidence,
+        "viewer": viewer or {},
+        "user": user.get_username(),
+        "at": now(),
+    }
+    link = link_after(enrolment_head(enrolment), {"record": record})
+    return RatingEvent.objects.create(
         enrolment=enrolment,
         presentation=presentation,
-        overlay_sha256=presentation.overlay.sha256,
-        kind=kind,
         user=user,
-        username=user.get_username(),
-        at=now(),
-        **answer,
+        **_columns_to_write(link, RATING_SCHEMAS),
     )
-    _link(event, enrolment_head(enrolment), _rating_record(event))
-    return event
 
 
 def now() -> datetime:
@@ -131,25 +128,34 @@ def enrolment_head(enrolment: Enrolment) -> Head:
     return Head(0, enrolment_genesis(enrolment.study.uuid, enrolment.uuid))
 
 
+def rating_events(enrolment: Enrolment) -> RatingEventQuerySet:
+    """The enrolment's chain as rows, with what `enrolment_links` looks at."""
+    related = ("user", "enrolment", "presentation__overlay")
+    return enrolment.rating_events.select_related(*related).order_by("number")
+
+
 def study_links(events: Iterable[StudyEvent]) -> Iterator[Link]:
-    """A study's chain. BrokenChain where an event's user is not the recorded one."""
+    """A study's chain, each link before its row is looked at.
+
+    Raises:
+        BrokenChain: the columns of an event are not those that its payload gives, or
+            its user is not the recorded one.
+    """
     for event in events:
-        yield _read(event, _study_record(event))
+        yield Link(event.payload, event.hash)
+        _check_columns(event, STUDY_SCHEMAS)
         _check_user(event)
 
 
-def enrolment_links(enrolment: Enrolment) -> Iterator[Link]:
-    """The enrolment's chain.
+def enrolment_links(events: Iterable[RatingEvent]) -> Iterator[Link]:
+    """An enrolment's chain, as `study_links`.
 
     Raises:
-        BrokenChain: an event, although its hash is right, does not go with the rows
-            that it refers to.
+        BrokenChain: as there, or an event does not go with its presentation.
     """
-    events = enrolment.rating_events.select_related(
-        "user", "enrolment", "presentation__overlay"
-    )
-    for event in events.order_by("number"):
-        yield _read(event, _rating_record(event))
+    for event in events:
+        yield Link(event.payload, event.hash)
+        _check_columns(event, RATING_SCHEMAS)
         _check_user(event)
         if event.presentation.enrolment_id != event.enrolment_id:
             raise BrokenChain(event.number, "presentation is another reader's")
@@ -161,20 +167,24 @@ def enrolment_links(enrolment: Enrolment) -> Iterator[Link]:
 
 def opening_details(study: Study) -> dict[str, Any]:
     """What the event that opens a study fixes for good."""
+    fixed = {"version": digests.VERSION}
     return {
-        "protocol": protocol_sha256(study),
-        "stimuli": stimuli_sha256(study),
+        **fixed,
+        "protocol": digests.protocol_sha256(study, fixed),
+        "stimuli": digests.stimuli_sha256(study, fixed),
         "lists": [list_details(enrolment) for enrolment in _enrolments(study)],
     }
 
 
 def list_details(enrolment: Enrolment) -> dict[str, Any]:
     """What the record keeps of a reader's list from the moment it is written."""
+    fixed = {"version": digests.VERSION}
     return {
+        **fixed,
         "reader": enrolment.reader.get_username(),
         "enrolment": str(enrolment.uuid),
         "enrolled_at": enrolled_at(enrolment),
-        "sha256": list_sha256(enrolment),
+        "sha256": digests.list_sha256(enrolment, fixed),
     }
 
 
@@ -274,51 +284,6 @@ def told_apart(study: Study) -> dict[str, dict[str, Any]]:
     }
 
 
-def protocol_sha256(study: Study) -> str:
-    """Of what readers are told and asked."""
-    return sha256_of(protocol.of_study(study))
-
-
-def stimuli_sha256(study: Study) -> str:
-    """Of cases, maps, arms and their letters, with the hash of every file.
-
-    The random names of the files are in it, and so it tells no arm: see `ledger`.
-    """
-    arms = study.arms.values_list("variant", "letter", "runs")
-    cases = study.cases.values_list(*CASE_FIELDS)
-    overlays = Overlay.objects.filter(case__study=study).values_list(*OVERLAY_FIELDS)
-    # Sorted here: the database would follow its own collation.
-    return sha256_of(
-        {
-            "arms": sorted(arms, key=lambda row: row[0]),
-            "cases": sorted(cases, key=lambda row: row[:2]),
-            "overlays": sorted(overlays, key=lambda row: row[:3]),
-        }
-    )
-
-
-def list_sha256(enrolment: Enrolment) -> str:
-    """Of a reader's list: in order every position, token, case and map shown."""
-    rows = enrolment.presentations.order_by("position").values_list(
-        "position",
-        "session",
-        "block",
-        "repeat",
-        "training",
-        "token",
-        "overlay__case__dataset",
-        "overlay__case__case_id",
-        "overlay__sha256",
-    )
-    return sha256_of(
-        {
-            "enrolment": enrolment.uuid,
-            "seed": enrolment.seed,
-            "presentations": list(rows),
-        }
-    )
-
-
 def _in_milliseconds(moment: datetime) -> datetime:
     return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
 
@@ -327,46 +292,78 @@ def _enrolments(study: Study) -> list[Enrolment]:
     return list(study.enrolments.select_related("reader", "study").order_by("pk"))
 
 
-def _link(
-    event: StudyEvent | RatingEvent, head: Head, record: Mapping[str, Any]
+def _study_columns(record: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "study.uuid": record["study"],
+        "kind": record["kind"],
+        "username": record["user"],
+        "reason": record["reason"],
+        "details": record["details"],
+        "at": datetime.fromisoformat(record["at"]),
+    }
+
+
+def _rating_columns(record: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "enrolment.uuid": record["enrolment"],
+        "presentation.token": record["presentation"],
+        "overlay_sha256": record["overlay_sha256"],
+        "kind": record["kind"],
+        "rating": record["rating"],
+        "old_rating": record["old_rating"],
+        "reason": record["reason"],
+        "comment": record["comment"],
+        "confidence": record["confidence"],
+        "viewer": record["viewer"],
+        "username": record["user"],
+        "at": datetime.fromisoformat(record["at"]),
+    }
+
+
+# By schema what a record gives an event's columns and, with a dot, those of the rows
+# that it belongs to. A schema never changes: what is recorded otherwise from some day
+# on gets the next one.
+STUDY_SCHEMAS: Mapping[int, Columns] = {1: _study_columns}
+RATING_SCHEMAS: Mapping[int, Columns] = {1: _rating_columns}
+
+
+def _columns(payload: str, schemas: Mapping[int, Columns]) -> dict[str, Any]:
+    content = json.loads(payload)
+    schema = content.get("schema", 1)
+    if schema not in schemas:
+        raise ValueError(f"its schema is {schema!r}, which this version does not know")
+    place = {name: content[name] for name in ("number", "previous_hash")}
+    return {**place, **schemas[schema](content["record"])}
+
+
+def _columns_to_write(link: Link, schemas: Mapping[int, Columns]) -> dict[str, Any]:
+    columns = _columns(link.payload, schemas)
+    own = {name: value for name, value in columns.items() if "." not in name}
+    return {**own, "payload": link.payload, "hash": link.hash}
+
+
+def _check_columns(
+    event: StudyEvent | RatingEvent, schemas: Mapping[int, Columns]
 ) -> None:
-    event.number = head.length + 1
-    event.previous_hash = head.hash
-    event.hash = event_hash(record, event.number, event.previous_hash)
-    event.save(force_insert=True)
+    try:
+        columns = _columns(event.payload, schemas)
+    except (LookupError, TypeError, AttributeError) as error:
+        problem = "its payload lacks what an event records"
+        raise BrokenChain(event.number, problem) from error
+    except ValueError as error:
+        raise BrokenChain(event.number, str(error)) from error
+    there = {name: attrgetter(name)(event) for name in columns}
+    if _are_same(there, columns):
+        return
+    name = next(n for n in columns if not _are_same(there[n], columns[n]))
+    raise BrokenChain(event.number, f"{name} is not as it was recorded")
 
 
-def _read(event: StudyEvent | RatingEvent, record: Mapping[str, Any]) -> Link:
-    return Link(event.number, event.previous_hash, event.hash, record)
-
-
-def _study_record(event: StudyEvent) -> dict[str, Any]:
-    return {
-        "study": event.study.uuid,
-        "kind": str(event.kind),
-        "user": event.username,
-        "reason": event.reason,
-        "details": event.details,
-        "at": event.at,
-    }
-
-
-def _rating_record(event: RatingEvent) -> dict[str, Any]:
-    # The token says which presentation and keeps the hash from being guessed: `ledger`.
-    return {
-        "enrolment": event.enrolment.uuid,
-        "presentation": event.presentation.token,
-        "overlay_sha256": event.overlay_sha256,
-        "kind": str(event.kind),
-        "rating": event.rating,
-        "old_rating": event.old_rating,
-        "reason": event.reason,
-        "comment": event.comment,
-        "confidence": event.confidence,
-        "viewer": event.viewer,
-        "user": event.username,
-        "at": event.at,
-    }
+def _are_same(there: Any, recorded: Any) -> bool:
+    try:
+        return canonical_text(there) == canonical_text(recorded)
+    except ValueError:  # SQLite keeps what no record can hold, such as 1e999
+        return False
 
 
 def _check_user(event: StudyEvent | RatingEvent) -> None:

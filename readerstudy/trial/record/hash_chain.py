@@ -1,12 +1,17 @@
 """Hash chains: what was recorded cannot be changed without it showing. Pure Python.
 
-Each event carries a number, the hash of the event before it in its chain, and a hash of
-its own over everything recorded of it, that previous hash included. There is one chain
-per study (StudyEvents) and one per enrolment (RatingEvents). The first event's previous
-hash is the chain's genesis, made of the UUIDs of its owner, so that a chain cannot be
-given to another. The event that opens a study records hashes of its protocol, of its
-stimuli and of every reader's list; the one that locks it, the length and head of every
-enrolment's chain.
+An event is a text, its payload: the canonical JSON of all that was recorded, of its
+number and of the hash of the event before it in its chain. Its hash is the SHA-256 of
+that text, as it was written on the day. So a chain is verified without a model, a
+database or a list of fields, and what events record from some day on changes nothing of
+those before: `schema` in a payload says which fields it has, and a payload without it
+is of schema 1. The columns of an event's row are an index into its payload.
+
+There is one chain per study (StudyEvents) and one per enrolment (RatingEvents). The
+first event's previous hash is the chain's genesis, made of the UUIDs of its owner, so
+that a chain cannot be given to another. The event that opens a study records hashes of
+its protocol, of its stimuli and of every reader's list; the one that locks it, the
+length and head of every enrolment's chain.
 
 What a chain shows and what not: a changed, removed, inserted or moved event breaks it,
 and so does every later event that was left as it was. Whoever may write the database
@@ -48,12 +53,10 @@ VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """An event as its chain sees it. `record` is all that was recorded of it."""
+    """An event as its chain sees it: the text that was recorded and its SHA-256."""
 
-    number: int
-    previous_hash: str
+    payload: str
     hash: str
-    record: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,34 +77,53 @@ class BrokenChain(ValueError):  # noqa: N818  (it is a finding, not an error)
 
 def study_genesis(study: UUID) -> str:
     """What the first StudyEvent of a study gives as its previous hash."""
-    return sha256_of(study_chain(study))
+    return sha256_of(study_chain_identity(study))
 
 
 def enrolment_genesis(study: UUID, enrolment: UUID) -> str:
     """What the first RatingEvent of an enrolment gives as its previous hash."""
-    return sha256_of(enrolment_chain(study, enrolment))
+    return sha256_of(enrolment_chain_identity(study, enrolment))
 
 
-def study_chain(study: UUID) -> dict[str, Any]:
-    """What identifies a study's chain: its genesis is the SHA-256 of this object."""
+def study_chain_identity(study: UUID) -> dict[str, Any]:
+    """What tells a study's chain from all others: its SHA-256 is the genesis."""
     return {"chain": "study events", "version": VERSION, "study": str(study)}
 
 
-def enrolment_chain(study: UUID, enrolment: UUID) -> dict[str, Any]:
-    """What identifies an enrolment's chain."""
+def enrolment_chain_identity(study: UUID, enrolment: UUID) -> dict[str, Any]:
+    """What tells an enrolment's chain from all others: its SHA-256 is the genesis."""
     owner = {"study": str(study), "enrolment": str(enrolment)}
     return {"chain": "rating events", "version": VERSION, **owner}
 
 
-def event_hash(record: Mapping[str, Any], number: int, previous_hash: str) -> str:
-    """The hash of an event: SHA-256, 64 hex digits.
+def link_after(head: Head, content: Mapping[str, Any]) -> Link:
+    """The link that comes next in a chain.
+
+    Args:
+        content: in schema 1 `record` alone; in a later one `schema` too.
 
     Raises:
-        ValueError: `record` holds what `canonical_json` does not take.
+        ValueError: `content` holds what `canonical_text` does not take.
     """
-    return sha256_of(
-        {"record": record, "number": number, "previous_hash": previous_hash}
-    )
+    place = {"number": head.length + 1, "previous_hash": head.hash}
+    payload = canonical_text({**content, **place})
+    return Link(payload, _sha256(payload))
+
+
+def content_of(payload: str) -> dict[str, Any]:
+    """All that a payload says.
+
+    Raises:
+        ValueError: it is not the canonical JSON of an object.
+    """
+    try:
+        content = json.loads(payload)
+        canonical = isinstance(content, dict) and canonical_text(content) == payload
+    except RecursionError as error:
+        raise ValueError("The text is nested too deeply.") from error
+    if not canonical:
+        raise ValueError("The text is not the canonical JSON of an object.")
+    return dict(content)
 
 
 def follow(genesis: str, links: Iterable[Link]) -> Head:
@@ -113,28 +135,37 @@ def follow(genesis: str, links: Iterable[Link]) -> Head:
     head = Head(0, genesis)
     for link in links:
         place = head.length + 1
-        if link.number != place:
-            gap = f"its number is {link.number}; an event was removed or added"
+        try:
+            content = content_of(link.payload)
+        except ValueError as error:
+            problem = "payload is not the canonical JSON of an event"
+            raise BrokenChain(place, problem) from error
+        number = content.get("number")
+        # True equals 1, and only one of them is a number.
+        if type(number) is not int or number != place:
+            gap = f"its number is {number}; an event was removed or added"
             raise BrokenChain(place, gap)
-        if link.previous_hash != head.hash:
+        if content.get("previous_hash") != head.hash:
             before = f"hash of event {head.length}" if place > 1 else "chain's genesis"
             raise BrokenChain(place, f"previous_hash is not the {before}")
-        if link.hash != event_hash(link.record, link.number, link.previous_hash):
-            raise BrokenChain(place, "hash is not that of its fields; one was changed")
+        if link.hash != _sha256(link.payload):
+            raise BrokenChain(place, "hash is not that of its payload; one was changed")
         head = Head(place, link.hash)
     return head
 
 
 def sha256_of(value: Any) -> str:
     """SHA-256 of the canonical JSON of `value`: 64 hex digits."""
-    return hashlib.sha256(canonical_json(value)).hexdigest()
+    return _sha256(canonical_text(value))
 
 
-def canonical_json(value: Any) -> bytes:
+def canonical_text(value: Any) -> str:
     """The one JSON text of a value, whichever database it was read from.
 
     ASCII, no spaces, keys sorted. A float that is a whole number is written as one, for
-    PostgreSQL gives 1e5 back as 100000. Times are UTC with six decimals and a Z.
+    PostgreSQL gives 1e5 back as 100000. Times are UTC with six decimals and a Z. Every
+    hash of a record rests on this form, as those of runs and data sets rest on that of
+    `mlcore.files.canonical_json`, which is UTF-8 and keeps floats: they stay two.
 
     Raises:
         ValueError: a float that is not finite, a time without a zone, a key that is not
@@ -142,7 +173,7 @@ def canonical_json(value: Any) -> bytes:
     """
     return json.dumps(
         _plain(value), sort_keys=True, separators=(",", ":"), allow_nan=False
-    ).encode("ascii")
+    )
 
 
 def time_text(moment: datetime) -> str:
@@ -174,3 +205,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray):
         return [_plain(item) for item in value]
     raise ValueError(f"{type(value).__name__} is nothing that a record can hold.")
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode("ascii")).hexdigest()

@@ -20,7 +20,7 @@ from mlcore.engine.model.networks import build_network
 def test_a_block_of_two_convolutions_counts_as_by_hand():
     # 2 channels of 4 x 4 pixels are 32 numbers, before and after each layer.
     block = BasicBlock(2, 2)
-    elements = count_elements(block, torch.rand(1, 2, 4, 4))
+    elements = count_elements(block, torch.rand(1, 2, 4, 4), (BasicBlock,))
     assert elements == Elements(
         conv_inputs=64, conv_outputs=64, relu_outputs=64, residual_sums=32
     )
@@ -36,14 +36,17 @@ def test_a_block_of_two_convolutions_counts_as_by_hand():
 
 def test_counting_leaves_no_hook_and_no_mode_behind():
     block = BasicBlock(2, 2).train()
-    count_elements(block, torch.rand(1, 2, 4, 4))
+    count_elements(block, torch.rand(1, 2, 4, 4), (BasicBlock,))
     assert block.training
     assert not any(module._forward_hooks for module in block.modules())
 
 
 def test_a_resnet50_at_256_pixels_moves_the_megabytes_worked_out_for_it():
-    network = build_network(NetworkConfig(), 7, dual=False, seed=1).resnet.to("meta")
-    elements = count_elements(network, torch.empty(1, 3, 256, 256, device="meta"))
+    network = build_network(NetworkConfig(), 7, dual=False, seed=1)
+    image = torch.empty(1, 3, 256, 256, device="meta")
+    elements = count_elements(
+        network.backbone.to("meta"), image, network.residual_blocks
+    )
     assert 2e-6 * elements.attack_step == pytest.approx(275, rel=0.01)
     assert 2e-6 * elements.train_step == pytest.approx(469, rel=0.01)
 

@@ -232,7 +232,8 @@ def write(name, text):
 DAMAGES = {
     "no description": (remove("dataset.json"), "no image table"),
     "half a description": (write("dataset.json", "{"), "cannot be read"),
-    "a list": (write("dataset.json", "[]"), "one object"),
+    "a list": (write("dataset.json", "[]"), "holds no JSON object"),
+    "a key twice": (write("dataset.json", '{"name": "", "name": ""}'), "stands twice"),
     "a later version": (edit(schema_version=2), "schema_version 2"),
     "classes as text": (edit(classes="A"), '"classes" is missing or of the wrong'),
     "a class twice": (edit(classes=["A", "A"]), "different names"),

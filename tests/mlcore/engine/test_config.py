@@ -1,13 +1,9 @@
-import json
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mlcore.engine.config import (
-    PRESETS,
     EngineError,
-    RunConfig,
     TrainConfig,
     differences,
     flat,
@@ -16,22 +12,6 @@ from mlcore.engine.config import (
     to_dict,
     with_overrides,
 )
-
-
-def run_config(**changes):
-    values = {
-        "objective": "standard",
-        "dataset": "toy",
-        "dataset_sha256": "ab" * 32,
-        "classes": ("Nodule",),
-        "preset": "paper",
-        "overrides": {},
-        "fraction": 1.0,
-        "seed": 1,
-        "initial_weights": "",
-        "train": preset("paper"),
-    }
-    return RunConfig(**values | changes)
 
 
 def test_the_paper_preset_holds_the_papers_values():
@@ -68,12 +48,6 @@ def test_the_code_preset_differs_from_the_paper_where_the_code_does():
         "augment.flip": 0.5,
         "saliency.target": "positive_logits",
     }
-
-
-@pytest.mark.parametrize("name", PRESETS)
-def test_a_configuration_survives_json(name):
-    config = run_config(preset=name, train=preset(name))
-    assert from_dict(RunConfig, json.loads(json.dumps(to_dict(config)))) == config
 
 
 def test_overrides_replace_values_of_every_type():
@@ -152,31 +126,3 @@ def test_it_refuses_a_configuration_with_a_missing_or_a_foreign_key():
         from_dict(TrainConfig, content)
     with pytest.raises(EngineError, match='Unknown setting "epoch"'):
         from_dict(TrainConfig, content | {"epoch": 3})
-
-
-def test_a_run_is_identified_by_all_that_decides_its_weights():
-    assert run_config().run_id == run_config().run_id
-    assert len(run_config().run_id) == 8
-    different = [
-        run_config(objective="dual_bn"),
-        run_config(dataset_sha256="cd" * 32),
-        run_config(preset="code"),
-        run_config(train=with_overrides(preset("paper"), ["epochs=3"])),
-        run_config(fraction=0.1),
-        run_config(seed=2),
-    ]
-    ids = {config.run_id for config in [run_config(), *different]}
-    assert len(ids) == 7
-    assert run_config().name == f"standard-{run_config().run_id}"
-
-
-def test_a_run_is_not_identified_by_the_name_of_its_data():
-    assert run_config(dataset="other").run_id == run_config().run_id
-
-
-@pytest.mark.parametrize(
-    "changes", [{"fraction": 0.0}, {"fraction": 1.5}, {"seed": -1}]
-)
-def test_it_refuses_a_fraction_or_seed_out_of_range(changes):
-    with pytest.raises(EngineError, match=r"fraction|seed"):
-        run_config(**changes)

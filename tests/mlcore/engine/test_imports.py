@@ -9,13 +9,16 @@ from pathlib import Path
 
 import pytest
 
-import mlcore.engine
+import mlcore
 from tests.conftest import ROOT
 from tests.mlcore.toy import QUICK
 
 ALLOWED = {"torch", "torchvision", "numpy", "safetensors"}
-OURS = {"mlcore.engine", "mlcore.files", "mlcore.datasets.table"}
-FOLDER = Path(mlcore.engine.__file__).parent
+OURS = {"mlcore.engine", "mlcore.benchmark", "mlcore.files", "mlcore.datasets.table"}
+FOLDER = Path(mlcore.__file__).parent
+MODULES = [
+    path for room in ("engine", "benchmark") for path in (FOLDER / room).rglob("*.py")
+]
 BLOCKED = [
     "django",
     "pydicom",
@@ -44,13 +47,13 @@ def imported(path):
 
 
 @pytest.mark.parametrize(
-    "path", sorted(FOLDER.glob("*.py")), ids=lambda path: path.stem
+    "path", sorted(MODULES), ids=lambda path: path.relative_to(FOLDER).as_posix()
 )
 def test_a_module_imports_only_what_the_engine_may(path):
     for name in imported(path):
         root = name.split(".")[0]
         if root == "mlcore":
-            assert ".".join(name.split(".")[:2]) == "mlcore.engine" or name in OURS
+            assert name in OURS or ".".join(name.split(".")[:2]) in OURS
         else:
             assert root in ALLOWED | sys.stdlib_module_names
 

@@ -1,6 +1,7 @@
 import dataclasses
 import errno
 import json
+import shutil
 import subprocess
 import sys
 
@@ -8,9 +9,11 @@ import pytest
 import torch
 
 from mlcore.engine.checkpoint import save_weights
-from mlcore.engine.config import EngineError, to_dict
+from mlcore.engine.config import EngineError
 from mlcore.engine.model.networks import build_network
 from mlcore.engine.model.objectives import VARIANTS
+from mlcore.engine.model.saliency import GRADIENT
+from mlcore.engine.run_config import to_json
 from mlcore.engine.runs import (
     check_runs,
     check_startable,
@@ -31,7 +34,7 @@ def make_run(
     """A run folder as if trained."""
     config = configure(table, variant, "demo", [*QUICK, *more], **options)
     folder = root / config.name
-    write_json(folder / "config.json", to_dict(config))
+    write_json(folder / "config.json", to_json(config))
     if finished:
         write_json(folder / "result.json", {"finished_at": finished})
     return folder
@@ -72,16 +75,16 @@ def test_the_newest_finished_run_of_each_variant_is_chosen(root, table):
     make_run(
         root, table, "standard", fraction=0.5, finished="2026-03-01T00:00:00+00:00"
     )
-    assert [run.folder for run in choose_runs(root)] == newer
+    assert [run.folder for run in choose_runs(root, pytest.fail)] == newer
 
 
 def test_a_variant_without_a_finished_run_is_named(root, table):
     for folder in root.glob("single_bn-*"):
         (folder / "result.json").unlink()
     with pytest.raises(EngineError, match="No finished run of single_bn"):
-        choose_runs(root)
+        choose_runs(root, pytest.fail)
     with pytest.raises(EngineError, match="No finished run of standard"):
-        choose_runs(root / "nothing")
+        choose_runs(root / "nothing", pytest.fail)
 
 
 @pytest.mark.parametrize(
@@ -103,14 +106,14 @@ def test_runs_that_were_not_trained_alike_are_refused(
     for variant in ("standard", "single_bn"):
         make_run(root, table, variant, seed=1, finished=newest)
     with pytest.raises(EngineError, match=message):
-        choose_runs(root)
+        choose_runs(root, pytest.fail)
 
 
 def test_runs_on_two_states_of_a_data_set_are_refused(root, table, tmp_path):
     other = write_toy_table(tmp_path / "other", seed=9)
     make_run(root, other, "dual_bn", finished="2026-02-01T00:00:00+00:00")
     with pytest.raises(EngineError, match="differ in dataset_sha256"):
-        choose_runs(root)
+        choose_runs(root, pytest.fail)
 
 
 def test_runs_of_another_table_or_of_one_variant_twice_are_refused(
@@ -200,7 +203,7 @@ def test_a_loaded_run_has_the_weights_and_its_branch(root, table, cpu):
     run = open_run(folder)
     network = build_network(run.config.train.network, 2, dual=True, seed=8)
     save_weights(run.weights, network, {})
-    loaded = load_run(folder, cpu)
+    loaded = load_run(folder, cpu, GRADIENT)
     assert not loaded.network.training
     assert loaded.objective.robust_branch == "adv"
     assert loaded.classes == table.classes
@@ -216,6 +219,51 @@ def test_a_configuration_of_a_later_version_is_refused_by_name(root):
     (folder / "config.json").write_text(json.dumps(content))
     with pytest.raises(EngineError, match='Unknown setting "warp"'):
         open_run(folder)
+
+
+def spoiled(folder, key="warp"):
+    """The run, its configuration with a setting that nobody knows."""
+    content = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(content | {key: 1}))
+    return folder
+
+
+def test_a_run_that_cannot_be_read_is_named_and_passed_over(root, table):
+    before = [run.folder for run in choose_runs(root, pytest.fail)]
+    newer = {"seed": 2, "finished": "2026-02-01T00:00:00+00:00"}
+    foreign = spoiled(make_run(root, table, "standard", **newer))
+    damaged = make_run(root, table, "standard", seed=3)
+    (damaged / "result.json").write_text("{")
+    warnings = []
+    assert [run.folder for run in choose_runs(root, warnings.append)] == before
+    assert len(warnings) == 2
+    assert all(text.startswith("A run is passed over. ") for text in warnings)
+    for folder, why in ((foreign, 'Unknown setting "warp"'), (damaged, "cannot be")):
+        (text,) = (text for text in warnings if str(folder) in text)
+        assert why in text
+        assert "\n" not in text
+    # Named, it says why.
+    with pytest.raises(EngineError, match='Unknown setting "warp"'):
+        open_run(foreign)
+
+
+def test_where_no_run_of_a_variant_can_be_read_none_is_left(root):
+    (folder,) = root.glob("dual_bn-*")
+    spoiled(folder)
+    warnings = []
+    with pytest.raises(EngineError, match="No finished run of dual_bn"):
+        choose_runs(root, warnings.append)
+    assert len(warnings) == 1
+
+
+def test_a_run_folder_of_the_first_version_opens(tmp_path):
+    golden = ROOT / "tests" / "golden" / "runs" / "dual_bn-47f4c176"
+    folder = shutil.copytree(golden, tmp_path / golden.name)
+    write_json(folder / "result.json", {"finished_at": "2026-01-01"})
+    run = open_run(folder)
+    assert run.config.name == folder.name
+    assert run.config.train.attack.random_start
+    assert run.config.fraction == 0.1
 
 
 def test_a_run_configuration_cannot_be_changed(root):

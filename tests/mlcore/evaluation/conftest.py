@@ -7,6 +7,7 @@ from mlcore.datasets.record import ImageRecord, TableDescription, TableImage
 from mlcore.datasets.table import Box, ImageTable
 from mlcore.engine.model.networks import build_network
 from mlcore.engine.model.objectives import find_objective
+from mlcore.engine.model.saliency import GRADIENT
 from mlcore.engine.runs import LoadedRun, configure
 from tests.mlcore.tables import write_table
 from tests.mlcore.toy import QUICK
@@ -74,14 +75,26 @@ def write_marked_table(folder, images=IMAGES) -> ImageTable:
     return write_table(folder, about, rows)
 
 
-def loaded(table, variant: str, tmp_path) -> LoadedRun:
+def loaded(table, variant: str, tmp_path, *settings: str) -> LoadedRun:
     """A run as if it had been loaded, with fresh weights."""
-    config = configure(table, variant, "demo", QUICK, seed=1)
+    config = configure(table, variant, "demo", [*QUICK, *settings], seed=1)
     objective = find_objective(variant)
     network = build_network(
         config.train.network, len(table.classes), dual=objective.dual, seed=1
     ).eval()
-    return LoadedRun(tmp_path / variant, config, {}, objective, network, "0" * 64)
+    return LoadedRun(
+        tmp_path / variant, config, {}, objective, network, "0" * 64, GRADIENT
+    )
+
+
+def shaken(run: LoadedRun, seed: int) -> LoadedRun:
+    """The run, its weights moved at random."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for weights in run.network.parameters():
+            noise = torch.randn(weights.shape, generator=generator)
+            weights += noise * (0.3 if weights.ndim == 1 else weights.std())
+    return run
 
 
 def with_branches_apart(run: LoadedRun) -> LoadedRun:
@@ -116,10 +129,4 @@ def unlike_runs(runs):
 
     Fresh ones do: the same seed gives all variants and both branches the same weights.
     """
-    for seed, run in enumerate(runs):
-        generator = torch.Generator().manual_seed(seed)
-        with torch.no_grad():
-            for weights in run.network.parameters():
-                noise = torch.randn(weights.shape, generator=generator)
-                weights += noise * (0.3 if weights.ndim == 1 else weights.std())
-    return runs
+    return [shaken(run, seed) for seed, run in enumerate(runs)]

@@ -2,11 +2,10 @@
 
 import numpy as np
 
-from mlcore.evaluation.discrimination.figures import OutcomeCurve
-from mlcore.evaluation.figures import Exhibits
-from mlcore.evaluation.localization.figures import SaliencyExample
-from mlcore.evaluation.localization.part import MAPS
-from mlcore.evaluation.robustness.figures import AttackExample
+from mlcore.evaluation.discrimination.curves import OutcomeCurve
+from mlcore.evaluation.localization.examples import SaliencyExample
+from mlcore.evaluation.localization.targets import MAPS
+from mlcore.evaluation.robustness.examples import AttackExample
 
 VARIANTS = ("standard", "single_bn", "dual_bn")
 ARMS = (*((variant, "std") for variant in VARIANTS), ("dual_bn", "adv"))
@@ -26,6 +25,7 @@ RUN = {
     "external": "elsewhere",
     "runs": {variant: f"{variant}-1a2b3c4d" for variant in VARIANTS},
     "checkpoints": {variant: str(place) * 64 for place, variant in enumerate(VARIANTS)},
+    "maps": dict.fromkeys(VARIANTS, "the gradient of the loss to the pixels"),
     "settings": {"robustness": {"steps": 10, "eps": [0.0, 0.005, 0.01]}},
     "versions": {"numpy": "2.1.0", "torch": "2.11.0"},
     "seed": 1,
@@ -355,12 +355,12 @@ def curves(rng, n=400):
 def exhibits(seed=1):
     rng = np.random.default_rng(seed)
     roc, precision_recall = curves(rng)
-    return Exhibits(
-        roc=roc,
-        precision_recall=precision_recall,
-        saliency=[example(rng, place) for place in range(2)],
-        attack=[attacked(rng, *arm) for arm in ARMS if arm != ("dual_bn", "std")],
-    )
+    return {
+        "roc": roc,
+        "precision_recall": precision_recall,
+        "saliency": [example(rng, place) for place in range(2)],
+        "attack": [attacked(rng, *arm) for arm in ARMS if arm != ("dual_bn", "std")],
+    }
 
 
 def example(rng, place):
@@ -376,7 +376,15 @@ def example(rng, place):
             ("dual_bn [adv]", 0.7),
         )
     }
-    return SaliencyExample(f"case {place}", "Cardiomegaly", image, maps, mask)
+    return SaliencyExample(
+        image_id=f"case {place}",
+        findings="Cardiomegaly",
+        image=image,
+        maps=maps,
+        quantity="the gradient of the loss to the pixels",
+        meaning="Where it is red, a brighter pixel raises the loss.",
+        mask=mask,
+    )
 
 
 def attacked(rng, variant, branch):

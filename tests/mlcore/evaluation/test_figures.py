@@ -3,6 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from mlcore.evaluation.arms import arms_of
 from mlcore.evaluation.discrimination.figures import (
     OutcomeCurve,
     auc_forest,
@@ -11,7 +12,7 @@ from mlcore.evaluation.discrimination.figures import (
     precision_recall_curves,
     roc_curves,
 )
-from mlcore.evaluation.figures import Exhibits, draw
+from mlcore.evaluation.evaluate import draw
 from mlcore.evaluation.localization import figures as saliency_figures
 from mlcore.evaluation.localization.figures import (
     localization_forest,
@@ -20,8 +21,7 @@ from mlcore.evaluation.localization.figures import (
 )
 from mlcore.evaluation.network import figures as network_figures
 from mlcore.evaluation.network.figures import cka_heat_maps, loss_surfaces
-from mlcore.evaluation.plotting import arms_of
-from mlcore.evaluation.robustness.figures import attack_examples, robustness_curves
+from mlcore.evaluation.robustness.figures import attack_rows, robustness_curves
 from mlcore.reporting.figures import VARIANT_STYLES, figure_files
 from tests.mlcore.evaluation import report_rows
 
@@ -33,8 +33,8 @@ NAMES = [
     "auc",
     "roc",
     "precision_recall",
-    "data_size",
     "label_distribution",
+    "data_size",
     "attack",
     "robustness",
     "landscape",
@@ -107,8 +107,8 @@ def test_the_same_rows_give_the_same_file():
 
 
 def test_nothing_is_drawn_of_nothing():
-    assert draw({}) == []
-    assert draw({name: [] for name in report_rows.all_tables()}, Exhibits()) == []
+    assert draw({}, {}) == []
+    assert draw({name: [] for name in report_rows.all_tables()}, {}) == []
 
 
 def test_what_is_undefined_is_said_not_drawn():
@@ -233,12 +233,12 @@ def test_robustness_without_a_second_branch_needs_one_column():
 
 
 def test_noise_is_grey_where_there_is_none():
-    example = report_rows.exhibits().attack[0]
+    example = report_rows.exhibits()["attack"][0]
     same = replace(example, attacked=example.image)
-    noise = attack_examples([same]).figure.axes[1].get_images()[0].get_array()
+    noise = attack_rows([same]).figure.axes[1].get_images()[0].get_array()
     assert np.all(noise == 0.5)
     whole = replace(example, attacked=example.image + example.eps)
-    noise = attack_examples([whole]).figure.axes[1].get_images()[0].get_array()
+    noise = attack_rows([whole]).figure.axes[1].get_images()[0].get_array()
     np.testing.assert_allclose(noise, 1)
 
 
@@ -250,13 +250,13 @@ def test_blue_is_negative_and_red_positive():
 
 
 def test_maps_of_all_variants_share_one_scale_around_zero():
-    axes = saliency_rows(report_rows.exhibits().saliency).figure.axes
+    axes = saliency_rows(report_rows.exhibits()["saliency"]).figure.axes
     limits = {image.get_clim() for axis in axes[1:5] for image in axis.get_images()}
     assert limits == {(-1, 1)}
 
 
 def test_a_saliency_row_needs_no_mask():
-    example = report_rows.exhibits().saliency[0]
+    example = report_rows.exhibits()["saliency"][0]
     bare = saliency_rows([replace(example, mask=None)])
     assert "0 of them marked" in bare.caption
     assert len(bare.figure.axes[0].collections) == 0
@@ -265,7 +265,7 @@ def test_a_saliency_row_needs_no_mask():
 
 
 def test_examples_with_different_maps_are_refused():
-    first, second = report_rows.exhibits().saliency
+    first, second = report_rows.exhibits()["saliency"]
     less = replace(second, maps={"standard": second.maps["standard"]})
     with pytest.raises(ValueError, match="a map of every variant"):
         saliency_rows([first, less])

@@ -1,12 +1,16 @@
 import csv
 import json
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from mlcore.evaluation.answer import above_chance, answer, limits
-from mlcore.evaluation.figures import draw
+from mlcore.evaluation.answer import answer, limitations
+from mlcore.evaluation.evaluate import draw
+from mlcore.evaluation.localization.sentences import above_chance
+from mlcore.evaluation.part import ShownTable, View
 from mlcore.evaluation.report import table_blocks, write_evaluation, write_report
 from tests.mlcore.evaluation import report_rows
 from tests.mlcore.page_reader import (
@@ -125,10 +129,19 @@ def test_the_answer_has_the_auc_beside_it():
     assert f"standard {interval}" in answer_of({"classifier_metrics": rows})
 
 
+def test_a_sentence_needs_no_figure():
+    look = "import sys; import mlcore.evaluation.answer; print(*sys.modules)"
+    loaded = subprocess.check_output([sys.executable, "-c", look], text=True).split()
+    assert "mlcore.evaluation.localization.sentences" in loaded
+    assert not {"matplotlib", "mlcore.evaluation.plotting"} & set(loaded)
+
+
 def test_the_limits_are_those_of_the_numbers():
     rows = [pointing(0.3, 0.1, 0.6, n=4), pointing(0.3, 0.2, 0.4, ("dual_bn", "adv"))]
     undefined = report_rows.undefined_metrics_row()
-    text = " ".join(limits({"localization": rows, "classifier_metrics": [undefined]}))
+    text = " ".join(
+        limitations({"localization": rows, "classifier_metrics": [undefined]})
+    )
     assert "4 to 40 images" in text
     assert "50.0 % wide (Nodule, standard)" in text
     assert "1 of classifier metrics" in text
@@ -197,7 +210,7 @@ def test_what_all_rows_have_in_common_is_said_once(written):
 
 def test_a_number_that_looks_like_a_truth_is_not_taken_for_one():
     rows = [{"finding": "a", "flag": True}, {"finding": "b", "flag": 1}]
-    (table,) = table_blocks("anything", rows)
+    (table,) = table_blocks(ShownTable("anything", (View("Any."),)), rows)
     assert [column.key for column in table.columns] == ["finding", "flag"]
 
 
@@ -205,7 +218,7 @@ def test_a_number_that_looks_like_a_truth_is_not_taken_for_one():
 def test_a_report_of_one_part_or_none_is_written(tmp_path, part):
     every = report_rows.all_tables() | {"cka": report_rows.cka_rows(layers=3)}
     tables = {part: every[part]} if part else {}
-    page = write_report(tmp_path, tables, {}, draw(tables))
+    page = write_report(tmp_path, tables, {}, draw(tables, {}))
     assert_open_to_all(read_page(page.read_text()))
     assert json.loads((tmp_path / "evaluation.json").read_text()) == tables | {
         "run": {}
@@ -214,7 +227,7 @@ def test_a_report_of_one_part_or_none_is_written(tmp_path, part):
 
 def test_tables_and_figures_without_a_place_come_last(tmp_path):
     rows = [{"a": 1.5}]
-    figure = draw({"localization": report_rows.localization_rows()})[0]
+    figure = draw({"localization": report_rows.localization_rows()}, {})[0]
     other = replace(figure, name="other")
     page = write_report(tmp_path, {"extra_rows": rows}, {}, [other])
     titles = [h.text for h in read_page(page.read_text()).all("h2")]
@@ -224,7 +237,7 @@ def test_tables_and_figures_without_a_place_come_last(tmp_path):
 
 def test_figures_of_an_earlier_report_go(tmp_path):
     write_report(
-        tmp_path, {}, {}, draw({"localization": report_rows.localization_rows()})
+        tmp_path, {}, {}, draw({"localization": report_rows.localization_rows()}, {})
     )
     write_report(tmp_path, {}, {})
     assert list((tmp_path / "figures").iterdir()) == []
@@ -254,7 +267,7 @@ def test_intervals_of_few_patients_are_warned_of(patients, warned):
         "split": "test",
         "patients": patients,
     }
-    text = " ".join(limits({"label_distribution": [row]}))
+    text = " ".join(limitations({"label_distribution": [row]}))
     assert (f"test images of chest come from {patients} patients" in text) is warned
 
 

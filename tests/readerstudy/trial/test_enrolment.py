@@ -2,7 +2,8 @@
 
 import pytest
 import time_machine
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
+from django.test.utils import CaptureQueriesContext
 
 from readerstudy.models import Enrolment, RatingEvent
 from readerstudy.trial.enrolment import (
@@ -12,7 +13,7 @@ from readerstudy.trial.enrolment import (
     sign_off,
     void_run,
 )
-from readerstudy.trial.exports.tables import ratings_csv
+from readerstudy.trial.exports.tables import ratings_table
 from readerstudy.trial.policies import Refusal
 from readerstudy.trial.rating import find_presentation, next_presentation, record_shown
 from readerstudy.trial.record import events as record_events
@@ -215,9 +216,18 @@ def test_voiding_keeps_a_run_and_opens_a_new_one(study, begun, rhea):
     assert {(e.user, e.reason) for e in voids} == {(coordinator(), "wrong glasses")}
     assert begun.rating_events.filter(kind="rate").count() == 6
     record = study.events.get(kind="voided")
+    begun.refresh_from_db()
+    assert begun.voided_at == record.at
     assert record.details["answers"] == 6
     assert record.details["list"] == record_events.list_details(new)
     assert len(verify(study)) == 4
+
+
+def test_the_moment_of_a_void_is_written_once(study, begun):
+    with CaptureQueriesContext(connection) as captured:
+        void_run(enrolment=begun, by=coordinator(), reason="wrong glasses")
+    written = [q["sql"] for q in captured if '"voided_at" = \'' in q["sql"]]
+    assert [sql[:29] for sql in written] == ['UPDATE "readerstudy_enrolment']
 
 
 @pytest.fixture
@@ -287,7 +297,7 @@ def test_a_void_run_enters_no_export_and_does_not_hold_up_the_lock(study, begun,
     rate_all(new, rating=5)
     rate_all(study.enrolments.get(reader__username="omar"), rating=5)
     lock_study(study=study, by=coordinator(), reason="over")
-    rows = ratings_csv(study, blinded=True).splitlines()[1:]
+    rows = ratings_table(study, blinded=True).csv().splitlines()[1:]
     assert len(rows) == 12
     assert {row.split(",")[4] for row in rows} == {"5"}
     chains = record_events.recorded_at_lock(study)["chains"]

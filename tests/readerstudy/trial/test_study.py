@@ -16,7 +16,7 @@ from readerstudy.models import (
     Study,
     StudyEvent,
 )
-from readerstudy.trial import study as study_acts
+from readerstudy.trial import study as study_module
 from readerstudy.trial.cases.files import study_folder
 from readerstudy.trial.enrolment import enrol, withdraw
 from readerstudy.trial.order.design import presentation_list
@@ -137,21 +137,30 @@ def test_it_takes_the_protocol(tmp_path):
 @pytest.mark.parametrize(
     ("protocol", "problem"),
     [
-        ({"state": "open"}, "protocol: no 'state'; there are question, anchors"),
-        ({"name": "x"}, "protocol: no 'name'"),
-        ({"question": 3}, "'question' has to be a text"),
+        (
+            {"state": "open"},
+            "state: no such field; there are question, anchors",
+        ),
+        ({"name": "x"}, "protocol.name: no such field"),
+        ({"question": 3}, "protocol.question: must be a text that can be kept"),
         ({"question": ""}, "question: This field cannot be blank"),
         ({"question": "x" * 301}, "question: Ensure this value has at most 300"),
-        ({"instructions": None}, "'instructions' has to be a text"),
-        ({"instructions": "a\0b"}, "'instructions' has to be a text"),
-        ({"question": "\ud83d"}, "'question' has to be a text"),
-        ({"anchors": ["a"] * 5 + ["\0"]}, "'anchors' has to be 6 texts"),
-        ({"anchors": ["a"] * 5}, "'anchors' has to be 6 texts"),
-        ({"anchors": ["a"] * 5 + [" "]}, "'anchors' has to be 6 texts"),
-        ({"anchors": "abcdef"}, "'anchors' has to be 6 texts"),
-        ({"opacity": 1.5}, "'opacity' has to be a number from 0 to 1"),
-        ({"opacity": True}, "'opacity' has to be a number from 0 to 1"),
-        ({"opacity": "0.5"}, "'opacity' has to be a number from 0 to 1"),
+        (
+            {"instructions": None},
+            "instructions: must be a text that can be kept",
+        ),
+        (
+            {"instructions": "a\0b"},
+            "instructions: must be a text that can be kept",
+        ),
+        ({"question": "\ud83d"}, "protocol.question: must be a text that can be kept"),
+        ({"anchors": ["a"] * 5 + ["\0"]}, "protocol.anchors: must be 6 texts"),
+        ({"anchors": ["a"] * 5}, "protocol.anchors: must be 6 texts"),
+        ({"anchors": ["a"] * 5 + [" "]}, "protocol.anchors: must be 6 texts"),
+        ({"anchors": "abcdef"}, "protocol.anchors: must be 6 texts"),
+        ({"opacity": 1.5}, "protocol.opacity: must be a number from 0 to 1"),
+        ({"opacity": True}, "protocol.opacity: must be a number from 0 to 1"),
+        ({"opacity": "0.5"}, "protocol.opacity: must be a number from 0 to 1"),
     ],
 )
 def test_it_refuses_a_protocol_by_name(tmp_path, data_folder, protocol, problem):
@@ -199,14 +208,14 @@ def test_a_file_that_changes_while_it_is_copied_leaves_nothing_behind(
     tmp_path, data_folder, monkeypatch
 ):
     make_bundle(tmp_path / "bundle", cases=2)
-    read = study_acts.read_bundles
+    read = study_module.read_bundles
 
     def read_then_tamper(bundles):
         contents = read(bundles)
         (tmp_path / "bundle/overlays/0002-dual_bn.npy").write_bytes(b"?")
         return contents
 
-    monkeypatch.setattr(study_acts, "read_bundles", read_then_tamper)
+    monkeypatch.setattr(study_module, "read_bundles", read_then_tamper)
     with pytest.raises(Refusal, match="SHA-256"):
         create(tmp_path)
     assert nothing_was_made(data_folder)
@@ -552,6 +561,6 @@ def test_a_protocol_that_was_damaged_keeps_a_study_from_opening(draft):
     draft.anchors = ["only one"]
     draft.primary_analysis = " "
     assert readiness(draft) == [
-        "The protocol: 'anchors' has to be 6 texts, from 0 up.",
-        "The protocol: 'primary_analysis' is empty.",
+        "protocol.anchors: must be 6 texts, for 0, 1, 2, 3, 4, 5.",
+        "protocol.primary_analysis: must not be empty.",
     ]

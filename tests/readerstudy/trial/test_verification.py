@@ -1,9 +1,10 @@
 """A record that was changed is found, and the first broken link is named."""
 
+import json
 import sqlite3
 import subprocess
 import sys
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import uuid4
 
 import pytest
@@ -28,12 +29,13 @@ from readerstudy.trial.cases.files import study_folder
 from readerstudy.trial.enrolment import enrol, void_run, withdraw
 from readerstudy.trial.order import design
 from readerstudy.trial.rating import Answer, record_answer, record_shown
+from readerstudy.trial.record import digests
 from readerstudy.trial.record import events as record_events
-from readerstudy.trial.record.hash_chain import event_hash
+from readerstudy.trial.record.hash_chain import Head, link_after
 from readerstudy.trial.study import lock_study, open_study, unblind_study
 from readerstudy.trial.verification import BrokenLedger, verify
 from tests.conftest import ROOT
-from tests.readerstudy.factories import coordinator, make_study, rate_all
+from tests.readerstudy.factories import answer, coordinator, make_study, rate_all
 from tests.readerstudy.tampering import past_the_triggers
 from tests.readerstudy.trial.at_once import rate_in_processes
 
@@ -64,13 +66,32 @@ def found(study):
     return str(caught.value)
 
 
-def rewrite(events, record_of):
-    """What a skilled forger does: every hash anew from the first event on."""
-    previous = events[0].previous_hash
+def rewrite(events, change):
+    """What a skilled forger does: every text, column and hash anew from the first on.
+
+    `change` gets an event and its record, to change both.
+    """
+    head = Head(events[0].number - 1, events[0].previous_hash)
     for event in events:
-        event.previous_hash = previous
-        event.hash = previous = event_hash(record_of(event), event.number, previous)
+        record = json.loads(event.payload)["record"]
+        change(event, record)
+        link = link_after(head, {"record": record})
+        study = isinstance(event, StudyEvent)
+        schemas = record_events.STUDY_SCHEMAS if study else record_events.RATING_SCHEMAS
+        for name, value in record_events._columns_to_write(link, schemas).items():
+            setattr(event, name, value)
         event.save()
+        head = Head(event.number, event.hash)
+
+
+def set_in_record(number, **values):
+    """A change of one event, for `rewrite`."""
+
+    def change(event, record):
+        if event.number == number:
+            record.update(values)
+
+    return change
 
 
 # Unbroken
@@ -145,13 +166,16 @@ def test_the_record_of_a_study_holds_nothing_that_tells_an_arm(study):
 def test_a_hash_cannot_be_guessed_without_token_and_file_name(study, rheas):
     """With all else known the maps of a case could be tried until a hash fits."""
     event = rheas.get(number=4)
-    stimuli = record_events.stimuli_sha256(study)
+    record = json.loads(event.payload)["record"]
+    assert record["presentation"] == event.presentation.token
+    head = Head(3, event.previous_hash)
+    assert link_after(head, {"record": record}).hash == event.hash
+    guessed = {**record, "presentation": "another"}
+    assert link_after(head, {"record": guessed}).hash != event.hash
+    stimuli = digests.stimuli_sha256(study, {})
     with past_the_triggers():
-        Presentation.objects.filter(pk=event.presentation_id).update(token="another")
         Overlay.objects.filter(pk=event.presentation.overlay_id).update(file="another")
-    other = record_events._rating_record(rheas.get(number=4))
-    assert event_hash(other, 4, event.previous_hash) != event.hash
-    assert record_events.stimuli_sha256(study) != stimuli
+    assert digests.stimuli_sha256(study, {}) != stimuli
 
 
 # Ratings
@@ -169,17 +193,154 @@ def test_a_hash_cannot_be_guessed_without_token_and_file_name(study, rheas):
         {"viewer": {"zoom": 2}},
         {"overlay_sha256": "0" * 64},
         {"username": "omar"},
-        {"hash": "0" * 64},
+        {"kind": "change"},
+        {"previous_hash": "0" * 64},
     ],
     ids=lambda change: next(iter(change)),
 )
-def test_a_changed_field_of_a_rating_is_found(study, rheas, change):
+def test_a_changed_column_of_a_rating_is_found(study, rheas, change):
     with past_the_triggers():
         rheas.filter(number=10).update(**change)
+    (field,) = change
     assert found(study) == (
-        "Broken at reader rhea, event 10: hash is not that of its fields; one was "
-        "changed."
+        f"Broken at reader rhea, event 10: {field} is not as it was recorded."
     )
+
+
+HASH = "hash is not that of its payload; one was changed"
+TEXT = "payload is not the canonical JSON of an event"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('"rating":5', '"rating":4', HASH),
+        ('"record"', '"schema":2,"record"', TEXT),
+        ('"record"', '"schema":9,"recorded"', TEXT),
+        ('"comment":""', '"comment": ""', TEXT),
+        ('"comment":""', '"comment":NaN', TEXT),
+        ("{", "[", TEXT),
+        ("{", "", TEXT),
+        ('"number":10', '"number":true', "its number is True; an event was removed or"),
+        ('"number":10', '"number":11', "its number is 11; an event was removed or"),
+    ],
+)
+def test_a_changed_payload_is_found(study, rheas, old, new, said):
+    event = rheas.get(number=10)
+    assert old in event.payload
+    with past_the_triggers():
+        event.payload = event.payload.replace(old, new, 1)
+        event.save()
+    assert found(study).startswith(f"Broken at reader rhea, event 10: {said}")
+
+
+def test_a_changed_hash_is_found(study, rheas):
+    with past_the_triggers():
+        rheas.filter(number=10).update(hash="0" * 64)
+    assert found(study) == f"Broken at reader rhea, event 10: {HASH}."
+
+
+def test_a_rating_changed_in_payload_and_column_alike_is_found(study, rheas):
+    event = rheas.get(number=10)
+    with past_the_triggers():
+        event.payload = event.payload.replace('"rating":5', '"rating":4')
+        event.rating = 4
+        event.save()
+    assert found(study) == f"Broken at reader rhea, event 10: {HASH}."
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ({"schema": 9, "record": {}}, "its schema is 9, which this version does not"),
+        ({"schema": [], "record": {}}, "its payload lacks what an event records"),
+        ({"record": {"kind": "rate"}}, "its payload lacks what an event records"),
+        ({"record": []}, "its payload lacks what an event records"),
+        ({}, "its payload lacks what an event records"),
+    ],
+)
+def test_an_event_that_nobody_here_can_read_is_told(study, rheas, content, said):
+    """With its hash and all: such as one of a later version of the application."""
+    event = rheas.last()
+    link = link_after(Head(event.number - 1, event.previous_hash), content)
+    with past_the_triggers():
+        rheas.filter(pk=event.pk).update(payload=link.payload, hash=link.hash)
+    assert found(study).startswith(f"Broken at reader rhea, event 12: {said}")
+
+
+@pytest.mark.parametrize("model", [RatingEvent, StudyEvent])
+def test_every_column_of_an_event_is_compared_with_its_payload(study, model):
+    """But for the database's own keys: what those refer to is compared by its name."""
+    studies = model is StudyEvent
+    schemas = record_events.STUDY_SCHEMAS if studies else record_events.RATING_SCHEMAS
+    record = json.loads(model.objects.first().payload)["record"]
+    for columns in schemas.values():
+        compared = {name.partition(".")[0] for name in columns(record)}
+        fields = {field.name for field in model._meta.concrete_fields}
+        place = {"number", "previous_hash", "payload", "hash"}
+        assert fields - {"id", "user"} == compared | place
+
+
+def test_an_event_that_records_more_leaves_those_before_it_verifying(
+    tmp_path, rhea, monkeypatch
+):
+    """And one that records less: a later schema, in the middle of a reader's run."""
+    study = make_study(tmp_path / "bundle", readers=[rhea], cases=2)
+    first, second, *_ = study.enrolments.get().presentations.order_by("position")
+    answer(first, rhea, 4)
+    record = {
+        "enrolment": str(first.enrolment.uuid),
+        "presentation": second.token,
+        "at": "2026-12-02T09:00:00.000000Z",
+        "user": "rhea",
+        "language": "de",
+        "stage": "image",
+    }
+
+    def columns(record):
+        return {
+            "enrolment.uuid": record["enrolment"],
+            "presentation.token": record["presentation"],
+            "overlay_sha256": second.overlay.sha256,
+            "kind": RatingEvent.Kind.SHOWN,
+            "reason": record["stage"],
+            "username": record["user"],
+            "at": datetime.fromisoformat(record["at"]),
+        }
+
+    schemas = {**record_events.RATING_SCHEMAS, 2: columns}
+    head = record_events.enrolment_head(first.enrolment)
+    link = link_after(head, {"schema": 2, "record": record})
+    event = RatingEvent.objects.create(
+        enrolment=first.enrolment,
+        presentation=second,
+        user=rhea,
+        **record_events._columns_to_write(link, schemas),
+    )
+    assert found(study).endswith(
+        "event 3: its schema is 2, which this version does not know."
+    )
+    monkeypatch.setattr(record_events, "RATING_SCHEMAS", schemas)
+    assert verify(study)[1].head == Head(3, link.hash)
+    with past_the_triggers():
+        RatingEvent.objects.filter(pk=event.pk).update(reason="map")
+    assert found(study).endswith("event 3: reason is not as it was recorded.")
+
+
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="PostgreSQL keeps its types")
+@pytest.mark.parametrize("table", ["ratingevent", "studyevent"])
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("yesterday", ", event 1: at is not as it was recorded."),
+        ("2026-13-01 00:00:00", ": an event cannot be read."),
+    ],
+)
+def test_a_row_that_cannot_be_read_is_told_in_a_line(study, table, value, said):
+    with past_the_triggers(), connection.cursor() as cursor:
+        cursor.execute(f"UPDATE readerstudy_{table} SET at = %s", [value])  # noqa: S608
+    owner = "reader rhea" if table == "ratingevent" else "study 'Chest maps'"
+    assert found(study) == f"Broken at {owner}{said}"
 
 
 def test_a_rating_moved_to_another_presentation_is_found(study, rheas):
@@ -187,14 +348,15 @@ def test_a_rating_moved_to_another_presentation_is_found(study, rheas):
         other = rheas.get(number=12).presentation
         rheas.filter(number=12).delete()
         rheas.filter(number=10).update(presentation=other)
-    assert found(study).startswith("Broken at reader rhea, event 10: hash is not")
+    assert found(study) == (
+        "Broken at reader rhea, event 10: presentation.token is not as it was recorded."
+    )
 
 
 def test_a_changed_rating_with_a_hash_to_match_breaks_the_next(study, rheas):
     event = rheas.get(number=4)
     with past_the_triggers():
-        event.rating = 0 if event.rating else 1
-        rewrite([event], record_events._rating_record)
+        rewrite([event], set_in_record(4, rating=0 if event.rating else 1))
     assert found(study) == (
         "Broken at reader rhea, event 5: previous_hash is not the hash of event 4."
     )
@@ -202,8 +364,7 @@ def test_a_changed_rating_with_a_hash_to_match_breaks_the_next(study, rheas):
 
 def test_a_chain_that_was_written_anew_has_not_the_head_of_the_lock(study, rheas):
     with past_the_triggers():
-        rheas.filter(number=4).update(rating=0)
-        rewrite(list(rheas), record_events._rating_record)
+        rewrite(list(rheas), set_in_record(4, rating=0))
     assert found(study).startswith(
         "Broken at reader rhea, event 12: the chain was written anew"
     )
@@ -253,7 +414,7 @@ def test_an_event_pushed_in_between_is_found(study, rheas, omar):
         copy.pk, copy.number, copy.kind, copy.rating = None, 3, "shown", None
         copy.presentation = enrolment.presentations.get(position=4)
         copy.save()
-    assert found(study).startswith("Broken at reader omar, event 3: previous_hash")
+    assert found(study).startswith("Broken at reader omar, event 3: its number is 2;")
 
 
 def test_chains_of_two_readers_in_each_others_place_are_found(study, rhea, omar):
@@ -284,8 +445,13 @@ def test_an_event_of_another_readers_presentation_is_found(study, rheas, omar):
         StudyEvent.objects.filter(kind="locked").delete()
         Study.objects.update(state="open")
         foreign = Presentation.objects.get(enrolment__reader=omar, position=6)
-        rheas.filter(number__gt=11).update(presentation=foreign)
-        rewrite(list(rheas), record_events._rating_record)
+
+        def give(event, record):
+            if event.number > 11:
+                event.presentation = foreign
+                record["presentation"] = foreign.token
+
+        rewrite(list(rheas), give)
     assert found(study) == (
         "Broken at reader rhea, event 12: presentation is another reader's."
     )
@@ -295,8 +461,7 @@ def test_what_was_shown_is_compared_with_the_map_of_the_presentation(study, rhea
     with past_the_triggers():
         StudyEvent.objects.filter(kind="locked").delete()
         Study.objects.update(state="open")
-        rheas.filter(number=7).update(overlay_sha256="0" * 64)
-        rewrite(list(rheas), record_events._rating_record)
+        rewrite(list(rheas), set_in_record(7, overlay_sha256="0" * 64))
     assert found(study) == (
         "Broken at reader rhea, event 7: overlay_sha256 is not that of its "
         "presentation's map."
@@ -317,12 +482,12 @@ def test_what_was_shown_is_compared_with_the_map_of_the_presentation(study, rhea
     ],
     ids=lambda change: next(iter(change)),
 )
-def test_a_changed_field_of_a_study_event_is_found(study, change):
+def test_a_changed_column_of_a_study_event_is_found(study, change):
     with past_the_triggers():
         study.events.filter(number=5).update(**change)
+    (field,) = change
     assert found(study) == (
-        "Broken at study 'Chest maps', event 5: hash is not that of its fields; one "
-        "was changed."
+        f"Broken at study 'Chest maps', event 5: {field} is not as it was recorded."
     )
 
 
@@ -358,7 +523,7 @@ def test_a_state_that_no_event_led_to_is_found(study, state):
 def test_a_state_that_was_left_out_is_found(tmp_path, rhea):
     study = make_study(tmp_path / "bundle", readers=[rhea], cases=1, opened=False)
     kind = StudyEvent.Kind.LOCKED
-    record_events.add_study_event(study=study, kind=kind, user=None, details={})
+    record_events.add_study_event(study, kind, None)
     Study.objects.update(state="locked")
     assert found(study).endswith("its events lead through draft, locked.")
 
@@ -516,15 +681,16 @@ def test_a_study_under_another_name_is_found(study):
 
 def test_what_events_of_an_earlier_version_lack_is_not_compared(enrolled):
     """Of an enrolment they had the reader's name, of a list its hash."""
-    events = list(enrolled.events.select_related("study"))
+    later = ("version", "name", "experience", "conflicts_of_interest", "enrolled_at")
+
+    def forget(event, record):
+        details = record["details"]
+        for row in (details, *details.get("lists", [details.get("list", {})])):
+            for name in later:
+                row.pop(name, None)
+
     with past_the_triggers():
-        for event in events:
-            lists = event.details.get("lists", [event.details.get("list", {})])
-            for details in (event.details, *lists):
-                for name in ("name", "experience", "conflicts_of_interest"):
-                    details.pop(name, None)
-                details.pop("enrolled_at", None)
-        rewrite(events, record_events._study_record)
+        rewrite(list(enrolled.events.all()), forget)
     assert len(verify(enrolled)) == 3
     Study.objects.update(name="Lung maps")
     enrolled.enrolments.update(experience="10 years", enrolled_at=timezone.now())

@@ -46,6 +46,7 @@ def served() -> Iterator[Server]:
     process = subprocess.Popen(
         [
             *(sys.executable, "-m", "gunicorn", "readerstudy.wsgi"),
+            "--config=python:readerstudy.gunicorn_config",
             f"--bind=127.0.0.1:{port}",
         ],
         cwd=ROOT,

@@ -8,9 +8,10 @@ from django.test import Client
 from django.utils import timezone
 
 from readerstudy.models import RatingEvent
-from readerstudy.trial import enrolment as enrolment_acts
+from readerstudy.trial.enrolment import void_run
 from readerstudy.trial.policies import Refusal
 from readerstudy.trial.rating import next_presentation
+from readerstudy.web import study_pages
 from tests.readerstudy.factories import answer, coordinator, make_study, rate_all
 from tests.readerstudy.web.conftest import HTMX, address, rate, reader_client
 
@@ -117,7 +118,7 @@ def test_a_study_that_closes_during_the_display_check_is_not_there(
     def refuse(**_arguments):
         raise Refusal("closed")
 
-    monkeypatch.setattr(enrolment_acts, "record_display_check", refuse)
+    monkeypatch.setattr(study_pages, "record_display_check", refuse)
     assert newcomer.post(f"/studies/{study.uuid}/display/", DISPLAY).status_code == 404
 
 
@@ -465,7 +466,7 @@ def test_a_new_run_is_announced_and_not_begun_before_the_washout(tmp_path, rhea)
     old = study.enrolments.get()
     with time_machine.travel("2026-03-01T12:00:00Z", tick=False):
         answer(next_presentation(old), rhea)
-        new = enrolment_acts.void_run(enrolment=old, by=coordinator(), reason="ill")
+        new = void_run(enrolment=old, by=coordinator(), reason="ill")
         reader = reader_client(rhea)
         assert reader.post(page, {"agree": "on"})["Location"] == display
         for ask in (reader.get, reader.post):

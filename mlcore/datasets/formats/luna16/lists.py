@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mlcore.datasets.decoding.metaimage import Point
-from mlcore.datasets.formats.source import plain_text, read_csv, require_columns
+from mlcore.datasets.formats.lists import plain_text, read_csv, require_columns
 from mlcore.datasets.table import TableError
 
 ANNOTATIONS = "annotations.csv"
@@ -68,13 +68,18 @@ class ListPaths:
         return tuple(path for path in paths if path is not None)
 
 
+def find_annotations(root: Path) -> Path | None:
+    """The list of nodules, which every copy of LUNA16 has."""
+    return _find(root, ANNOTATIONS)
+
+
 def find_lists(root: Path) -> ListPaths:
     """The lists in `root` or in the folders that the official archives make.
 
     Raises:
         TableError: there is no `annotations.csv`.
     """
-    annotations = _find(root, ANNOTATIONS)
+    annotations = find_annotations(root)
     if annotations is None:
         raise TableError(
             f"{root} has no {ANNOTATIONS} (nor CSVFILES/{ANNOTATIONS}), no .hdf5 file "

@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from mlcore.datasets.decoding.dicom_file import printable
 from mlcore.datasets.decoding.grey_image import LARGEST, GreyImage, Window
 from mlcore.datasets.decoding.image_files import SUFFIXES, read_grey
-from mlcore.datasets.formats.source import (
-    Source,
+from mlcore.datasets.formats.format import Source
+from mlcore.datasets.formats.lists import (
     chosen_classes,
     relative_path,
     source_digest,

@@ -3,7 +3,7 @@
 Setio et al., Medical Image Analysis 2017. A folder with `annotations.csv` and the scans
 `subset0/<seriesuid>.mhd` to `subset9/` (or directly in the folder), each with its
 `.raw`; some of the subsets suffice. Lists that are used where they are there:
-see `luna_lists`. The derived set of patches is read by `luna_patches`.
+see `lists`. The derived set of patches is read by `patches`.
 
 An image is a patch of 64 x 64 pixels in the axial slice of a nodule's centre, at the
 scan's own resolution and as it is stored: a scan of a prone patient is not turned. Each
@@ -28,12 +28,21 @@ import numpy as np
 
 from mlcore.datasets.decoding.grey_image import GreyImage
 from mlcore.datasets.decoding.metaimage import Point, Volume, open_volume, read_slice
+from mlcore.datasets.formats.format import (
+    CLASSES_OPTION,
+    WINDOW_OPTION,
+    Format,
+    Option,
+    Source,
+)
+from mlcore.datasets.formats.lists import chosen_classes, source_digest
 from mlcore.datasets.formats.luna16 import patches as luna_patches
 from mlcore.datasets.formats.luna16.lists import (
     MALIGNANCY,
     Finding,
     ListPaths,
     by_series,
+    find_annotations,
     find_lists,
     read_candidates,
     read_excluded,
@@ -48,7 +57,6 @@ from mlcore.datasets.formats.luna16.places import (
     shows,
     sphere_extent,
 )
-from mlcore.datasets.formats.source import Source, chosen_classes, source_digest
 from mlcore.datasets.record import ImageRecord
 from mlcore.datasets.splits import assign_splits
 from mlcore.datasets.table import Box, TableError
@@ -402,3 +410,25 @@ def _notes(
             f"({places}{more})"
         )
     return tuple(notes)
+
+
+def _recognises(root: Path) -> bool:
+    return luna_patches.is_derived(root) or find_annotations(root) is not None
+
+
+FORMAT = Format(
+    name="luna16",
+    title="LUNA16: patches of its scans, or the derived patches",
+    read=read_luna16,
+    recognises=_recognises,
+    options=(
+        CLASSES_OPTION,
+        WINDOW_OPTION,
+        Option(
+            name="negatives",
+            type=float,
+            help="patches without a nodule for each with one; default 1",
+        ),
+    ),
+    read_part=read_part,
+)

@@ -1,26 +1,39 @@
 """Synthetic frontal chest radiographs with planted findings and their exact masks.
 
-The patients are in `phantom_anatomy`, what they have in `phantom_findings`, how they
-are exposed in `phantom_exposure`. Every image has its own random streams from the seed
-and its number: patient 17 is the same whether 20 or 20,000 are made, at every size, and
-has a finding or not whichever others are wanted.
+The patients are in `anatomy`, what they have in `findings`, how they are exposed in
+`exposure`. Every image has its own random streams from the seed and its number: patient
+17 is the same whether 20 or 20,000 are made, at every size, and has a finding or not
+whichever others are wanted.
+
+The same on every machine, with one version of NumPy, are labels, splits and letters;
+the patient's layout, to a relative 1e-12; the masks; and the pixels within one grey
+level, nearly all of them exactly. Processors round exponentials and Fourier transforms
+differently in the last bit, which can change a photon count by one.
 """
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mlcore.datasets.decoding.grey_image import GreyImage
+from mlcore.datasets.formats.format import (
+    CLASSES_OPTION,
+    Format,
+    Option,
+    Source,
+    whole_number,
+)
+from mlcore.datasets.formats.lists import chosen_classes
 from mlcore.datasets.formats.phantom import anatomy, exposure, findings
 from mlcore.datasets.formats.phantom.anatomy import Patient
 from mlcore.datasets.formats.phantom.exposure import Letter, radiograph
 from mlcore.datasets.formats.phantom.findings import FINDINGS, draw_patient, mask
-from mlcore.datasets.formats.source import Source, chosen_classes
 from mlcore.datasets.record import ImageRecord
 from mlcore.datasets.table import MARKER, Mask, TableError
 from mlcore.files import canonical_json, sha256_bytes, sha256_file
@@ -69,14 +82,14 @@ class Recipe:
 
 
 def read_phantom(
-    count: int,
-    size: int,
     *,
     seed: int,
+    image_size: int,
+    images: int = 1200,
     classes: Sequence[str] | None = None,
     marker: str | None = None,
 ) -> Source:
-    """`count` radiographs of `size` pixels a side; they are drawn later.
+    """So many `images` of `image_size` pixels a side; they are drawn later.
 
     Args:
         seed, marker: see `Recipe`.
@@ -91,10 +104,10 @@ def read_phantom(
             f'The marker goes with "{marker}", which is none of the findings wanted: '
             f"{', '.join(recipe.classes)}."
         )
-    if size < MIN_SIZE:
+    if image_size < MIN_SIZE:
         raise TableError(
-            f"Phantoms of {size} pixels a side show nothing; make them with {MIN_SIZE} "
-            "or more."
+            f"Phantoms of {image_size} pixels a side show nothing; make them with "
+            f"{MIN_SIZE} or more."
         )
     # The code that draws stands for the files of other sources.
     options = {
@@ -102,15 +115,15 @@ def read_phantom(
         "marker": marker,
         "code": sha256_bytes(canonical_json(code_digests())),
     }
-    drawn = options | {"format": "phantom", "count": count, "seed": seed}
+    drawn = options | {"format": "phantom", "count": images, "seed": seed}
     return Source(
         format="phantom",
         root=None,
         modality="xray",
         classes=recipe.classes,
         label_policy="a finding is present where it was planted",
-        records=phantom_records(count, size, recipe),
-        count=count,
+        records=phantom_records(images, image_size, recipe),
+        count=images,
         digest=sha256_bytes(canonical_json(drawn)),
         options=options,
         decoded_in="processes",  # NumPy holds the interpreter lock
@@ -148,17 +161,18 @@ def phantom_records(count: int, size: int, recipe: Recipe) -> Iterator[ImageReco
 
 
 def redrawn(
-    source_path: str, size: int, classes: Sequence[str], marker: str | None
+    source_path: str, size: int, options: Mapping[str, Any]
 ) -> NDArray[np.uint8]:
     """The radiograph that `source_path` of a phantom table stands for, at any size.
 
     The patient is the same at every size; the photons' noise is not.
 
     Args:
-        classes, marker: of the table.
+        options: of the table's import.
     """
     seed, _, number = source_path.removeprefix("seed-").partition("/")
-    return _pixels(Recipe(int(seed), tuple(classes), marker), int(number), size)
+    recipe = Recipe(int(seed), tuple(options["classes"]), options.get("marker"))
+    return _pixels(recipe, int(number), size)
 
 
 def code_digests() -> dict[str, str]:
@@ -226,3 +240,22 @@ def _splits(count: int, seed: int) -> list[str]:
     splits = np.empty(count, dtype=object)
     splits[order] = names
     return [str(name) for name in splits]
+
+
+FORMAT = Format(
+    name="phantom",
+    title="synthetic chest radiographs, drawn from nothing",
+    read=read_phantom,
+    recognises=lambda _root: False,
+    needs=("seed", "image_size"),
+    options=(
+        CLASSES_OPTION,
+        Option(name="images", type=whole_number(1), help="how many; default 1200"),
+        Option(
+            name="marker",
+            metavar="FINDING",
+            help="put a letter, a shortcut, into images that show FINDING",
+        ),
+    ),
+    redraw=redrawn,
+)

@@ -1,4 +1,3 @@
-import gc
 import io
 import os
 import pickle
@@ -11,7 +10,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mlcore.datasets.decoding import image_files
 from mlcore.datasets.decoding.grey_image import Window
 from mlcore.datasets.decoding.image_files import read_grey, read_image, read_mask
 from mlcore.datasets.table import TableError
@@ -329,15 +327,3 @@ def test_an_image_is_turned_as_its_exif_orientation_says(tmp_path, name):
 
     assert read.shape == (24, 16)
     np.testing.assert_allclose(read, np.rot90(upright, -1), atol=3)
-
-
-@pytest.mark.parametrize("shape", [(1, 1), (3, 7), (1024, 1000), (5000, 4000)])
-def test_pillows_memory_is_read_as_numpy_does(shape):
-    pixels = np.random.default_rng(1).integers(0, 256, shape, dtype=np.uint8)
-    image = Image.fromarray(pixels).copy()
-
-    array = image_files._array(image)
-
-    del image  # which the array may look into
-    gc.collect()
-    np.testing.assert_array_equal(array, pixels)

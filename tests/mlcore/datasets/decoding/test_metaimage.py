@@ -249,6 +249,16 @@ def test_a_volume_that_is_not_there_is_refused(tmp_path):
         open_volume(tmp_path / "a.mhd")
 
 
+def test_a_volume_that_became_shorter_is_refused(tmp_path):
+    path = write_volume(tmp_path / "a.mhd", VALUES)
+    volume = open_volume(path)
+    volume.data.write_bytes(volume.data.read_bytes()[:-2])
+
+    np.testing.assert_array_equal(read_slice(volume, 3, (0, 0), (7, 9)), VALUES[3])
+    with pytest.raises(TableError, match=r"a\.raw does not read"):
+        read_slice(volume, 4, (0, 0), (7, 9))
+
+
 STREAM = zlib.compress(VALUES.tobytes(), 0)
 
 

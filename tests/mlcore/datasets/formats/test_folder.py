@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from mlcore.datasets.formats.folder import read_folder
-from mlcore.datasets.formats.source import relative_path
+from mlcore.datasets.formats.lists import relative_path
 from mlcore.datasets.table import TableError
 from tests.mlcore.datasets.making import NAN, grey, save
 

@@ -5,6 +5,7 @@ import numpy as np
 import pydicom
 import pytest
 
+from mlcore.bundle.drawing import findings_of
 from mlcore.datasets.decoding.grey_image import GreyImage, to_uint8
 from mlcore.datasets.display import display_case
 from mlcore.datasets.formats import kneemri
@@ -12,7 +13,6 @@ from mlcore.datasets.formats.kneemri import CLASSES, read_kneemri, read_part
 from mlcore.datasets.importing import ImportOptions, import_source, read_source
 from mlcore.datasets.table import Box, TableError, verify_table
 from mlcore.datasets.writing.decode_ahead import prepare
-from mlcore.engine.bundle import findings_of
 
 HEADER = (
     "examId,seriesNo,aclDiagnosis,kneeLR,roiX,roiY,roiZ,roiHeight,roiWidth,roiDepth,"
@@ -210,7 +210,7 @@ def test_the_split_by_slice_is_called_leaky_and_counts_slices_as_patients(exams)
 
 def test_the_options_of_the_command_reach_the_reader(root):
     by_exam = read_source("kneemri", ImportOptions(root=root))
-    by_slice = read_source("kneemri", ImportOptions(root=root, split_by="slice"))
+    by_slice = read_source("kneemri", ImportOptions(root=root), split_by="slice")
 
     assert by_exam.digest == read_kneemri(root, seed=1).digest
     assert by_slice.notes != by_exam.notes

@@ -6,6 +6,7 @@ import pytest
 
 from mlcore.datasets.importing import same_import
 from mlcore.datasets.table import MARKER, Box, TableError
+from mlcore.datasets.writing import table_writer
 from mlcore.datasets.writing.growing_files import ArrayStream
 from tests.mlcore.datasets.making import (
     CLASSES,
@@ -23,6 +24,10 @@ from tests.mlcore.tables import write_table
 def folder(tmp_path):
     write_table(tmp_path / "tiny", description(), map(image, range(6)))
     return tmp_path / "tiny"
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
 
 
 def test_streamed_arrays_are_byte_for_byte_what_numpy_saves(folder, tmp_path):
@@ -57,17 +62,20 @@ def failing(error):
 
 @pytest.mark.parametrize("error", [TableError("damaged"), KeyboardInterrupt()])
 def test_a_failure_leaves_the_table_that_was_there(folder, tmp_path, error):
-    before = contents(tmp_path)
+    before = contents(folder)
 
     with pytest.raises(type(error)):
         write_table(folder, description(), failing(error))
 
-    assert contents(tmp_path) == before
-    assert [path.name for path in tmp_path.iterdir()] == ["tiny"]
+    assert contents(folder) == before
+    assert names(tmp_path) == [".tiny.unfinished", "tiny"]
+    write_table(folder, description(), map(image, range(6)))
+    assert contents(folder) == before
+    assert names(tmp_path) == ["tiny"]
 
 
 def test_a_disk_that_fails_to_sync_leaves_the_table_as_it_was(folder, monkeypatch):
-    before = contents(folder.parent)
+    before = contents(folder)
 
     def failing_sync(_stream):
         raise OSError(errno.EIO, "Input/output error")
@@ -76,22 +84,40 @@ def test_a_disk_that_fails_to_sync_leaves_the_table_as_it_was(folder, monkeypatc
     with pytest.raises(OSError, match="Input/output error"):
         write_table(folder, description(), map(image, range(4)))
 
-    assert contents(folder.parent) == before
-    assert [path.name for path in folder.parent.iterdir()] == ["tiny"]
+    assert contents(folder) == before
+    assert names(folder.parent) == [".tiny.unfinished", "tiny"]
 
 
-def test_a_failed_first_import_leaves_nothing(tmp_path):
+def test_a_table_that_cannot_take_its_place_is_told_and_written_again(
+    folder, monkeypatch
+):
+    before = contents(folder)
+
+    def failing_move(_new, _path):
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(table_writer, "replace_folder", failing_move)
+        with pytest.raises(OSError, match="Input/output error"):
+            write_table(folder, description(), map(image, range(4)))
+    assert contents(folder) == before
+
+    assert len(write_table(folder, description(), map(image, range(4)))) == 4
+    assert names(folder.parent) == ["tiny"]
+
+
+def test_a_failed_first_import_leaves_no_table(tmp_path):
     with pytest.raises(TableError):
         write_table(tmp_path / "new", description(), failing(TableError("damaged")))
 
-    assert list(tmp_path.iterdir()) == []
+    assert names(tmp_path) == [".new.unfinished"]
 
 
 def test_a_new_table_takes_the_place_of_the_old_one(folder):
     table = write_table(folder, description(), map(image, range(4)))
 
     assert len(table) == 4
-    assert [path.name for path in folder.parent.iterdir()] == ["tiny"]
+    assert names(folder.parent) == ["tiny"]
 
 
 REFUSED = {

@@ -13,7 +13,7 @@ from mlcore.engine.model.networks import (
     build_network,
     find_device,
     full_precision,
-    load_resnet_weights,
+    load_backbone_weights,
     wants_bfloat16,
 )
 
@@ -37,7 +37,7 @@ def test_the_stem_has_the_gradients_of_the_plain_convolution(generator, trained_
     x = torch.rand(2, 1, 32, 32, generator=generator, requires_grad=True)
     twin = x.detach().clone().requires_grad_(True)
     weight = torch.randn(2, 64, 16, 16, generator=generator)
-    (network._stem(x) * weight).sum().backward()
+    (network.convolve_grey(x) * weight).sum().backward()
     (conv(twin.expand(-1, 3, -1, -1)) * weight).sum().backward()
     torch.testing.assert_close(x.grad, twin.grad, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(
@@ -105,7 +105,7 @@ def test_mixed_precision_keeps_the_stem_and_the_logits_in_float32(
     exact = network(x)
     assert seen == {"layer2": torch.float32}
     network.mixed_precision = True
-    assert network._stem(x).dtype == torch.float32
+    assert network.convolve_grey(x).dtype == torch.float32
     rough = network(x)
     assert seen == {"layer2": torch.bfloat16}
     assert rough.dtype == torch.float32
@@ -159,7 +159,7 @@ def test_ordinary_weights_fill_the_network_and_both_branches(
     write(ordinary.state_dict(), path)
     config = NetworkConfig(name="resnet18")
     network = build_network(config, 5, dual=dual, seed=1)
-    load_resnet_weights(network, path)
+    load_backbone_weights(network, path)
     x = torch.rand(4, 1, 32, 32, generator=generator)
     for name in ("std", "adv") if dual else ("std",):
         with branch(network, name):
@@ -175,7 +175,7 @@ def test_with_another_number_of_findings_the_last_layer_stays_fresh(ordinary, tm
     torch.save(ordinary.state_dict(), tmp_path / "weights.pth")
     network = build_network(NetworkConfig(name="resnet18"), 2, dual=True, seed=1)
     fresh = copy.deepcopy(network.resnet.fc.state_dict())
-    load_resnet_weights(network, tmp_path / "weights.pth")
+    load_backbone_weights(network, tmp_path / "weights.pth")
     for name, value in network.resnet.fc.state_dict().items():
         assert torch.equal(value, fresh[name])
     assert torch.equal(network.resnet.conv1.weight, ordinary.conv1.weight)
@@ -205,11 +205,11 @@ def test_foreign_weights_are_refused(tmp_path, content, message):
         torch.save(content, path)
     network = build_network(NetworkConfig(name="resnet18"), 2, dual=False, seed=1)
     with pytest.raises(EngineError, match=message):
-        load_resnet_weights(network, path)
+        load_backbone_weights(network, path)
 
 
 def test_weights_of_a_deeper_network_are_refused(tmp_path):
     torch.save(resnet50(num_classes=2).state_dict(), tmp_path / "weights.pth")
     network = build_network(NetworkConfig(name="resnet18"), 2, dual=False, seed=1)
     with pytest.raises(EngineError, match="weights of another network"):
-        load_resnet_weights(network, tmp_path / "weights.pth")
+        load_backbone_weights(network, tmp_path / "weights.pth")

@@ -4,8 +4,9 @@ import math
 import pytest
 
 from mlcore.datasets.table import TableError
-from mlcore.engine.config import PRESETS, EngineError, to_dict
+from mlcore.engine.config import PRESETS, EngineError
 from mlcore.engine.model.objectives import OBJECTIVES, VARIANTS
+from mlcore.engine.run_config import to_json
 from mlcore.engine.runs import occupied
 from mlcore.engine.training.command_line import add_arguments, explain, plan
 from mlcore.engine.training.distributed import ALONE
@@ -64,7 +65,7 @@ def test_what_cannot_be_done_is_refused(table, tmp_path, arguments, message):
 
 
 def begun(job):
-    write_json(job.folder / "config.json", to_dict(job.config))
+    write_json(job.folder / "config.json", to_json(job.config))
 
 
 def test_the_last_of_several_is_refused_before_the_first_begins(table, tmp_path):

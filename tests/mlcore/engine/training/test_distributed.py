@@ -24,6 +24,7 @@ from tests.mlcore.toy import QUICK, write_toy_table
 
 MASTER = ("MASTER_ADDR", "MASTER_PORT")
 STEPS, RATE, SIZE = 3, 1e-3, 2
+VARIANTS = ("standard", "dual_bn")
 CONFIG = with_overrides(
     preset("paper"),
     [
@@ -80,10 +81,10 @@ def train_twice(world, folder):
         (folder / "resumed" / "result.json").unlink()
         (folder / "resumed" / "previous.pt").replace(folder / "resumed" / "last.pt")
     results.append(train(table, folder / "resumed", config, execution, resume=True))
-    return {"results": results}
+    return results
 
 
-def exchange(world, _):
+def exchange(world):
     """What the processes tell each other, as each of them sees it."""
     sums = [torch.full((2,), float(world.rank + 1)), torch.tensor(10.0)]
     world.add_up(sums)
@@ -94,7 +95,16 @@ def exchange(world, _):
     }
 
 
-def _process(rank, port, folder, act, argument):
+def act(world, folder):
+    """Everything that two processes do here, since they take long to start."""
+    return {
+        "exchange": exchange(world),
+        "steps": {variant: take_steps(world, variant) for variant in VARIANTS},
+        "results": train_twice(world, folder),
+    }
+
+
+def _process(rank, port, folder):
     torch.set_num_threads(1)
     os.environ |= {
         "RANK": str(rank),
@@ -105,16 +115,21 @@ def _process(rank, port, folder, act, argument):
     }
     with joined("cpu") as (world, device):
         assert device.type == "cpu"
-        torch.save(act(world, argument), folder / f"{rank}.pt")
+        torch.save(act(world, folder), folder / f"{rank}.pt")
 
 
-def in_two_processes(act, argument, folder):
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("together")
+
+
+@pytest.fixture(scope="module")
+def both(folder):
+    """What each of two processes returned."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    multiprocessing.spawn(
-        _process, args=(port, folder, act, argument), nprocs=SIZE, join=True
-    )
+    multiprocessing.spawn(_process, args=(port, folder), nprocs=SIZE, join=True)
     return [torch.load(folder / f"{rank}.pt") for rank in range(SIZE)]
 
 
@@ -163,39 +178,38 @@ def steps_in_turn(variant):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("variant", ["standard", "dual_bn"])
-def test_two_processes_do_what_one_does_with_both_halves_in_turn(tmp_path, variant):
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_two_processes_do_what_one_does_with_both_halves_in_turn(both, variant):
     torch.set_num_threads(1)
-    both = in_two_processes(take_steps, variant, tmp_path)
     expected, left = steps_in_turn(variant)
     for process in both:
-        for name, value in process["state"].items():
+        taken = process["steps"][variant]
+        for name, value in taken["state"].items():
             if "num_batches" not in name:
                 torch.testing.assert_close(
                     value, expected[name], rtol=1e-6, atol=1e-6, msg=name
                 )
         torch.testing.assert_close(
-            torch.tensor(process["left"]), torch.tensor(left), rtol=1e-6, atol=0
+            torch.tensor(taken["left"]), torch.tensor(left), rtol=1e-6, atol=0
         )
 
 
 @pytest.mark.slow
-def test_a_training_of_two_processes_writes_one_run_and_resumes_it(tmp_path):
-    one, other = in_two_processes(train_twice, tmp_path, tmp_path)
+def test_a_training_of_two_processes_writes_one_run_and_resumes_it(both, folder):
+    one, other = both
     straight, resumed = one["results"]
     assert straight["processes"] == 2
     assert other["results"] == one["results"]
     assert resumed["dev"] == straight["dev"]
-    states = [
-        torch.load(tmp_path / name / "last.pt") for name in ("straight", "resumed")
-    ]
+    states = [torch.load(folder / name / "last.pt") for name in ("straight", "resumed")]
     for name, value in states[0]["network"].items():
         assert torch.equal(value, states[1]["network"][name]), name
 
 
-def test_processes_add_up_gather_and_ask_the_first(tmp_path):
-    for seen in in_two_processes(exchange, None, tmp_path):
-        assert seen == {
+@pytest.mark.slow
+def test_processes_add_up_gather_and_ask_the_first(both):
+    for process in both:
+        assert process["exchange"] == {
             "sums": [[3.0, 3.0], 20.0],
             "gathered": [0, 1, 2],
             "told": "from 0",

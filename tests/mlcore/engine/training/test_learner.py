@@ -16,7 +16,7 @@ from mlcore.engine.model.objectives import (
     mean_bce,
     summed_bce,
 )
-from mlcore.engine.training.learner import Learner, Levers
+from mlcore.engine.training.learner import Learner
 from tests.conftest import missing
 
 SETTINGS = (
@@ -148,21 +148,12 @@ def test_a_batch_without_any_label_changes_no_weight(batch):
         assert torch.equal(parameter, before[name])
 
 
-@pytest.mark.parametrize(
-    "levers", [Levers(channels_last=False), Levers(frozen=False)], ids=str
-)
-def test_a_lever_changes_the_rounding_only(batch, levers):
-    one, other = learner_of("dual_bn"), learner_of("dual_bn", levers=levers)
-    ours, theirs = (each.step(*batch, RATE, draw) for each in (one, other))
-    assert float(ours.loss) == pytest.approx(float(theirs.loss), rel=1e-4)
-
-
 @pytest.mark.slow
 def test_a_compiled_step_is_the_same_step(batch):
     if shutil.which("g++") is None and shutil.which("clang++") is None:
         missing("a C++ compiler, which PyTorch compiles with")
     eager = learner_of("dual_bn", "attack.steps=1")
-    fast = learner_of("dual_bn", "attack.steps=1", levers=Levers(compiled=True))
+    fast = learner_of("dual_bn", "attack.steps=1", compile_network=True)
     ours, theirs = (each.step(*batch, RATE, draw) for each in (eager, fast))
     assert float(ours.loss) == pytest.approx(float(theirs.loss), rel=1e-3)
     for name, parameter in eager.network.named_parameters():

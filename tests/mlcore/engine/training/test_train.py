@@ -6,24 +6,23 @@ import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
+from safetensors.torch import save
 from torch.optim.lr_scheduler import MultiStepLR, OneCycleLR
 
 from mlcore.engine.batches import load_images
-from mlcore.engine.checkpoint import save_weights
-from mlcore.engine.config import (
-    EngineError,
-    NetworkConfig,
-    OptimiserConfig,
-    to_dict,
-)
+from mlcore.engine.checkpoint import read_about, read_weights, save_weights
+from mlcore.engine.config import EngineError, NetworkConfig, OptimiserConfig
 from mlcore.engine.model.networks import build_network
 from mlcore.engine.model.objectives import OBJECTIVES
 from mlcore.engine.model.predict import loss_of, predict
+from mlcore.engine.model.saliency import GRADIENT
+from mlcore.engine.run_config import to_json
 from mlcore.engine.runs import configure, load_run
 from mlcore.engine.training import progress as progress_module
 from mlcore.engine.training import train as engine
 from mlcore.engine.training.learner import learning_rate
 from mlcore.engine.training.train import Execution, train
+from mlcore.files import write_json
 from tests.mlcore.toy import QUICK, write_toy_table
 
 
@@ -86,10 +85,10 @@ def test_a_run_leaves_the_folder_that_the_contract_names(finished):
         "previous.pt",
         "result.json",
     ]
-    assert json.loads((folder / "config.json").read_text()) == to_dict(config)
+    assert json.loads((folder / "config.json").read_text()) == to_json(config)
     assert json.loads((folder / "result.json").read_text()) == result
     state = torch.load(folder / "last.pt", weights_only=True)
-    assert state["config"] == to_dict(config)
+    assert state["config"] == to_json(config)
 
 
 def test_events_tell_every_epoch_once(finished):
@@ -110,7 +109,7 @@ def test_the_weights_with_the_lowest_clean_loss_are_kept(finished, table, cpu):
     robust = min(rows, key=lambda row: row["robust_dev_loss"])
     assert result["best_epoch"] == best["epoch"]
     assert result["best_robust_epoch"] == robust["epoch"]
-    loaded = load_run(folder, cpu)
+    loaded = load_run(folder, cpu, GRADIENT)
     images = load_images(table, table.split_indices("dev"), cpu)
     loss = loss_of(predict(loaded.network, images, branch="std"), images.labels)
     assert loss == pytest.approx(best["dev_loss"], rel=1e-5)
@@ -172,6 +171,39 @@ def test_a_resumed_run_ends_with_the_weights_of_a_straight_one(table, tmp_path, 
     twin = json.loads((straight / "result.json").read_text())
     assert result["dev"] == twin["dev"]
     assert [row["epoch"] for row in epochs_of(resumed)] == [1, 2, 3]
+
+
+def back_to_the_first_version(folder):
+    """The run as it was written before configurations named their version."""
+    content = json.loads((folder / "config.json").read_text())
+    del content["schema_version"]
+    write_json(folder / "config.json", content)
+    for path in folder.glob("*.pt"):
+        state = torch.load(path, weights_only=True)
+        del state["config"]["schema_version"]
+        torch.save(state, path)
+    for path in folder.glob("*.safetensors"):
+        about = read_about(path)
+        del about["config"]["schema_version"]
+        tensors = read_weights(path)
+        path.write_bytes(save(tensors, metadata={"about": json.dumps(about)}))
+
+
+def test_a_run_of_the_first_version_is_resumed(table, tmp_path, cpu):
+    config = quick(table, "standard", "epochs=3")
+    straight, resumed = tmp_path / "straight", tmp_path / "resumed"
+    train(table, straight, config, Execution(cpu))
+    with pytest.raises(StoppedError):
+        train(table, resumed, config, Execution(cpu), on_event=stop_after(2))
+    back_to_the_first_version(resumed)
+    events = []
+    train(table, resumed, config, Execution(cpu), on_event=events.append, resume=True)
+    assert not [event for event in events if event["event"] == "warning"]
+    assert events[0]["epoch"] == 3
+    assert same(network_of(straight), network_of(resumed))
+    assert same(
+        weights(straight, "best.safetensors"), weights(resumed, "best.safetensors")
+    )
 
 
 @pytest.mark.parametrize("variant", ["standard", "dual_bn", "noise"])

@@ -13,7 +13,6 @@ from mlcore.evaluation.discrimination.metrics import discriminate
 from mlcore.evaluation.discrimination.resampling import number_patients
 from mlcore.evaluation.discrimination.swaps import (
     differences,
-    mcnemar,
     pair_models,
     swap_test,
     toss,
@@ -241,21 +240,3 @@ def test_without_positives_there_is_no_test():
     result = swapping([1, 2, 3], [2, 3, 1], [0, 0, np.nan])
     assert (result.auc, result.sensitivity, result.specificity) == (None,) * 3
     assert result.reason == "no positive case"
-
-
-def test_mcnemar_agrees_with_r_and_with_all_swaps_of_the_calls(swap12):
-    golden = GOLD["fixed_cut_0.5"]
-    first, second, labels = swap12
-    for name, positive in (("sens", labels == 1), ("spec", labels == 0)):
-        one, other = first[positive] >= 0.5, second[positive] >= 0.5
-        gap = other.mean() - one.mean() if name == "spec" else one.mean() - other.mean()
-        assert gap == close(golden[f"delta_{name}"])
-        assert mcnemar(one, other) == close(golden[f"mcnemar_exact_{name}"])
-        assert mcnemar(one, other) == close(golden[f"{name}_p_two_sided"])
-
-
-def test_mcnemar_counts_the_cases_on_which_models_disagree():
-    first, second = np.array([1, 1, 1, 1, 1, 0, 1], bool), np.zeros(7, bool)
-    second[6] = True
-    assert mcnemar(first, second) == pytest.approx(2 / 32)
-    assert mcnemar(first, first) == 1

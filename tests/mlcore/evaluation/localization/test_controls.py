@@ -7,15 +7,16 @@ import pytest
 
 from mlcore.datasets.importing import ImportOptions, import_source, read_source
 from mlcore.engine.model.networks import build_network
+from mlcore.engine.model.saliency import GRADIENT
 from mlcore.engine.runs import configure, load_run
 from mlcore.engine.training.train import Execution, train
-from mlcore.evaluation.discrimination.part import (
+from mlcore.evaluation.discrimination.measure import (
     classifier_metrics,
     development_cutoffs,
     measure,
 )
 from mlcore.evaluation.discrimination.scoring import score
-from mlcore.evaluation.localization.part import localization
+from mlcore.evaluation.localization.measure import localization
 from tests.mlcore.evaluation.conftest import loaded
 
 SETTINGS = (
@@ -32,9 +33,9 @@ def phantoms(tmp_path_factory):
     return import_source(
         read_source(
             "phantom",
-            ImportOptions(
-                image_size=32, images=600, seed=3, classes=("Cardiomegaly", "Nodule")
-            ),
+            ImportOptions(image_size=32, seed=3),
+            images=600,
+            classes=("Cardiomegaly", "Nodule"),
         ),
         tmp_path_factory.mktemp("phantoms") / "phantoms",
         name="phantoms",
@@ -46,7 +47,7 @@ def phantoms(tmp_path_factory):
 def trained(table, folder, cpu):
     config = configure(table, "standard", "demo", SETTINGS, seed=2)
     train(table, folder / config.name, config, Execution(cpu))
-    return load_run(folder / config.name, cpu)
+    return load_run(folder / config.name, cpu, GRADIENT)
 
 
 def shuffled(table):
@@ -63,7 +64,7 @@ def judged(table, runs, cpu):
     cutoffs = development_cutoffs(score(table, runs, "dev", device=cpu))
     cases = score(table, runs, "test", device=cpu)
     areas = classifier_metrics(measure(cases, cutoffs, redraws=500, seed=1))
-    maps = localization(table, runs, redraws=500, seed=1, device=cpu)["localization"]
+    maps = localization(table, runs, redraws=500, seed=1)["localization"]
     nodules = [
         row
         for row in maps

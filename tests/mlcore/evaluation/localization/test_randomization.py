@@ -10,16 +10,16 @@ from scipy import stats
 
 from mlcore.engine.config import EngineError
 from mlcore.engine.model.networks import build_network
-from mlcore.engine.model.saliency import loss_gradients
-from mlcore.evaluation.localization import randomization as module
+from mlcore.engine.runs import LoadedRun
 from mlcore.evaluation.localization.randomization import (
     SIMILARITIES,
-    STAGES,
     cascade,
     randomization,
     similarities,
 )
 from tests.mlcore.evaluation.conftest import SIZE
+
+STAGES = ("fc", "layer4", "layer3", "layer2", "layer1", "stem")
 
 
 def slow_ranks(values):
@@ -109,12 +109,12 @@ def test_the_parts_become_random_from_the_last_to_the_first(unlike_runs, which):
     )
     assert {part(name) for name in trained} == set(STAGES)
     names = []
-    for stage, (name, network) in enumerate(cascade(run, 77)):
+    for stage, (name, less) in enumerate(cascade(run, 77)):
         names.append(name)
-        for key, value in network.state_dict().items():
+        for key, value in less.network.state_dict().items():
             lost = part(key) in STAGES[:stage]
             assert torch.equal(value, (fresh if lost else trained)[key]), (name, key)
-        assert not network.training
+        assert not less.network.training
     assert names == ["none", *STAGES]
     assert all(
         torch.equal(value, trained[key])
@@ -122,13 +122,13 @@ def test_the_parts_become_random_from_the_last_to_the_first(unlike_runs, which):
     )
 
 
-def checked(table, runs, cpu, **options):
-    options = {"redraws": 20, "seed": 1} | options
-    return randomization(table, runs, device=cpu, **options)
+def checked(table, runs, **options):
+    options = {"images": 100, "redraws": 20, "seed": 1} | options
+    return randomization(table, runs, **options)
 
 
-def test_every_variant_branch_stage_and_measure_has_its_row(table, unlike_runs, cpu):
-    rows = checked(table, unlike_runs, cpu)
+def test_every_variant_branch_stage_and_measure_has_its_row(table, unlike_runs):
+    rows = checked(table, unlike_runs)
     keys = ("variant", "branch", "stage", "layers", "measure")
     assert [tuple(row[key] for key in keys) for row in rows] == [
         (*arm, stage, layers, measure)
@@ -151,20 +151,15 @@ def test_every_variant_branch_stage_and_measure_has_its_row(table, unlike_runs, 
             assert row["unchanged"] == 0
 
 
-def test_a_value_is_the_mean_over_the_images_of_the_readers_maps(
-    table, unlike_runs, cpu
-):
+def test_a_value_is_the_mean_over_the_images_of_the_readers_maps(table, unlike_runs):
     run = unlike_runs[1]
-    rows = checked(table, [run], cpu)
+    rows = checked(table, [run])
     test = table.split_indices("test")
     images, labels = np.asarray(table.images[test]), table.labels[test]
     seed = np.random.default_rng(1)
     seed.choice(test, len(test), replace=False)
     stages = cascade(run, int(seed.integers(2**63)))
-    maps = [
-        loss_gradients(network, images, labels, branch="adv", device=cpu)
-        for _, network in stages
-    ]
+    maps = [less.maps(images, labels, branch="adv") for _, less in stages]
     for stage in (2, len(STAGES)):
         expected = similarities(maps[0], maps[stage]).mean(axis=0)
         got = [
@@ -175,60 +170,60 @@ def test_a_value_is_the_mean_over_the_images_of_the_readers_maps(
         np.testing.assert_allclose(got, expected, rtol=1e-6)
 
 
-def test_a_map_that_does_not_change_is_shown_as_such(table, runs, cpu, monkeypatch):
+def test_a_map_that_does_not_change_is_shown_as_such(table, runs, monkeypatch):
     """Such as a map of the image's edges, which asks no network."""
 
-    def edges(_network, images, _labels, **_):
+    def edges(_run, images, _labels, **_):
         return np.gradient(images.astype(np.float32), axis=1)
 
-    monkeypatch.setattr(module, "loss_gradients", edges)
-    for row in checked(table, runs, cpu):
+    monkeypatch.setattr(LoadedRun, "maps", edges)
+    for row in checked(table, runs):
         assert (row["value"], row["lo"], row["hi"]) == (1, 1, 1)
         assert row["unchanged"] == row["n"] == 5
 
 
-def test_a_map_that_only_grows_is_unchanged_too(table, runs, cpu, monkeypatch):
+def test_a_map_that_only_grows_is_unchanged_too(table, runs, monkeypatch):
     rng = np.random.default_rng(3)
     base = rng.normal(size=(5, SIZE, SIZE)).astype(np.float32)
     monkeypatch.setattr(
-        module, "loss_gradients", lambda *_, **__: base * np.float32(rng.uniform(1, 9))
+        LoadedRun, "maps", lambda *_, **__: base * np.float32(rng.uniform(1, 9))
     )
-    rows = checked(table, runs[:1], cpu)
+    rows = checked(table, runs[:1])
     assert all(row["unchanged"] == 5 for row in rows)
     assert all(row["value"] == pytest.approx(1) for row in rows)
 
 
-def test_maps_of_nothing_are_counted_and_give_no_number(table, runs, cpu, monkeypatch):
+def test_maps_of_nothing_are_counted_and_give_no_number(table, runs, monkeypatch):
     maps = np.zeros((5, SIZE, SIZE), np.float32)
-    monkeypatch.setattr(module, "loss_gradients", lambda *_, **__: maps)
-    for row in checked(table, runs[:1], cpu):
+    monkeypatch.setattr(LoadedRun, "maps", lambda *_, **__: maps)
+    for row in checked(table, runs[:1]):
         assert (row["n"], row["undefined"], row["unchanged"]) == (0, 5, 0)
         assert row["value"] is row["lo"] is row["hi"] is None
         assert row["reason"] == "no map has a correlation"
 
 
-def test_as_many_images_are_drawn_as_are_wanted(table, runs, cpu):
-    rows = checked(table, runs[:1], cpu, images=3)
+def test_as_many_images_are_drawn_as_are_wanted(table, runs):
+    rows = checked(table, runs[:1], images=3)
     assert all(row["n"] == 3 for row in rows)
-    one = checked(table, runs[:1], cpu, images=1)[0]
+    one = checked(table, runs[:1], images=1)[0]
     assert (one["value"], one["lo"], one["hi"]) == (1, None, None)
     assert one["reason"] == "one patient has no interval"
 
 
-def test_the_same_seed_gives_the_same_rows_and_another_other_weights(table, runs, cpu):
-    one, same, other = (checked(table, runs, cpu, seed=seed) for seed in (1, 1, 2))
+def test_the_same_seed_gives_the_same_rows_and_another_other_weights(table, runs):
+    one, same, other = (checked(table, runs, seed=seed) for seed in (1, 1, 2))
     assert one == same
     assert [row["value"] for row in one] != [row["value"] for row in other]
 
 
-def test_the_seed_of_a_run_does_not_bring_its_first_weights_back(table, runs, cpu):
+def test_the_seed_of_a_run_does_not_bring_its_first_weights_back(table, runs):
     """The runs here are fresh, of seed 1: their maps would come back at the end."""
-    last = checked(table, runs[:1], cpu, seed=1)[-2]
+    last = checked(table, runs[:1], seed=1)[-2]
     assert last["stage"] == len(STAGES)
     assert last["value"] < 0.9
 
 
-def test_without_a_test_image_it_says_so(table, runs, cpu):
+def test_without_a_test_image_it_says_so(table, runs):
     columns = dict(table.columns) | {"split": ("train",) * len(table)}
     with pytest.raises(EngineError, match="no image in the test split"):
-        checked(dataclasses.replace(table, columns=columns), runs, cpu)
+        checked(dataclasses.replace(table, columns=columns), runs)

@@ -6,12 +6,14 @@ import torch
 
 from mlcore.datasets.importing import ImportOptions, import_source, read_source
 from mlcore.datasets.table import MARKER
-from mlcore.engine.model.saliency import loss_gradients
+from mlcore.engine.model.saliency import GRADIENT
 from mlcore.engine.runs import configure, load_run
 from mlcore.engine.training.train import Execution, train
-from mlcore.evaluation.answer import above_chance, answer
-from mlcore.evaluation.localization.part import localization, marker_targets, targets
+from mlcore.evaluation.answer import answer
+from mlcore.evaluation.localization.measure import localization
 from mlcore.evaluation.localization.pointing import energy_inside
+from mlcore.evaluation.localization.sentences import above_chance
+from mlcore.evaluation.localization.targets import marker_targets, targets
 from tests.mlcore.evaluation.conftest import loaded
 
 # A thin line and a narrow dark rim: harder to learn than a letter in a corner.
@@ -26,11 +28,9 @@ SETTINGS = (
 
 
 def phantoms(folder, *, images, classes, marker):
-    asked = ImportOptions(
-        image_size=32, images=images, seed=3, classes=classes, marker=marker
-    )
+    asked = ImportOptions(image_size=32, seed=3)
     return import_source(
-        read_source("phantom", asked),
+        read_source("phantom", asked, images=images, classes=classes, marker=marker),
         folder,
         name="phantoms",
         image_size=32,
@@ -64,20 +64,16 @@ def test_a_table_without_a_marker_has_no_place_of_one(tmp_path):
     assert list(marker_targets(plain)) == []
 
 
-def test_the_markers_rows_are_of_the_map_of_the_finding_it_goes_with(
-    marked, cpu, tmp_path
-):
+def test_the_markers_rows_are_of_the_map_of_the_finding_it_goes_with(marked, tmp_path):
     run = loaded(marked, "standard", tmp_path)
-    tables = localization(marked, [run, run], redraws=20, seed=1, device=cpu)
+    tables = localization(marked, [run, run], redraws=20, seed=1)
     for rows in tables.values():
         own = [row for row in rows if row["finding"] == f"marker of {FINDING}"]
         assert {row["map"] for row in own} == {"own finding"}
     (target,) = marker_targets(marked)
     labels = marked.labels[target.rows].copy()
     labels[:, marked.classes.index("Nodule")] = np.nan
-    maps = loss_gradients(
-        run.network, marked.images[target.rows], labels, branch="std", device=cpu
-    )
+    maps = run.maps(marked.images[target.rows], labels)
     shares = [
         energy_inside(np.abs(each), mask)
         for each, mask in zip(maps, target.masks, strict=True)
@@ -137,7 +133,7 @@ def test_maps_of_a_network_that_learnt_the_marker_lie_in_it(tmp_path, cpu):
         train(table, folder, config, Execution(cpu))
         # Both are asked about the images with the letter.
         tables = localization(
-            with_it, [load_run(folder, cpu)], redraws=200, seed=1, device=cpu
+            with_it, [load_run(folder, cpu, GRADIENT)], redraws=200, seed=1
         )
         rows += [
             row

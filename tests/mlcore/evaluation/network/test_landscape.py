@@ -276,4 +276,4 @@ def test_where_the_gradient_is_zero_no_steepness_is_told(table, dual, cpu):
 @pytest.mark.parametrize("setting", [{"images": 0}, {"points": 1}, {"reach": 0}])
 def test_a_surface_of_nothing_is_refused(table, dual, cpu, setting):
     with pytest.raises(EngineError, match="at least 1 image, 2 points"):
-        lipschitz(table, [dual], seed=1, device=cpu, **setting)
+        lipschitz(table, [dual], seed=1, device=cpu, **{"images": 1, **setting})

@@ -111,7 +111,7 @@ def exported(study):
 
 
 @pytest.mark.parametrize("unblinded", [True, False])
-def test_what_comes_back_is_what_was_exported(study, tmp_path, unblinded):
+def test_what_comes_back_is_what_was_exported(study, unrendered, tmp_path, unblinded):
     if unblinded:
         unblind_study(study=study, by=coordinator(), reason="analysis")
     before = {

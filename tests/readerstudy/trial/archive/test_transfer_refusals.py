@@ -1,9 +1,13 @@
 """What is not exported, and what is not imported and leaves nothing behind."""
 
 import itertools
+import shutil
+from uuid import UUID
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import transaction
+from django.test import override_settings
 
 from readerstudy.models import Case, Enrolment, RatingEvent, Study
 from readerstudy.trial.archive.study_rows import TABLES
@@ -14,28 +18,48 @@ from readerstudy.trial.study import lock_study
 from readerstudy.trial.verification import BrokenLedger, verify
 from tests.readerstudy.archives import (
     contents,
+    drop_row,
     export,
-    forget,
     read_rows,
     reseal,
+    set_column,
     write_rows,
 )
 from tests.readerstudy.factories import coordinator, make_study, rate_all
 from tests.readerstudy.tampering import past_the_triggers
 
 
-@pytest.fixture
-def study(tmp_path, rhea):
-    """Locked, and small, for there are many ways to damage an archive."""
-    study = make_study(tmp_path / "bundle", readers=[rhea], cases=1)
+def locked_study(folder, reader):
+    """Small, for there are many ways to damage an archive."""
+    study = make_study(folder, readers=[reader], cases=1)
     rate_all(study.enrolments.get())
     lock_study(study=study, by=coordinator(), reason="over")
     return study
 
 
 @pytest.fixture
-def archive(study, tmp_path):
-    return export(study, tmp_path / "archive")
+def study(tmp_path, rhea):
+    return locked_study(tmp_path / "bundle", rhea)
+
+
+@pytest.fixture(scope="module")
+def kept_archive(django_db_setup, django_db_blocker, tmp_path_factory):
+    """The archive of a study that is in no database any more."""
+    folder = tmp_path_factory.mktemp("kept")
+    with (
+        django_db_blocker.unblock(),
+        override_settings(READERSTUDY_DATA=folder / "data"),
+        transaction.atomic(),
+    ):
+        study = locked_study(folder / "bundle", User.objects.create(username="rhea"))
+        export(study, folder / "archive")
+        transaction.set_rollback(True)
+    return folder / "archive"
+
+
+@pytest.fixture
+def archive(db, kept_archive, tmp_path):
+    return shutil.copytree(kept_archive, tmp_path / "archive")
 
 
 def refused(folder, match):
@@ -51,7 +75,7 @@ def refused(folder, match):
 
 
 def files_of_studies(data_folder):
-    return list((data_folder / "studies").iterdir())
+    return list(data_folder.glob("studies/*"))
 
 
 # What is not exported
@@ -83,24 +107,23 @@ def test_a_study_with_a_damaged_file_is_not_exported(study, tmp_path):
 # What is not imported
 
 
-def test_a_study_that_is_here_is_not_imported_again(archive, study):
+def test_a_study_that_is_here_is_not_imported_again(study, tmp_path):
     files = contents(case_files.study_folder(study))
-    said = refused(archive, "is here already")
+    said = refused(export(study, tmp_path / "own"), "is here already")
     assert said == "Study 'Chest maps' is here already; nothing was imported."
     assert contents(case_files.study_folder(study)) == files
     assert verify(study)
 
 
-def test_a_study_of_a_name_that_is_taken_is_not_imported(archive, study, tmp_path):
-    forget(study)
+def test_a_study_of_a_name_that_is_taken_is_not_imported(archive, tmp_path):
     reader = User.objects.create(username="someone")
-    make_study(tmp_path / "other", readers=[reader], name=study.name)
+    make_study(tmp_path / "other", readers=[reader], name="Chest maps")
     refused(archive, "There is another study 'Chest maps' here; nothing was imported")
 
 
-def test_a_folder_that_is_there_is_left_alone(archive, study):
-    forget(study)
-    folder = case_files.study_folder(study)
+def test_a_folder_that_is_there_is_left_alone(archive):
+    (row,) = read_rows(archive, "study")
+    folder = case_files.study_folder(Study(uuid=UUID(row["uuid"])))
     folder.mkdir(parents=True)
     (folder / "thesis.txt").write_text("years of work")
     refused(archive, "is there, without its study in the database")
@@ -109,8 +132,7 @@ def test_a_folder_that_is_there_is_left_alone(archive, study):
 
 @pytest.mark.parametrize("place", ["manifest.json", "rows/arm.jsonl", "files"])
 @pytest.mark.parametrize("damage", ["changed", "missing"])
-def test_a_damaged_archive_is_refused(archive, study, data_folder, place, damage):
-    forget(study)
+def test_a_damaged_archive_is_refused(archive, data_folder, place, damage):
     path = archive / place
     if path.is_dir():
         path = sorted(path.glob("*.npy"))[3]
@@ -124,38 +146,18 @@ def test_a_damaged_archive_is_refused(archive, study, data_folder, place, damage
     assert files_of_studies(data_folder) == []
 
 
-def test_a_file_too_many_is_refused(archive, study):
-    forget(study)
+def test_a_file_too_many_is_refused(archive):
     (archive / "files" / "more.npy").write_bytes(b"")
     refused(archive, r"more\.npy: not in the manifest")
 
 
 @pytest.mark.parametrize("kind", ["link", "folder"])
-def test_a_link_that_leads_elsewhere_is_refused(archive, study, tmp_path, kind):
-    forget(study)
+def test_a_link_that_leads_elsewhere_is_refused(archive, tmp_path, kind):
     (tmp_path / "secret").mkdir()
     (tmp_path / "secret" / "file").write_text("secret")
     path = archive / "files" / "link"
     path.symlink_to(tmp_path / "secret" / ("file" if kind == "link" else ""))
     refused(archive, "link: not a file")
-
-
-def set_column(table, column, value, which=0):
-    def tamper(folder):
-        changed = read_rows(folder, table)
-        changed[which][column] = value
-        write_rows(folder, table, changed)
-
-    return tamper
-
-
-def drop_row(table, which=-1):
-    def tamper(folder):
-        kept = read_rows(folder, table)
-        del kept[which]
-        write_rows(folder, table, kept)
-
-    return tamper
 
 
 def add_row(table):
@@ -177,9 +179,12 @@ def text_of(table, text):
 @pytest.mark.parametrize(
     ("tamper", "message"),
     [
-        (set_column("rating_event", "rating", 0, 3), "hash is not that of its fields"),
-        (set_column("rating_event", "comment", "x"), "hash is not that of its fields"),
-        (set_column("study_event", "reason", "x", 3), "hash is not that of its fields"),
+        (set_column("rating_event", "rating", 0, 3), "rating is not as it was record"),
+        (set_column("rating_event", "comment", "x"), "comment is not as it was record"),
+        (set_column("study_event", "reason", "x", 3), "reason is not as it was record"),
+        (set_column("rating_event", "payload", "x"), "payload is not the canonical JS"),
+        (set_column("rating_event", "payload", None), "rows: rating_event: .*payload"),
+        (set_column("study_event", "hash", "0" * 64), "hash is not that of its payloa"),
         (drop_row("rating_event"), "the chain has 5 events and had 6 at the lock"),
         (drop_row("rating_event", 3), "its number is 5; an event was removed or added"),
         (drop_row("study_event"), "its events end at open and the study is locked"),
@@ -221,7 +226,7 @@ def text_of(table, text):
         ),
         (
             set_column("rating_event", "comment", "a\0b"),
-            "rows: rating_event|hash is no",
+            "rows: rating_event|comment is n",
         ),
         (set_column("membership", "allocator", True), "roles of coordinator are not"),
         (set_column("membership", "user_id", "x"), "roles of coordinator are not as"),
@@ -232,7 +237,7 @@ def text_of(table, text):
         (add_row("study"), "one study is needed, 2 found"),
         (add_row("presentation"), "rows: presentation: "),
         (add_row("study_event"), "rows: study_event: "),
-        (text_of("arm", "[]\n"), r"arm\.jsonl: line 1: an object is needed here"),
+        (text_of("arm", "[]\n"), r"arm\.jsonl: line 1: must be an object"),
         (text_of("arm", "{}\n"), "arm: a column too many or too few: id, letter"),
         (text_of("arm", '{"id": NaN}\n'), "line 1: not valid JSON"),
         (text_of("study", ""), "one study is needed, 0 found"),
@@ -240,9 +245,8 @@ def text_of(table, text):
     ],
     ids=itertools.count(),
 )
-def test_a_tampered_archive_is_refused(archive, study, data_folder, tamper, message):
+def test_a_tampered_archive_is_refused(archive, data_folder, tamper, message):
     """With the hashes of the manifest made anew, too."""
-    forget(study)
     tamper(archive)
     refused(archive, message)
     assert files_of_studies(data_folder) == []
@@ -255,14 +259,15 @@ def test_a_tampered_archive_is_refused(archive, study, data_folder, tamper, mess
     ("text", "message"),
     [
         ("{", "not valid JSON"),
-        ("[]", "not the manifest of an archive"),
-        ("{}", "not the manifest of an archive"),
-        ('{"schema_version": 1, "files": []}', "not the manifest of an archive"),
-        ('{"schema_version": 2, "files": {}}', "schema_version is 2; 1 can be read"),
+        ("[]", r"manifest\.json: must be an object"),
+        ("{}", r"manifest\.json: schema_version: is missing"),
+        ('{"schema_version": 1, "files": []}', "files: must be an object"),
+        ('{"schema_version": 3, "files": {}}', "schema_version: must be 1 or 2"),
+        ('{"schema_version": true, "files": {}}', "schema_version: must be 1 or 2"),
+        ('{"files": {}, "files": {}}', 'the key "files" stands twice'),
     ],
 )
-def test_another_manifest_is_refused(archive, study, text, message):
-    forget(study)
+def test_another_manifest_is_refused(archive, text, message):
     (archive / "manifest.json").write_text(text)
     refused(archive, message)
 
@@ -272,15 +277,13 @@ def test_a_folder_that_is_no_archive_is_refused(tmp_path, db):
     refused(tmp_path / "nowhere", "no such file; an archive is needed")
 
 
-def test_an_archive_without_a_table_is_refused(archive, study):
-    forget(study)
+def test_an_archive_without_a_table_is_refused(archive):
     (archive / "rows" / "arm.jsonl").unlink()
     reseal(archive)
-    refused(archive, r"manifest\.json: 'rows/arm\.jsonl' is missing")
+    refused(archive, r'manifest\.json: files\["rows/arm\.jsonl"\]: is missing')
 
 
-def test_a_full_disk_leaves_nothing(archive, study, data_folder, monkeypatch):
-    forget(study)
+def test_a_full_disk_leaves_nothing(archive, data_folder, monkeypatch):
     write, written = case_files.write_new, []
 
     def fill(path, content, **options):

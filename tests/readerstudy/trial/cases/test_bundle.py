@@ -12,12 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from readerstudy.trial.cases.bundle import (
-    BundleError,
-    raw_pixels,
-    read_bundle,
-    read_bundles,
-)
+from readerstudy.trial.cases.bundle import read_bundle, read_bundles
+from readerstudy.trial.cases.pixel_files import BundleError, raw_pixels
 from tests.readerstudy.factories import (
     make_bundle,
     read_manifest,
@@ -43,6 +39,14 @@ def change(bundle, path, value):
     else:
         target[key] = value
     write_manifest(bundle, manifest)
+
+
+def place_of(path):
+    """Such as `cases[0].findings`, as a message names it."""
+    place = ""
+    for key in path:
+        place += f"[{key}]" if isinstance(key, int) else f".{key}"
+    return place.removeprefix(".")
 
 
 def refusal_of(bundle):
@@ -113,14 +117,21 @@ def test_it_refuses_a_manifest_that_is_not_json(bundle, text):
     assert "manifest.json: not valid JSON" in refusal_of(bundle)
 
 
+def test_it_refuses_a_manifest_in_which_a_key_stands_twice(bundle):
+    text = (bundle / "manifest.json").read_text()
+    text = text.replace('"inverted": false', '"inverted": true, "inverted": false', 1)
+    (bundle / "manifest.json").write_text(text)
+    assert 'the key "inverted" stands twice' in refusal_of(bundle)
+
+
 def test_it_refuses_a_manifest_that_is_no_object(bundle):
     (bundle / "manifest.json").write_text("[]")
-    assert "manifest.json: an object is needed" in refusal_of(bundle)
+    assert "manifest.json: must be an object." in refusal_of(bundle)
 
 
 def test_it_refuses_another_version(bundle):
     change(bundle, ["schema_version"], 2)
-    assert "schema_version is 2; 1 can be read" in refusal_of(bundle)
+    assert "manifest.json: schema_version: must be 1 to be read" in refusal_of(bundle)
 
 
 @pytest.mark.parametrize(
@@ -157,52 +168,51 @@ def test_it_refuses_another_version(bundle):
 )
 def test_it_refuses_a_manifest_without(bundle, path):
     change(bundle, path, KeyError)
-    assert f"'{path[-1]}' is missing" in refusal_of(bundle)
+    assert refusal_of(bundle).endswith(f"manifest.json: {place_of(path)}: is missing.")
 
 
 @pytest.mark.parametrize(
     ("path", "value", "problem"),
     [
-        (("dataset",), "", "'dataset' has to have 1 to 100 printable"),
-        (
-            ("dataset",),
-            "x" * 101,
-            "'dataset' has to have 1 to 100 printable",
-        ),
-        (("dataset",), "xray\r=1", "'dataset' has to have 1 to 100 printable"),
-        (("cases", 0, "case_id"), "a\nb", "'case_id' has to have 1 to 200 printable"),
+        (("dataset",), "", "must be 1 to 100 printable"),
+        (("dataset",), "x" * 101, "must be 1 to 100 printable"),
+        (("dataset",), "xray\r=1", "must be 1 to 100 printable"),
+        (("cases", 0, "case_id"), "a\nb", "must be 1 to 200 printable"),
         (("dataset",), "all", "'all' stands for every data set"),
-        (("dataset",), " ", "'dataset' has to have 1 to 100 printable"),
+        (("dataset",), " ", "must be 1 to 100 printable"),
         (("cases", 0, "case_id"), "a ", "no space first or last"),
-        (("dataset",), 3, "'dataset' has to be str"),
-        (("sampling", "allow_no_finding"), 0, "'allow_no_finding' has to be bool"),
-        (("cases",), [], "'cases' is empty"),
-        (("cases",), {}, "'cases' has to be list"),
-        (("cases", 1), "case", "cases 2: an object is needed"),
+        (("dataset",), 3, "must be 1 to 100 printable characters"),
+        (("sampling", "allow_no_finding"), 0, "must be true or false"),
+        (("cases",), [], "must not be empty"),
+        (("cases",), {}, "must be a list"),
+        (("cases", 1), "case", "must be an object"),
         (("cases", 1, "case_id"), "phantom-0001", "'phantom-0001' stands for two"),
-        (("cases", 0, "findings"), "Nodule", "'findings' has to be list"),
-        (("cases", 0, "findings"), ["a\tb"], "'findings' has to be a list of names"),
-        (("cases", 0, "findings"), [""], "'findings' has to be a list of names"),
+        (("cases", 0, "findings"), "Nodule", "must be a list"),
+        (("cases", 0, "findings"), ["a\tb"], "must be a list of names"),
+        (("cases", 0, "findings"), [""], "must be a list of names"),
         (("cases", 0, "findings"), [], "'phantom-0001' has no finding"),
-        (("cases", 0, "rescale_slope"), 0, "'rescale_slope' is 0"),
-        (("cases", 0, "rescale_slope"), -5e-324, "'rescale_slope' is 0 or close"),
-        (("cases", 0, "rescale_slope"), True, "'rescale_slope' has to be int or float"),
-        (("cases", 0, "rescale_slope"), 10**400, "'rescale_slope' is too large"),
-        (("cases", 0, "padding_value"), 2**31, "'padding_value' is too large"),
-        (("cases", 0, "inverted"), 1, "'inverted' has to be bool"),
-        (("cases", 0, "padding_value"), 0.5, "'padding_value' has to be int or null"),
-        (("cases", 0, "windows"), [], "'windows' is empty"),
-        (("cases", 0, "windows", 0, "width"), 0.5, "'width' is below 1"),
-        (("cases", 0, "pixel_spacing_mm"), [0, 1], "has to be two distances above 0"),
-        (("cases", 0, "pixel_spacing_mm"), [1], "has to be two distances above 0"),
-        ((*IMAGE, "dtype"), "int8", "dtype of images/0001.npy is int8"),
-        ((*OVERLAY, "dtype"), "uint8", "dtype of overlays/0002-single_bn.npy is uint8"),
-        ((*IMAGE, "height"), 2049, "'height' is 2049; 1 to 2048 pixels"),
-        ((*IMAGE, "width"), 0, "'width' is 0; 1 to 2048 pixels"),
+        (("cases", 0, "rescale_slope"), 0, "must not be 0"),
+        (("cases", 0, "rescale_slope"), -5e-324, "must not be 0 or close"),
+        (("cases", 0, "rescale_slope"), True, "must be a number"),
+        (("cases", 0, "rescale_slope"), 10**400, "must be a number from -1e+30 to"),
+        (("cases", 0, "padding_value"), 2**31, "up to 31 bits, or null"),
+        (("cases", 0, "inverted"), 1, "must be true or false"),
+        (("cases", 0, "padding_value"), 0.5, "must be a whole number"),
+        (("cases", 0, "padding_value"), True, "must be a whole number"),
+        (("cases", 0, "windows"), [], "must not be empty"),
+        (("cases", 0, "windows", 0, "width"), 0.5, "must be a number from 1 to"),
+        (("cases", 0, "pixel_spacing_mm"), [0, 1], "must be two distances above 0"),
+        (("cases", 0, "pixel_spacing_mm"), [1], "must be two distances above 0"),
+        (("cases", 0, "pixel_spacing_mm"), "12", "must be two distances above 0"),
+        ((*IMAGE, "dtype"), "int8", "must be uint8 or uint16"),
+        ((*OVERLAY, "dtype"), "uint8", "must be int8"),
+        ((*IMAGE, "height"), 2049, "must be a whole number from 1 to 2048"),
+        ((*IMAGE, "width"), 0, "must be a whole number from 1 to 2048"),
     ],
 )
 def test_it_refuses_a_value(bundle, path, value, problem):
     change(bundle, path, value)
+    assert f"manifest.json: {place_of(path)}: " in refusal_of(bundle)
     assert problem in refusal_of(bundle)
 
 
@@ -212,7 +222,8 @@ def test_it_refuses_a_number_that_reads_as_infinity(bundle, number):
     (bundle / "manifest.json").write_text(
         manifest.replace('"rescale_intercept": 0.0', f'"rescale_intercept": {number}')
     )
-    assert "'rescale_intercept' is too large" in refusal_of(bundle)
+    place = "cases[0].rescale_intercept: must be a number from -1e+30 to 1e+30"
+    assert place in refusal_of(bundle)
 
 
 def test_it_takes_cases_without_a_finding_where_the_sampling_says_so(bundle):
@@ -224,13 +235,14 @@ def test_it_takes_cases_without_a_finding_where_the_sampling_says_so(bundle):
 @pytest.mark.parametrize("variants", [("a1", "a2"), ("a1", "a2", "a3", "a4")])
 def test_it_needs_three_variants(tmp_path, variants):
     folder = make_bundle(tmp_path / "b", cases=1, variants=variants)
-    assert f"3 variants are needed, {len(variants)} found" in refusal_of(folder)
+    assert f"variants: must be 3, not {len(variants)}" in refusal_of(folder)
 
 
 @pytest.mark.parametrize("name", ["X", "=SUM", "a b", "<b>"])
 def test_it_refuses_a_name_of_a_variant(tmp_path, name):
     folder = make_bundle(tmp_path / "b", cases=1, variants=("v1", "v2", name))
-    assert f"'{name}' is no name for a variant" in refusal_of(folder)
+    place = f"variants.{name}" if name == "X" else f'variants["{name}"]'
+    assert f"{place}: no name for a variant" in refusal_of(folder)
 
 
 def test_any_three_runs_make_a_bundle(tmp_path):
@@ -242,7 +254,7 @@ def test_any_three_runs_make_a_bundle(tmp_path):
 @pytest.mark.parametrize("overlays", [{}, {"standard": {}}, {"standard": {}, "x": {}}])
 def test_it_needs_one_map_of_each_variant(bundle, overlays):
     change(bundle, ("cases", 0, "overlays"), overlays)
-    assert "one each of standard, single_bn, dual_bn is needed" in refusal_of(bundle)
+    assert "must be one each of standard, single_bn, dual_bn" in refusal_of(bundle)
 
 
 # Paths
@@ -273,13 +285,17 @@ def test_it_refuses_a_link_out_of_the_folder(bundle):
 def test_it_refuses_links_that_lead_to_each_other(bundle):
     (bundle / "images/0001.npy").unlink()
     (bundle / "images/0001.npy").symlink_to("0001.npy")
-    assert "images/0001.npy: " in refusal_of(bundle)
+    said = refusal_of(bundle)
+    assert "manifest.json: cases[0].image.file: " in said
+    assert "images/0001.npy" in said
 
 
 def test_it_refuses_one_file_for_two(bundle):
     overlay = read_manifest(bundle)["cases"][1]["overlays"]["standard"]
     change(bundle, OVERLAY, overlay)
-    assert "a file stands for two" in refusal_of(bundle)
+    said = refusal_of(bundle)
+    assert "manifest.json: cases[1]: " in said
+    assert said.endswith("overlays/0002-standard.npy stands for two files.")
 
 
 # Files
@@ -432,7 +448,7 @@ def test_it_refuses_a_map_that_holds_minus_128(bundle):
 def test_it_refuses_a_map_of_another_size(bundle):
     entry = write_pixels(bundle, "overlays/small.npy", np.zeros((3, 3), np.int8))
     change(bundle, OVERLAY, entry)
-    assert "small.npy has another size than the overlays before" in refusal_of(bundle)
+    assert "single_bn: must be of the size of the maps" in refusal_of(bundle)
 
 
 # Several bundles

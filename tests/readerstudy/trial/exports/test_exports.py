@@ -12,7 +12,8 @@ from django.contrib.auth.models import User
 from readerstudy.analysis.ratings import parse_ratings
 from readerstudy.models import Arm, Study
 from readerstudy.trial.enrolment import void_run
-from readerstudy.trial.exports.tables import RATINGS_COLUMNS, ratings_csv
+from readerstudy.trial.exports import codebook
+from readerstudy.trial.exports.tables import ratings_table
 from readerstudy.trial.policies import Refusal
 from readerstudy.trial.rating import Answer, record_answer, record_shown
 from readerstudy.trial.study import lock_study, unblind_study
@@ -54,7 +55,7 @@ def test_it_refuses_before_the_study_is_locked(study, state, blinded):
     Study.objects.update(state=state)
     study.refresh_from_db()
     with pytest.raises(Refusal, match=f"is {state}; ratings leave it once it is lock"):
-        ratings_csv(study, blinded=blinded)
+        ratings_table(study, blinded=blinded).csv()
 
 
 def test_it_has_the_columns_of_the_contract(study):
@@ -62,12 +63,12 @@ def test_it_has_the_columns_of_the_contract(study):
         "reader,dataset,image,variant,rating,repeat,run,position,session,shown_at,"
         "submitted_at,active_ms,confidence,comment,cannot_judge"
     )
-    assert ratings_csv(lock(study), blinded=True).startswith(f"{header}\n")
-    assert header == ",".join(RATINGS_COLUMNS)
+    assert ratings_table(lock(study), blinded=True).csv().startswith(f"{header}\n")
+    assert header == ",".join(column.name for column in codebook.RATINGS_TABLE)
 
 
 def test_every_presentation_is_a_row_with_what_was_recorded(study):
-    rows = rows_of(ratings_csv(unblind(study), blinded=False))
+    rows = rows_of(ratings_table(unblind(study), blinded=False).csv())
     expected = []
     for enrolment in study.enrolments.all():
         for p in enrolment.presentations.all():
@@ -98,25 +99,29 @@ def test_every_presentation_is_a_row_with_what_was_recorded(study):
 
 @pytest.mark.parametrize("blinded", [True, False])
 def test_a_locked_study_gives_letters_whatever_is_asked(study, blinded):
-    rows = rows_of(ratings_csv(lock(study), blinded=blinded))
+    rows = rows_of(ratings_table(lock(study), blinded=blinded).csv())
     assert {row["variant"] for row in rows} == {"X", "Y", "Z"}
 
 
 def test_an_unblinded_study_gives_names_or_letters(study):
     unblind(study)
-    names = {row["variant"] for row in rows_of(ratings_csv(study, blinded=False))}
-    letters = {row["variant"] for row in rows_of(ratings_csv(study, blinded=True))}
+    names = {
+        row["variant"] for row in rows_of(ratings_table(study, blinded=False).csv())
+    }
+    letters = {
+        row["variant"] for row in rows_of(ratings_table(study, blinded=True).csv())
+    }
     assert (names, letters) == (set(VARIANTS), {"X", "Y", "Z"})
 
 
 def test_names_and_letters_stand_for_the_same_ratings(study):
     unblind(study)
     letter_of = dict(study.arms.values_list("variant", "letter"))
-    named = rows_of(ratings_csv(study, blinded=False))
+    named = rows_of(ratings_table(study, blinded=False).csv())
     for row in named:
         row["variant"] = letter_of[row["variant"]]
     named.sort(key=lambda row: tuple(row.values()))
-    assert named == rows_of(ratings_csv(study, blinded=True))
+    assert named == rows_of(ratings_table(study, blinded=True).csv())
 
 
 def test_what_was_not_rated_is_an_empty_rating(tmp_path, rhea):
@@ -126,7 +131,8 @@ def test_what_was_not_rated_is_an_empty_rating(tmp_path, rhea):
     record_answer(presentation=first, user=rhea, answer=Answer(rating=0))
     record_shown(presentation=second, user=rhea)
     rows = {
-        row["position"]: row for row in rows_of(ratings_csv(lock(study), blinded=1))
+        row["position"]: row
+        for row in rows_of(ratings_table(lock(study), blinded=1).csv())
     }
     assert rows["1"]["rating"] == "0"
     assert rows["2"]["rating"] == rows["2"]["submitted_at"] == ""
@@ -143,7 +149,11 @@ def test_times_are_utc_whatever_the_zone_of_the_server(tmp_path, rhea, settings)
         record_shown(presentation=presentation, user=rhea)
         clock.shift(timedelta(seconds=8))
         record_answer(presentation=presentation, user=rhea, answer=Answer(rating=3))
-    (row,) = [r for r in rows_of(ratings_csv(lock(study), blinded=True)) if r["rating"]]
+    (row,) = [
+        r
+        for r in rows_of(ratings_table(lock(study), blinded=True).csv())
+        if r["rating"]
+    ]
     assert row["shown_at"] == "2026-03-01T12:00:00.250+00:00"
     assert row["submitted_at"] == "2026-03-01T12:00:08.250+00:00"
 
@@ -151,7 +161,7 @@ def test_times_are_utc_whatever_the_zone_of_the_server(tmp_path, rhea, settings)
 def test_rows_are_sorted_by_reader_data_set_image_and_letter(tmp_path, study):
     keys = [
         (row["reader"], row["dataset"], row["image"], row["variant"])
-        for row in rows_of(ratings_csv(lock(study), blinded=True))
+        for row in rows_of(ratings_table(lock(study), blinded=True).csv())
     ]
     assert keys == sorted(set(keys))
 
@@ -159,7 +169,7 @@ def test_rows_are_sorted_by_reader_data_set_image_and_letter(tmp_path, study):
 def test_a_blinded_table_depends_on_the_letters_alone(study):
     """Had other letters been drawn, the table would be the same with those letters."""
     lock(study)
-    before = rows_of(ratings_csv(study, blinded=True))
+    before = rows_of(ratings_table(study, blinded=True).csv())
     turned = {"X": "Y", "Y": "Z", "Z": "X"}
     arms = list(study.arms.all())
     Arm.objects.update(letter="")
@@ -169,11 +179,11 @@ def test_a_blinded_table_depends_on_the_letters_alone(study):
     for row in before:
         row["variant"] = turned[row["variant"]]
     before.sort(key=lambda row: tuple(row.values()))
-    assert rows_of(ratings_csv(study, blinded=True)) == before
+    assert rows_of(ratings_table(study, blinded=True).csv()) == before
 
 
 def test_a_blinded_table_holds_no_name_run_token_or_seed(study):
-    text = ratings_csv(lock(study), blinded=True)
+    text = ratings_table(lock(study), blinded=True).csv()
     secrets = [*VARIANTS, "run-of"]
     for enrolment in study.enrolments.all():
         secrets += [enrolment.seed, *enrolment.presentations.values_list("token")[0]]
@@ -185,7 +195,7 @@ def presentations_of(reader):
 
 
 def only_row(study, position):
-    rows = rows_of(ratings_csv(lock(study), blinded=True))
+    rows = rows_of(ratings_table(lock(study), blinded=True).csv())
     (row,) = [row for row in rows if row["position"] == str(position)]
     return row
 
@@ -235,7 +245,8 @@ def test_what_cannot_be_judged_has_its_reason_and_no_rating(tmp_path, rhea):
         change=given.number,
     )
     rows = {
-        row["position"]: row for row in rows_of(ratings_csv(lock(study), blinded=True))
+        row["position"]: row
+        for row in rows_of(ratings_table(lock(study), blinded=True).csv())
     }
     assert rows["1"]["cannot_judge"] == "image_quality"
     assert rows["1"]["comment"] == "blurred"
@@ -264,7 +275,7 @@ def test_a_repeat_is_a_row_of_its_own_after_the_first_showing(tmp_path, rhea):
     # The second time it is rated lower, which must not decide the order of the rows.
     for p in presentations_of(rhea):
         answer(p, rhea, 1 if p.repeat else 4)
-    rows = rows_of(ratings_csv(lock(study), blinded=True))
+    rows = rows_of(ratings_table(lock(study), blinded=True).csv())
     keys = [
         (row["reader"], row["dataset"], row["image"], row["variant"], row["repeat"])
         for row in rows
@@ -275,7 +286,7 @@ def test_a_repeat_is_a_row_of_its_own_after_the_first_showing(tmp_path, rhea):
         p = presentations_of(rhea)[int(row["position"]) - 1]
         assert str(p.repeat) == row["repeat"]
         assert str(p.session) == row["session"]
-    table = parse_ratings(ratings_csv(study, blinded=True).encode())
+    table = parse_ratings(ratings_table(study, blinded=True).csv().encode())
     assert np.nanmax(table.values) == np.nanmin(table.values) == 4
     assert {row.rating for row in table.repeats} == {1}
 
@@ -294,7 +305,7 @@ def test_practice_and_voided_runs_are_not_in_it(tmp_path, rhea, omar):
     void_run(enrolment=first_run, by=coordinator(), reason="the wrong person")
     begin(study)
     rate_all(rhea.enrolments.current().get(), 5)
-    rows = rows_of(ratings_csv(lock(study), blinded=True))
+    rows = rows_of(ratings_table(lock(study), blinded=True).csv())
     assert len(rows) == 2 * 2 * 3
     assert {(row["reader"], row["run"], row["rating"]) for row in rows} == {
         ("rhea", "2", "5"),
@@ -310,7 +321,7 @@ def test_the_analysis_reads_whatever_a_reader_writes(tmp_path, rhea):
     said = ["a\rb", '"quoted", with\r\ncommas', "\r=1+1"]
     for p, comment in zip(presentations_of(rhea), said, strict=True):
         answer(p, rhea, 3, comment=comment)
-    text = ratings_csv(lock(study), blinded=True)
+    text = ratings_table(lock(study), blinded=True).csv()
     assert parse_ratings(text.encode()).values.tolist() == [[[3.0, 3.0, 3.0]]]
     comments = {row["position"]: row["comment"] for row in rows_of(text)}
     assert comments["1"] == "a\nb"
@@ -329,7 +340,7 @@ def test_a_spreadsheet_finds_no_formula_in_a_comment(tmp_path, rhea, text):
 def test_a_spreadsheet_finds_no_formula(tmp_path, db, name):
     reader = User.objects.create(username=name)
     study = make_study(tmp_path / "bundle", readers=[reader], dataset=name, cases=1)
-    (row, *_) = rows_of(ratings_csv(lock(study), blinded=True))
+    (row, *_) = rows_of(ratings_table(lock(study), blinded=True).csv())
     assert row["reader"] == f"'{name}"
     assert row["dataset"] == f"'{name}"
     assert row["image"] == f"'{name}-0001"
@@ -338,7 +349,7 @@ def test_a_spreadsheet_finds_no_formula(tmp_path, db, name):
 def test_commas_and_quotes_in_a_name_survive(tmp_path, db):
     reader = User.objects.create(username='O"Hara, B.')
     study = make_study(tmp_path / "bundle", readers=[reader], cases=1)
-    rows = rows_of(ratings_csv(lock(study), blinded=True))
+    rows = rows_of(ratings_table(lock(study), blinded=True).csv())
     assert {row["reader"] for row in rows} == {'O"Hara, B.'}
 
 
@@ -347,4 +358,4 @@ def test_it_takes_as_many_queries_for_many_rows(
 ):
     lock(study)
     with django_assert_num_queries(2):
-        ratings_csv(study, blinded=True)
+        ratings_table(study, blinded=True).csv()

@@ -148,12 +148,22 @@ def test_blinded_it_depends_on_no_letter(study):
     assert ledger_jsonl(study, blinded=True) == before
 
 
-def test_a_forged_rating_is_exported_as_it_is_and_found(study):
+def test_a_forged_record_is_exported_as_it_is_and_found(study):
+    event = RatingEvent.objects.filter(rating=4).first()
     with past_the_triggers():
-        RatingEvent.objects.filter(rating=4).update(rating=5)
+        event.rating = 5
+        event.payload = event.payload.replace('"rating":4', '"rating":5')
+        event.save()
     unblind(study)
     with pytest.raises(AssertionError):
         heads_of(ledger_jsonl(study, blinded=False))
+
+
+def test_a_column_that_is_not_what_was_recorded_is_refused(study):
+    with past_the_triggers():
+        RatingEvent.objects.filter(rating=4).update(rating=5)
+    with pytest.raises(Refusal, match="broken at event 3: rating is not as it was re"):
+        ledger_jsonl(study, blinded=True)
 
 
 def test_an_event_that_goes_with_no_row_is_refused_in_one_line(study):

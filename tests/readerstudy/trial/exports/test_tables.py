@@ -10,14 +10,11 @@ from readerstudy.models import Study
 from readerstudy.trial.enrolment import void_run
 from readerstudy.trial.exports import codebook
 from readerstudy.trial.exports.tables import (
-    ALLOCATION_COLUMNS,
     EXPORTS,
-    IMRMC_COLUMNS,
-    RATINGS_COLUMNS,
-    allocation_csv,
+    allocation_table,
     codebook_csv,
-    imrmc_csv,
-    ratings_csv,
+    imrmc_table,
+    ratings_table,
 )
 from readerstudy.trial.policies import Refusal
 from readerstudy.trial.rating import Answer, record_answer, record_shown
@@ -45,6 +42,10 @@ def unblind(study):
 
 def rows_of(text):
     return list(csv.DictReader(io.StringIO(text)))
+
+
+def names(columns):
+    return [column.name for column in columns]
 
 
 @pytest.fixture
@@ -75,10 +76,12 @@ def test_nothing_leaves_a_study_before_it_is_locked(study, state, name):
 
 def test_imrmc_has_the_ratings_of_first_presentations(study):
     unblind(study)
-    text = imrmc_csv(study, blinded=False)
+    text = imrmc_table(study, blinded=False).csv()
     assert text.startswith("readerID,caseID,modalityID,score\n")
     first = [
-        r for r in rows_of(ratings_csv(study, blinded=False)) if r["repeat"] == "0"
+        r
+        for r in rows_of(ratings_table(study, blinded=False).csv())
+        if r["repeat"] == "0"
     ]
     assert [tuple(row.values()) for row in rows_of(text)] == [
         (row["reader"], f"phantom/{row['image']}", row["variant"], row["rating"])
@@ -88,7 +91,7 @@ def test_imrmc_has_the_ratings_of_first_presentations(study):
 
 
 def test_imrmc_has_letters_before_unblinding(study):
-    rows = rows_of(imrmc_csv(lock(study), blinded=False))
+    rows = rows_of(imrmc_table(lock(study), blinded=False).csv())
     assert {row["modalityID"] for row in rows} == {"X", "Y", "Z"}
 
 
@@ -98,7 +101,7 @@ def test_imrmc_leaves_out_what_has_no_rating(tmp_path, rhea):
     answer(first, rhea, 0)
     record_shown(presentation=second, user=rhea)
     record_answer(presentation=second, user=rhea, answer=Answer(cannot_judge="other"))
-    (row,) = rows_of(imrmc_csv(lock(study), blinded=True))
+    (row,) = rows_of(imrmc_table(lock(study), blinded=True).csv())
     assert row["score"] == "0"
 
 
@@ -117,7 +120,7 @@ def test_imrmc_tells_cases_of_one_name_in_two_data_sets_apart(tmp_path, rhea):
     open_study(study=study, by=coordinator(), reason="ready")
     begin(study)
     rate_all(study.enrolments.get())
-    rows = rows_of(imrmc_csv(lock(study), blinded=True))
+    rows = rows_of(imrmc_table(lock(study), blinded=True).csv())
     assert {row["caseID"] for row in rows} == {"a/one", "b/one"}
     assert len({tuple(row.values())[:3] for row in rows}) == len(rows) == 6
 
@@ -134,10 +137,10 @@ def test_imrmc_refuses_to_make_one_case_of_two(tmp_path, rhea, datasets, images)
         case.dataset, case.case_id = dataset, image
         case.save(update_fields=["dataset", "case_id"])
     if datasets[0] == datasets[1]:
-        assert len(rows_of(imrmc_csv(study, blinded=True))) == 6
+        assert len(rows_of(imrmc_table(study, blinded=True).csv())) == 6
         return
     with pytest.raises(Refusal, match="rhea, a/b/c, X: two ratings would be one"):
-        imrmc_csv(study, blinded=True)
+        imrmc_table(study, blinded=True).csv()
 
 
 def test_imrmc_refuses_readers_whom_escaping_makes_one(tmp_path, db):
@@ -146,7 +149,7 @@ def test_imrmc_refuses_readers_whom_escaping_makes_one(tmp_path, db):
     for enrolment in study.enrolments.all():
         rate_all(enrolment)
     with pytest.raises(Refusal, match="two ratings would be one"):
-        imrmc_csv(lock(study), blinded=True)
+        imrmc_table(lock(study), blinded=True).csv()
 
 
 # The allocation
@@ -155,17 +158,17 @@ def test_imrmc_refuses_readers_whom_escaping_makes_one(tmp_path, db):
 @pytest.mark.parametrize("blinded", [True, False])
 def test_the_allocation_stays_where_it_is_until_unblinding(study, blinded):
     with pytest.raises(Refusal, match="its allocation leaves it once it is unblinded"):
-        allocation_csv(lock(study), blinded=blinded)
+        allocation_table(lock(study), blinded=blinded).csv()
 
 
 def test_the_allocation_is_not_blinded(study):
     with pytest.raises(Refusal, match="cannot be blind"):
-        allocation_csv(unblind(study), blinded=True)
+        allocation_table(unblind(study), blinded=True).csv()
 
 
 def test_the_allocation_has_every_presentation_of_every_run(study, rhea):
     void_run(enrolment=rhea.enrolments.get(), by=coordinator(), reason="ill")
-    rows = rows_of(allocation_csv(unblind(study), blinded=False))
+    rows = rows_of(allocation_table(unblind(study), blinded=False).csv())
     expected = []
     enrolments = study.enrolments.order_by("reader__username", "run")
     assert [(e.reader.username, e.run) for e in enrolments] == [
@@ -189,7 +192,9 @@ def test_the_allocation_has_every_presentation_of_every_run(study, rhea):
                 p.overlay.arm.variant,
             )
             expected.append(
-                dict(zip(ALLOCATION_COLUMNS, map(str, values), strict=True))
+                dict(
+                    zip(names(codebook.ALLOCATION_TABLE), map(str, values), strict=True)
+                )
             )
     assert rows == expected
     assert {row["training"] for row in rows} == {"0", "1"}
@@ -202,9 +207,9 @@ def test_the_allocation_joins_the_ratings(study, rhea):
     unblind(study)
     allocated = {
         (row["reader"], row["run"], row["position"]): (row["image"], row["letter"])
-        for row in rows_of(allocation_csv(study, blinded=False))
+        for row in rows_of(allocation_table(study, blinded=False).csv())
     }
-    for row in rows_of(ratings_csv(study, blinded=True)):
+    for row in rows_of(ratings_table(study, blinded=True).csv()):
         place = row["reader"], row["run"], row["position"]
         assert allocated[place] == (row["image"], row["variant"])
 
@@ -220,10 +225,10 @@ def test_the_codebook_explains_every_column_of_every_table(study):
         explained.setdefault(row["table"], []).append(row["column"])
         assert "{" not in str(row["range"]) + row["meaning"]
     assert explained == {
-        "ratings": list(RATINGS_COLUMNS),
-        "imrmc": list(IMRMC_COLUMNS),
-        "allocation": list(ALLOCATION_COLUMNS),
-        "ledger": list(codebook.names(codebook.LEDGER_LINE)),
+        "ratings": names(codebook.RATINGS_TABLE),
+        "imrmc": names(codebook.IMRMC_TABLE),
+        "allocation": names(codebook.ALLOCATION_TABLE),
+        "ledger": names(codebook.LEDGER_LINE),
     }
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
@@ -15,15 +16,18 @@ from readerstudy.trial.record.hash_chain import (
     BrokenChain,
     Head,
     Link,
-    canonical_json,
+    canonical_text,
+    content_of,
     enrolment_genesis,
-    event_hash,
     follow,
+    link_after,
     study_genesis,
     time_text,
 )
+from tests.conftest import GOLDEN
 
 GENESIS = "0" * 64
+VERSIONED = json.loads((GOLDEN / "versioned_chain.json").read_text())
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
 scalars = (
     st.none()
@@ -41,12 +45,17 @@ moments = st.datetimes(datetime(1900, 1, 1), datetime(2200, 1, 1), timezones=zon
 
 
 def chain(*contents):
-    links, previous = [], GENESIS
-    for number, record in enumerate(contents, start=1):
-        own = event_hash(record, number, previous)
-        links.append(Link(number, previous, own, record))
-        previous = own
+    links, head = [], Head(0, GENESIS)
+    for record in contents:
+        links.append(link_after(head, {"record": record}))
+        head = Head(len(links), links[-1].hash)
     return links
+
+
+def rewritten(link, **changes):
+    """The link with a change in its payload, the hash made anew."""
+    payload = canonical_text({**content_of(link.payload), **changes})
+    return Link(payload, hashlib.sha256(payload.encode()).hexdigest())
 
 
 def as_postgresql_has_it(value):
@@ -66,25 +75,26 @@ def as_postgresql_has_it(value):
 
 @given(values)
 def test_a_value_has_one_text_however_it_was_stored(value):
-    text = canonical_json(value)
-    assert canonical_json(json.loads(json.dumps(value))) == text
-    assert canonical_json(as_postgresql_has_it(value)) == text
+    text = canonical_text(value)
+    assert canonical_text(json.loads(json.dumps(value))) == text
+    assert canonical_text(as_postgresql_has_it(value)) == text
 
 
 @given(values)
 def test_the_text_gives_the_value_back(value):
     """So two values that differ have two texts."""
-    assert json.loads(canonical_json(value)) == as_postgresql_has_it(value)
+    assert json.loads(canonical_text(value)) == as_postgresql_has_it(value)
 
 
 @given(values)
 def test_the_text_is_ascii_without_line_breaks(value):
-    text = canonical_json(value).decode("ascii")
+    text = canonical_text(value)
+    assert text.isascii()
     assert "\n" not in text
 
 
 def test_true_is_not_one():
-    assert canonical_json(True) != canonical_json(1)
+    assert canonical_text(True) != canonical_text(1)
 
 
 @pytest.mark.parametrize(
@@ -93,7 +103,7 @@ def test_true_is_not_one():
 )
 def test_what_no_record_can_hold_is_refused(value):
     with pytest.raises(ValueError, match=r"record|time zone"):
-        canonical_json({"value": [value]})
+        canonical_text({"value": [value]})
 
 
 @given(moments, zones)
@@ -111,7 +121,8 @@ def test_the_form_of_a_hash_is_fixed():
         '{"number":7,"previous_hash":"ab","record":{"at":"2026-03-01T12:00:00.000000Z",'
         '"rating":4,"user":"Zo\\u00eb"}}'
     )
-    assert event_hash(record, 7, "ab") == hashlib.sha256(text.encode()).hexdigest()
+    link = Link(text, hashlib.sha256(text.encode()).hexdigest())
+    assert link_after(Head(6, "ab"), {"record": record}) == link
     study = UUID(int=1)
     text = (
         '{"chain":"rating events","enrolment":"00000000-0000-0000-0000-000000000002",'
@@ -145,8 +156,9 @@ def test_a_changed_event_is_the_first_that_breaks(contents, data):
     links = chain(*contents)
     place = data.draw(st.integers(0, len(links) - 1))
     record = data.draw(records)
-    assume(canonical_json(record) != canonical_json(links[place].record))
-    links[place] = replace(links[place], record=record)
+    changed = rewritten(links[place], record=record)
+    assume(changed != links[place])
+    links[place] = replace(links[place], payload=changed.payload)
     with pytest.raises(BrokenChain, match=f"event {place + 1}: hash is not") as caught:
         follow(GENESIS, links)
     assert caught.value.number == place + 1
@@ -156,10 +168,9 @@ def test_a_changed_event_is_the_first_that_breaks(contents, data):
 def test_a_changed_event_with_a_hash_to_match_breaks_the_next(contents, data):
     links = chain(*contents)
     place = data.draw(st.integers(0, len(links) - 2))
-    old, record = links[place], data.draw(records)
-    assume(canonical_json(record) != canonical_json(old.record))
-    own = event_hash(record, old.number, old.previous_hash)
-    links[place] = replace(old, record=record, hash=own)
+    changed = rewritten(links[place], record=data.draw(records))
+    assume(changed != links[place])
+    links[place] = changed
     with pytest.raises(BrokenChain, match=f"event {place + 2}: previous_hash"):
         follow(GENESIS, links)
 
@@ -178,7 +189,7 @@ def test_a_removed_event_shows_though_the_rest_is_numbered_anew(contents, data):
     links = chain(*contents)
     place = data.draw(st.integers(0, len(links) - 2))
     del links[place]
-    links = [replace(link, number=n) for n, link in enumerate(links, start=1)]
+    links = [rewritten(link, number=n) for n, link in enumerate(links, start=1)]
     with pytest.raises(BrokenChain) as caught:
         follow(GENESIS, links)
     assert caught.value.number == place + 1
@@ -205,3 +216,70 @@ def test_a_chain_that_lost_its_end_has_another_head(contents, data):
 def test_a_chain_belongs_to_one_owner(contents):
     with pytest.raises(BrokenChain, match="event 1: previous_hash is not the chain's"):
         follow("1" * 64, chain(*contents))
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        "",
+        "{",
+        "[]",
+        "7",
+        '"text"',
+        '{"number": 1}',
+        '{"number":1.0}',
+        '{"number":NaN}',
+        '{"number":1,"number":1}',
+        '{"record":{},"number":1}',
+        '{"\u00e9":1}',
+        '{"a":' + 5000 * "9" + "}",
+        '{"a":' + 100_000 * "[",
+        '{"a":' + 990 * "[" + 990 * "]" + "}",
+    ],
+)
+def test_a_text_that_is_not_canonical_breaks_in_one_line(payload):
+    link = Link(payload, hashlib.sha256(payload.encode()).hexdigest())
+    with pytest.raises(BrokenChain) as caught:
+        follow(GENESIS, [link])
+    said = "event 1: payload is not the canonical JSON of an event"
+    assert str(caught.value) == said
+
+
+@pytest.mark.parametrize("number", [True, None, "1", [1], 0, 2])
+def test_a_number_that_is_not_the_place_breaks(number):
+    link = rewritten(chain({})[0], number=number)
+    with pytest.raises(
+        BrokenChain, match=f"event 1: its number is {re.escape(str(number))};"
+    ):
+        follow(GENESIS, [link])
+
+
+# Schemas
+
+
+def golden():
+    """Three events, of schemas 1, 1 and 2, each with what it records in its own way.
+
+    Made and hashed by a program that shares nothing with the application.
+    """
+    return [Link(event["payload"], event["hash"]) for event in VERSIONED["events"]]
+
+
+def test_events_of_several_schemas_make_one_chain():
+    head = Head(3, VERSIONED["head"])
+    assert follow(VERSIONED["genesis"], golden()) == head
+    assert VERSIONED["head"].startswith("b873755324648b78d2d5661a2493531463639fee")
+
+
+def test_a_changed_rating_of_an_earlier_schema_is_found():
+    links = golden()
+    forged = links[1].payload.replace('"rating":4', '"rating":5')
+    links[1] = replace(links[1], payload=forged)
+    with pytest.raises(BrokenChain, match="event 2: hash is not that of its payload"):
+        follow(VERSIONED["genesis"], links)
+
+
+def test_a_removed_event_of_an_earlier_schema_is_found():
+    links = golden()
+    with pytest.raises(BrokenChain, match="event 2: its number is 3"):
+        follow(VERSIONED["genesis"], [links[0], links[2]])

@@ -92,8 +92,8 @@ def test_a_window_of_ones_own_comes_before_the_presets(tmp_path):
 
 
 def test_a_row_comes_to_the_reading_page_at_full_depth(tmp_path):
-    options = ImportOptions(root=patches(tmp_path / "kaggle"), window=(40, 400))
-    source = read_source("luna16", options)
+    asked = ImportOptions(root=patches(tmp_path / "kaggle"))
+    source = read_source("luna16", asked, window=(40, 400))
     table = import_source(
         source,
         tmp_path / "table",

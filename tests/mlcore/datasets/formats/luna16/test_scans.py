@@ -501,9 +501,9 @@ def test_windows_line_ends_and_a_byte_order_mark_do_no_harm(root):
 def test_a_patch_comes_to_the_reading_page_at_full_depth_with_its_windows(
     root, tmp_path
 ):
-    options = ImportOptions(root=root, window=(-600, 1600), negatives=2)
+    asked = ImportOptions(root=root)
     table = import_source(
-        read_source("luna16", options),
+        read_source("luna16", asked, window=(-600, 1600), negatives=2),
         tmp_path / "table",
         name="luna",
         image_size=64,

@@ -6,7 +6,7 @@ from itertools import combinations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
@@ -121,11 +121,12 @@ def test_the_mask_of_an_opacity_is_where_its_path_is_long(seed):
 
 @settings(max_examples=25, deadline=None)
 @given(seed=SEEDS)
+@example(seed=5751)  # a thin layer where the lung is thin, too
 def test_fluid_takes_the_airs_place_in_its_mask_and_nowhere_else(seed):
     patient = patient_of(seed, "Pleural Effusion")
     found, inside = added(patient, "effusion"), mask(patient, "Pleural Effusion", SIZE)
     assert found.min() > -1e-12
-    assert found[inside].mean() > 0.3
+    assert found[inside].mean() > 0.15
     # The dome is round from front to back: a trace of air lies below its highest line.
     x, y = grid(SIZE)
     below = y >= patient.dome(x, patient.effusion.side)
@@ -136,16 +137,23 @@ def test_fluid_takes_the_airs_place_in_its_mask_and_nowhere_else(seed):
 
 @settings(max_examples=25, deadline=None)
 @given(seed=SEEDS)
+@example(seed=4131678)  # up to where the lung is widest: its last column is wall
 def test_fluid_blunts_the_costophrenic_angle_and_climbs_the_wall(seed):
     patient = patient_of(seed, "Pleural Effusion")
     side, inside = patient.effusion.side, mask(patient, "Pleural Effusion", SIZE)
-    rows, columns = np.nonzero(chest(patient, side))
+    lung = chest(patient, side)
+    rows, columns = np.nonzero(lung)
     # The angle is the deepest point of the lung's outer half.
     outer = columns > np.median(columns) if side else columns < np.median(columns)
     deepest = np.argmax(np.where(outer, rows, -1))
     assert inside[rows[deepest], columns[deepest]]
-    shown = np.flatnonzero(inside.any(axis=0))
-    surface = inside[:, shown].argmax(axis=0)[:: 1 if side else -1].astype(float)
+    shown = np.flatnonzero(inside.any(axis=0))[:: 1 if side else -1]
+    top = inside[:, shown].argmax(axis=0)
+    # With no lung above it, a column of fluid ends at the chest wall.
+    free = np.flatnonzero(lung[top - 1, shown])
+    assert np.all(np.diff(free) == 1)
+    assert len(free) > 0.75 * len(shown)
+    surface = top[free].astype(float)
     steps = np.diff(surface)
     # It rises towards the wall, ever more steeply: a meniscus. Steps are whole pixels.
     assert np.all(steps <= 1)

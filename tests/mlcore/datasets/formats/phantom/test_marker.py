@@ -68,8 +68,8 @@ def test_a_pixel_is_covered_by_the_share_of_its_area():
 
 
 def imported(folder, **options):
-    asked = ImportOptions(image_size=32, images=20, **options)
-    source = read_source("phantom", asked)
+    asked = ImportOptions(image_size=32)
+    source = read_source("phantom", asked, images=20, **options)
     made = import_source(source, folder, name="p", image_size=32, workers=1)
     return source, made.table
 
@@ -110,10 +110,14 @@ def test_findings_and_marker_make_another_table(tmp_path):
         ({"classes": ("Nodule", "Nodule")}, "names a class twice"),
         ({"marker": "Hernia"}, 'goes with "Hernia", which is none of the findings'),
         ({"classes": ("Nodule",), "marker": FINDING}, "findings wanted: Nodule"),
-        ({"image_size": 7}, "7 pixels a side show nothing; make them with 8 or more"),
     ],
 )
 def test_what_cannot_be_drawn_is_told_in_one_line(options, message):
     with pytest.raises(TableError, match=message) as error:
-        read_source("phantom", ImportOptions(**options))
+        read_source("phantom", ImportOptions(), **options)
     assert "\n" not in str(error.value)
+
+
+def test_phantoms_that_are_too_small_are_refused():
+    with pytest.raises(TableError, match="7 pixels a side show nothing; make them wit"):
+        read_source("phantom", ImportOptions(image_size=7))

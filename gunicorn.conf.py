@@ -1,7 +1,0 @@
-"""How gunicorn serves the application; `make run` and `make demo` read it."""
-
-workers = 2
-threads = 4
-# Newer releases open a socket in the home folder otherwise. Everything that the
-# application writes lies in its data folder.
-control_socket_disable = True

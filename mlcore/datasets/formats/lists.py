@@ -1,0 +1,147 @@
+"""Reading the lists of a source: CSV files, names and paths that people send."""
+
+import csv
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from mlcore.datasets.table import TableError, split_address
+from mlcore.datasets.writing.table_writer import file_state
+from mlcore.files import canonical_json, sha256_bytes, sha256_file
+
+# Control, format, line and paragraph separator.
+_UNSEEN = ("Cc", "Cf", "Zl", "Zp")
+
+
+@dataclass(frozen=True)
+class CsvRow:
+    """A row of a CSV file with the line that it ends on, for messages."""
+
+    line: int
+    values: tuple[str, ...]
+
+
+def read_csv(path: Path) -> tuple[tuple[str, ...], tuple[CsvRow, ...]]:
+    """Header and rows of a CSV file in UTF-8, stripped of surrounding spaces.
+
+    A byte-order mark and Windows line ends are accepted, empty lines are skipped.
+
+    Raises:
+        TableError: the file is missing, is not UTF-8, is no CSV, or has no row.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.reader(file, strict=True)
+            rows = [
+                CsvRow(reader.line_num, tuple(value.strip() for value in row))
+                for row in reader
+                if any(row)
+            ]
+    except FileNotFoundError:
+        raise TableError(f"{path} is missing.") from None
+    except UnicodeDecodeError:
+        raise TableError(f"{path} is not in UTF-8; save it as UTF-8.") from None
+    except (OSError, csv.Error) as error:
+        raise TableError(f"{path} cannot be read: {error}") from error
+    if len(rows) < 2:
+        raise TableError(f"{path} has no rows below its header.")
+    return rows[0].values, tuple(rows[1:])
+
+
+def require_columns(path: Path, header: Sequence[str], names: Iterable[str]) -> None:
+    """Raise TableError for the first of `names` that `header` lacks."""
+    for name in names:
+        if name not in header:
+            found = ", ".join(header)
+            hint = ""
+            if len(header) == 1 and re.search("[;\t]", header[0]):
+                hint = " Save it with commas between the columns."
+            raise TableError(f'{path} has no column "{name}" (found: {found}).{hint}')
+
+
+def plain_text(text: str, where: str) -> str:
+    """`text`, which is to name something in the table and in messages.
+
+    Raises:
+        TableError: it holds a line break, a NUL or another character that no one sees:
+            two names that look the same must be the same.
+    """
+    # `isprintable` is quick and true of nearly all texts; spaces of other scripts are
+    # not printable to it either.
+    if not text.isprintable() and any(
+        unicodedata.category(letter) in _UNSEEN for letter in text
+    ):
+        raise TableError(f"{where}: {text!a} holds a control character.")
+    return text
+
+
+def relative_path(root: Path, text: str) -> str:
+    """`text` as a normalised path below `root`, with forward slashes.
+
+    Raises:
+        TableError: it is empty, absolute, or leaves `root`, be it by a link; or its end
+            reads as a part of a file (`table.split_address`).
+    """
+    if split_address(text)[1]:
+        raise TableError(f'"{text}" ends like a part of a file; rename the file.')
+    path = PurePosixPath(text.replace("\\", "/"))
+    outside = path.is_absolute() or ".." in path.parts or ":" in text[:2]
+    if not path.parts or outside or not _inside(root, path):
+        raise TableError(f'The path "{text}" leaves the folder {root}.')
+    return str(path)
+
+
+def _inside(root: Path, path: PurePosixPath) -> bool:
+    file = root / path
+    try:
+        # Files of one folder share what their folder resolves to.
+        real = file.resolve() if file.is_symlink() else _resolved(file.parent)
+        return real.is_relative_to(_resolved(root))
+    except RuntimeError:  # links that lead to each other, in Python up to 3.12
+        return False
+
+
+@lru_cache(maxsize=2)
+def _resolved(folder: Path) -> Path:
+    return folder.resolve()
+
+
+def source_digest(
+    options: Mapping[str, Any], lists: Iterable[Path], root: Path, files: Iterable[str]
+) -> str:
+    """Digest of an import: its options, its lists' content, its images' state.
+
+    Images count by path, size and time of change; reading them all would take about
+    as long as importing them. A file that is not there counts as that.
+    """
+    return sha256_bytes(
+        canonical_json(
+            {
+                "options": options,
+                "lists": {path.name: sha256_file(path) for path in lists},
+                "files": [file_state(root, name) for name in files],
+            }
+        )
+    )
+
+
+def chosen_classes(
+    known: Sequence[str], wanted: Sequence[str] | None
+) -> tuple[str, ...]:
+    """`wanted` in its own order, or all that are `known`.
+
+    Raises:
+        TableError: a wanted class is not known, or is named twice.
+    """
+    if wanted is None:
+        return tuple(known)
+    for name in wanted:
+        if name not in known:
+            raise TableError(f'Unknown class "{name}"; known: {", ".join(known)}.')
+    if len(set(wanted)) != len(wanted):
+        raise TableError("--classes names a class twice.")
+    return tuple(wanted)

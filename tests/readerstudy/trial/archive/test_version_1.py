@@ -1,0 +1,165 @@
+"""Archives written before events had a payload become the studies that they were."""
+
+import itertools
+import json
+
+import pytest
+
+from readerstudy.models import Enrolment, RatingEvent, Study, StudyEvent
+from readerstudy.trial.archive.transfer import import_study
+from readerstudy.trial.exports.tables import EXPORTS
+from readerstudy.trial.policies import Refusal
+from tests.readerstudy.archives import (
+    drop_row,
+    export,
+    forget,
+    read_rows,
+    set_column,
+    write_rows,
+)
+from tests.readerstudy.before_payload import unpack
+from tests.readerstudy.commands import run
+
+pytestmark = pytest.mark.django_db
+
+ARCHIVES = {
+    "archive-locked": "Locked maps",
+    "archive-unblinded": "Unblinded maps",
+    "archive-unblinded-postgresql": "Unblinded maps",
+}
+
+
+@pytest.fixture
+def before(tmp_path):
+    return unpack(tmp_path / "before")
+
+
+@pytest.mark.parametrize("archive", ARCHIVES)
+def test_it_verifies_and_gives_what_it_gave(before, archive):
+    imported = import_study(before / archive)
+    name = ARCHIVES[archive]
+    heads = (before / "heads.txt").read_text().split("study '")
+    (said,) = [f"study '{text}" for text in heads if text.startswith(name)]
+    assert "\n".join(map(str, imported.chains)) == said.strip()
+    tables = {
+        path.name: path.read_text(encoding="utf-8")
+        for path in (before / f"exports-{imported.study.state}").iterdir()
+    }
+    blinded = tables.pop("ledger-blinded", None)
+    assert {
+        table: EXPORTS[table](imported.study, blinded=False) for table in tables
+    } == tables
+    if blinded:
+        assert EXPORTS["ledger"](imported.study, blinded=True) == blinded
+
+
+def test_its_analysis_is_what_it_was(before, unrendered, tmp_path):
+    imported = import_study(before / "archive-unblinded")
+    options = ("--seed", 1, "--redraws", 200, "--out", tmp_path / "analysis")
+    run("analyze_ratings", imported.study, *options)
+    after = json.loads((tmp_path / "analysis" / "analysis.json").read_text())
+    was = json.loads((before / "analysis-unblinded.json").read_text())
+    for analysis in (was, after):
+        for name in ("code_sha256", "versions"):
+            del analysis["run"][name]
+    assert len(list(leaves(was))) > 3000
+    for (place, one), (other, two) in zip(leaves(was), leaves(after), strict=True):
+        assert place == other
+        if isinstance(one, float):
+            # The last digits are the machine's.
+            assert two == pytest.approx(one, rel=1e-6, abs=1e-9), place
+        else:
+            assert two == one, place
+
+
+def leaves(value, place=()):
+    """Every number and text in a JSON value, with the way to it."""
+    if isinstance(value, dict):
+        items = value.items()
+    elif isinstance(value, list):
+        items = enumerate(value)
+    else:
+        yield place, value
+        return
+    for name, item in items:
+        yield from leaves(item, (*place, name))
+
+
+def test_exported_anew_it_carries_the_payloads(before, tmp_path):
+    first = import_study(before / "archive-unblinded")
+    payloads = list(RatingEvent.objects.order_by("hash").values_list("hash", "payload"))
+    archive = export(first.study, tmp_path / "archive")
+    assert json.loads((archive / "manifest.json").read_text())["schema_version"] == 2
+    assert all(row["payload"] for row in read_rows(archive, "rating_event"))
+    forget(first.study)
+    second = import_study(archive)
+    assert second.chains == first.chains
+    again = RatingEvent.objects.order_by("hash").values_list("hash", "payload")
+    assert list(again) == payloads
+
+
+def drop_column(table, column):
+    def tamper(archive):
+        changed = read_rows(archive, table)
+        for row in changed:
+            del row[column]
+        write_rows(archive, table, changed)
+
+    return tamper
+
+
+@pytest.mark.parametrize(
+    ("tamper", "message"),
+    [
+        (
+            set_column("rating_event", "rating", 0, 3),
+            "event 4: hash is not that of its",
+        ),
+        (
+            set_column("rating_event", "comment", "x"),
+            "event 1: hash is not that of its",
+        ),
+        (
+            set_column("study_event", "reason", "x", 3),
+            "event 4: hash is not that of it",
+        ),
+        (
+            set_column("study_event", "details", {}, 1),
+            "event 2: hash is not that of it",
+        ),
+        (set_column("rating_event", "username", "zoë"), "event 1: hash is not that of"),
+        (set_column("rating_event", "number", "1"), "event 1: its number is 1; an eve"),
+        (set_column("rating_event", "previous_hash", "x"), "event 1: previous_hash is"),
+        (
+            set_column("presentation", "token", "x"),
+            "The list of reader rhea is not that",
+        ),
+        (set_column("rating_event", "at", "yesterday"), "rows: rating_event: Invalid"),
+        (set_column("rating_event", "at", 7), "rows: rating_event: .*must be str"),
+        (
+            set_column("study_event", "at", "2026-01-01T00:00:00"),
+            "without a time zone",
+        ),
+        (set_column("rating_event", "presentation_id", []), "rating_event: unhashable"),
+        (set_column("rating_event", "presentation_id", 10**9), "presentation_id is 1"),
+        (set_column("study_event", "study_id", 10**9), "study_id is 1000000000, and"),
+        (drop_column("rating_event", "at"), "rows: rating_event: "),
+        (drop_column("rating_event", "viewer"), "a column too many or too few: viewer"),
+        (drop_column("enrolment", "uuid"), "a column too many or too few: uuid"),
+        (
+            drop_row("presentation", 0),
+            "rating_event: presentation_id is .* no such row",
+        ),
+        (drop_row("rating_event", 3), "its number is 5; an event was removed or added"),
+        (drop_row("study_event", 3), "its number is 5; an event was removed or added"),
+    ],
+    ids=itertools.count(),
+)
+def test_a_tampered_one_is_refused_in_one_line(before, tamper, message):
+    archive = before / "archive-locked"
+    tamper(archive)
+    with pytest.raises(Refusal, match=message) as caught:
+        import_study(archive)
+    assert "\n" not in str(caught.value)
+    for model in (Study, Enrolment, StudyEvent, RatingEvent):
+        assert not model.objects.exists()
