@@ -1,4 +1,4 @@
-"""Command lines that say what is wrong with them in one line."""
+"""Argument parsers that say in one line what is wrong with a command line."""
 
 import argparse
 from typing import NoReturn
