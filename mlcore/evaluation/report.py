@@ -230,8 +230,8 @@ def _in_common(rows: Sequence[Row]) -> dict[str, Any]:
 def _methods(tables: Tables, run: Mapping[str, Any]) -> list[Block]:
     """A word on data and networks, then a section per table that was made."""
     values = {
-        "redraws": _number(run.get("redraws")),
-        "seed": _number(run.get("seed")),
+        "redraws": _recorded(run.get("redraws")),
+        "seed": _recorded(run.get("seed")),
         "maps": told_once(run.get("maps", {})) or "not recorded",
     }
     sections = [
@@ -254,11 +254,11 @@ def _data(run: Mapping[str, Any]) -> str:
     if versions:
         text += "; " + ", ".join(f"{name} {versions[name]}" for name in versions)
     return (
-        f"{text}; random seed {_number(run.get('seed'))}. Method after Han et al., "
+        f"{text}; random seed {_recorded(run.get('seed'))}. Method after Han et al., "
         "Nature Communications 12:4315 (2021). Every setting is listed at the end of "
         "this page; each table lies beside it as CSV and each figure as PNG and SVG."
     )
 
 
-def _number(value: object) -> str:
+def _recorded(value: object) -> str:
     return f"{value:,}" if isinstance(value, int) else "not recorded"

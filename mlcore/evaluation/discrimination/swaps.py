@@ -108,9 +108,9 @@ def swap_test(
     starts = range(0, swaps, _BLOCK)
     for start, source in zip(starts, rng.spawn(len(starts)), strict=True):
         swapped = toss(unit_of_case, source)[known, : swaps - start]
-        found = differences(pair, swapped)
-        beyond += (side * found > side * observed[:, None]).sum(axis=1)
-        as_large += (np.abs(found) >= np.abs(observed[:, None])).sum(axis=1)
+        differing = differences(pair, swapped)
+        beyond += (side * differing > side * observed[:, None]).sum(axis=1)
+        as_large += (np.abs(differing) >= np.abs(observed[:, None])).sum(axis=1)
     n_pos, n_neg = pair.whole.positives[0] / 2, pair.whole.negatives[0] / 2
     auc, sensitivity, specificity = (
         SwapP(
