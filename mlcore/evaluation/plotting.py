@@ -17,9 +17,7 @@ from mlcore.reporting.figures import DIM, FULL_WIDTH, SOFT
 DASH = "\N{EN DASH}"
 
 
-def panels(
-    count: int, *, columns: int, height: float, share: bool = True
-) -> tuple[Figure, list[Axes]]:
+def panels(count: int, *, columns: int, height: float) -> tuple[Figure, list[Axes]]:
     """A figure of `count` panels in rows of at most `columns`, each `height` inches.
 
     The column width is that of a full row, so that panels look alike in all figures.
@@ -29,13 +27,12 @@ def panels(
     width = FULL_WIDTH * (1 if count >= columns else count / columns + 0.08)
     figure = Figure(figsize=(min(width, FULL_WIDTH), height * down + 0.45))
     figure.set_layout_engine("constrained", h_pad=0.06, w_pad=0.05)
-    grid = figure.subplots(down, across, squeeze=False, sharex=share, sharey=share)
+    grid = figure.subplots(down, across, squeeze=False, sharex=True, sharey=True)
     axes = [axis for line in grid for axis in line]
     for axis in axes[count:]:
         axis.remove()
-    if share:
-        for axis in axes[max(0, count - across) : count]:
-            axis.tick_params(labelbottom=True)
+    for axis in axes[max(0, count - across) : count]:
+        axis.tick_params(labelbottom=True)
     return figure, axes[:count]
 
 

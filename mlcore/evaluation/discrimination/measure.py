@@ -108,20 +108,16 @@ def _metrics(measured: Measured, variant: int, column: int) -> Row:
         cases.labels[:, column],
         None if np.isnan(cutoff) else float(cutoff),
     )
-    values: dict[str, float | None] = {
-        "auc": discrimination.auc,
-        "ap": discrimination.ap,
-    }
-    for prefix, point in (("", fixed), ("best_", discrimination.best)):
+    best = discrimination.best
+    values = {"auc": discrimination.auc, "ap": discrimination.ap}
+    for prefix, point in (("", fixed), ("best_", best)):
         values[f"{prefix}sensitivity"] = None if point is None else point.sensitivity
         values[f"{prefix}specificity"] = None if point is None else point.specificity
     row: Row = {
         "n": discrimination.n,
         "n_pos": discrimination.n_pos,
         "cutoff": None if np.isnan(cutoff) else float(cutoff),
-        "best_cutoff": None
-        if discrimination.best is None
-        else discrimination.best.cutoff,
+        "best_cutoff": None if best is None else best.cutoff,
     }
     for name, value in values.items():
         draws = getattr(measured.redraws, name)[:, variant, column]
@@ -131,7 +127,7 @@ def _metrics(measured: Measured, variant: int, column: int) -> Row:
         row[f"{name}_lo"] = limits.low if defined else None
         row[f"{name}_hi"] = limits.high if defined else None
     areas = measured.redraws.auc[:, variant, column]
-    row["undefined_redraws"] = int(np.isnan(areas).sum())
+    row["undefined_redraws"] = percentile_interval(areas).undefined
     row["reason"] = discrimination.reason
     return row
 

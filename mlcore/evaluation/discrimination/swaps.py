@@ -45,8 +45,6 @@ class SwapTest:
     anew for each model in each swap.
     """
 
-    swaps: int
-    ranked: bool
     auc: SwapP | None = None
     sensitivity: SwapP | None = None
     specificity: SwapP | None = None
@@ -99,7 +97,7 @@ def swap_test(
     """
     unit_of_case = number_patients(patients, len(np.asarray(labels)))
     if reason := reason_undefined(known_cases(first, labels)[1]):
-        return SwapTest(swaps, ranked, reason=reason)
+        return SwapTest(reason=reason)
     pair = pair_models(first, second, labels, ranked=ranked)
     known = ~np.isnan(np.asarray(labels, np.float64))
     observed = differences(pair, np.zeros((pair.n, 1), bool))[:, 0]
@@ -120,7 +118,7 @@ def swap_test(
         )
         for row, unit in enumerate((2 * n_pos * n_neg, n_pos, n_neg))
     )
-    return SwapTest(swaps, ranked, auc, sensitivity, specificity)
+    return SwapTest(auc, sensitivity, specificity)
 
 
 def pair_models(
