@@ -25,6 +25,8 @@ from mlcore.engine.training.train import Execution, train
 from mlcore.files import write_json
 from tests.mlcore.toy import QUICK, write_toy_table
 
+pytestmark = pytest.mark.slow
+
 
 def quick(table, variant="standard", *more, **options):
     return configure(table, variant, "demo", [*QUICK, *more], **options)
