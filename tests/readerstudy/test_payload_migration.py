@@ -20,6 +20,7 @@ import psycopg
 import pytest
 
 from readerstudy.trial.record.hash_chain import Link, enrolment_genesis, follow
+from tests.both_halves import POSTGRES, unreachable
 from tests.conftest import ROOT, missing
 from tests.readerstudy.before_payload import unpack
 
@@ -117,18 +118,10 @@ class PostgreSQL(Database):
 @pytest.fixture(scope="module")
 def server():
     """The address of a PostgreSQL server's own database."""
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.postgres"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    if done.returncode == 3:
-        missing("a PostgreSQL server")
-    assert done.returncode == 0, done.stderr
-    return f"{done.stdout.strip().rsplit('/', 1)[0]}/postgres"
+    url = os.environ.get("TEST_POSTGRES_URL", POSTGRES)
+    if reason := unreachable(url):
+        missing(f"a PostgreSQL server ({reason})")
+    return f"{url.rsplit('/', 1)[0]}/postgres"
 
 
 @contextmanager

@@ -19,7 +19,7 @@ CANARIES = f"{BLINDING}::test_no_answer_names_an_arm_a_run_a_file_or_a_source"
 TWINS = f"{BLINDING}::test_exchanging_two_arms_with_the_same_pixels_changes_no_byte"
 COUNTED = f"{BLINDING}::test_nothing_that_can_be_counted_goes_with_the_arm"
 ONE_PAGE = f"{BLINDING}::test_pages_differ_in_token_position_and_case_only"
-DESIGN = "trial/test_design.py"
+DESIGN = "trial/order/test_design.py"
 ENROLMENT = "trial/test_enrolment.py"
 ANSWERS = "trial/test_answers.py"
 FLOW = "web/test_flow.py"
@@ -33,7 +33,7 @@ MET_BY: dict[str, str | tuple[str, ...]] = {
     ),
     "M2": (
         f"{DESIGN}::test_it_shows_each_case_under_each_arm_exactly_once",
-        "trial/test_exports.py::test_what_was_not_rated_is_an_empty_rating",
+        "trial/exports/test_exports.py::test_what_was_not_rated_is_an_empty_rating",
     ),
     "M3": (
         f"{DESIGN}::test_any_arm_precedes_any_other_equally_often",
@@ -54,7 +54,7 @@ MET_BY: dict[str, str | tuple[str, ...]] = {
     "M8": (
         f"{DESIGN}::test_repeats_are_fifteen_or_the_share_but_a_quarter_at_most",
         f"{ANSWERS}::test_practice_comes_first_and_repeats_last_with_tokens_of_their_own",
-        "analysis/test_intra_reader.py::test_repeats_and_training_change_no_other_table",
+        "analysis/tables/test_intra_reader.py::test_repeats_and_training_change_no_other_table",
     ),
     "M9": PROCEDURE,
     # Blinding and independence
@@ -76,22 +76,22 @@ MET_BY: dict[str, str | tuple[str, ...]] = {
         "test_admin.py::test_an_enrolled_reader_is_refused_everywhere_and_told_why",
     ),
     "M14": (
-        "trial/test_bundle.py::test_it_refuses_a_map_of_another_size",
-        "trial/test_bundle.py::test_bundles_of_one_data_set_need_maps_of_one_size",
-        "trial/test_bundle.py::test_it_refuses_a_map_that_holds_minus_128",
+        "trial/cases/test_bundle.py::test_it_refuses_a_map_of_another_size",
+        "trial/cases/test_bundle.py::test_bundles_of_one_data_set_need_maps_of_one_size",
+        "trial/cases/test_bundle.py::test_it_refuses_a_map_that_holds_minus_128",
     ),
     "M15": f"{ENROLMENT}::test_what_readers_could_tell_apart_is_read_from_the_record",
     "M16": PROCEDURE,
     # Reading conditions
     "M17": (
         f"{FLOW}::test_practice_is_counted_apart_and_told_what_it_chose",
-        "trial/test_exports.py::test_practice_and_voided_runs_are_not_in_it",
+        "trial/exports/test_exports.py::test_practice_and_voided_runs_are_not_in_it",
     ),
     "M18": PROCEDURE,
     "M19": "browser::test_the_next_case_begins_with_the_studys_own_settings",
     "M20": (
         f"{FLOW}::test_a_break_is_offered_after_half_an_hour_or_sixty_cases",
-        "trial/test_exports.py::test_every_presentation_is_a_row_with_what_was_recorded",
+        "trial/exports/test_exports.py::test_every_presentation_is_a_row_with_what_was_recorded",
     ),
     # Records
     "M21": (
@@ -104,8 +104,8 @@ MET_BY: dict[str, str | tuple[str, ...]] = {
         "test_admin.py::test_nothing_that_a_rating_rests_on_is_there_to_be_edited",
     ),
     "M23": (
-        "trial/test_verification.py::test_a_changed_field_of_a_rating_is_found",
-        "trial/test_export_ledger.py::test_a_verifier_of_twenty_lines_finds_the_heads",
+        "trial/test_verification.py::test_a_changed_column_of_a_rating_is_found",
+        "trial/exports/test_ledger_table.py::test_a_verifier_of_twenty_lines_finds_the_heads",
     ),
     "M24": (
         f"{STUDY}::test_it_goes_one_way",
@@ -117,50 +117,53 @@ MET_BY: dict[str, str | tuple[str, ...]] = {
         "web/test_login.py::test_an_ended_session_sends_the_whole_page_to_the_login",
     ),
     "M26": (
-        "trial/test_stimuli.py::test_it_names_the_files_that_are_missing_or_changed",
-        "trial/test_verification.py::test_a_changed_field_of_a_rating_is_found",
+        "trial/cases/test_files.py::test_it_names_the_files_that_are_missing_or_changed",
+        "trial/test_verification.py::test_a_changed_column_of_a_rating_is_found",
     ),
     "M27": "test_export_study.py::test_the_drill",
     # Analysis
-    "M28": "analysis/test_rank_tests.py::test_friedman_agrees_with_r",
+    "M28": "analysis/statistics/test_rank_tests.py::test_friedman_agrees_with_r",
     "M29": (
         "analysis/test_units.py::test_the_primary_test_of_a_data_set_is_its_complete_images",
         "analysis/test_units.py::"
         "test_blocks_come_on_request_and_are_known_not_to_be_independent",
     ),
-    "M30": "analysis/test_exact_tests.py::*",
+    "M30": "analysis/statistics/test_exact_tests.py::*",
     "M31": (
-        "analysis/test_rank_tests.py::test_wilcoxon_agrees_with_r",
-        "analysis/test_rank_tests.py::test_holm_agrees_with_r",
+        "analysis/statistics/test_rank_tests.py::test_wilcoxon_agrees_with_r",
+        "analysis/statistics/test_rank_tests.py::test_holm_agrees_with_r",
     ),
     "M32": (
-        "analysis/test_agreement.py::test_kappas_of_the_pairs_make_the_summary",
-        "analysis/test_intra_reader.py::test_each_repeat_is_compared_with_the_first_rating",
+        "analysis/tables/test_agreement.py::test_kappas_of_the_pairs_make_the_summary",
+        "analysis/tables/test_intra_reader.py::test_each_repeat_is_compared_with_the_first_rating",
     ),
     "M33": (
-        "analysis/test_periods.py::test_a_drift_of_one_variant_is_found_as_an_interaction",
-        "analysis/test_periods.py::"
+        "analysis/tables/test_periods.py::test_a_drift_of_one_variant_is_found_as_an_interaction",
+        "analysis/tables/test_periods.py::"
         "test_what_was_seen_first_of_a_case_is_one_map_per_reader_and_case",
     ),
     "M34": (
-        "trial/test_exports.py::test_it_has_the_columns_of_the_contract",
-        "trial/test_export_tables.py::test_imrmc_has_the_ratings_of_first_presentations",
-        "trial/test_export_tables.py::test_imrmc_refuses_to_make_one_case_of_two",
+        "trial/exports/test_exports.py::test_it_has_the_columns_of_the_contract",
+        "trial/exports/test_tables.py::test_imrmc_has_the_ratings_of_first_presentations",
+        "trial/exports/test_tables.py::test_imrmc_refuses_to_make_one_case_of_two",
     ),
     # Leaks: addresses, headers, bytes
     "L1": CANARIES,
     "L2": "web/test_pixels.py::test_a_buffer_comes_without_name_date_or_fingerprint",
     "L3": "web/test_pixels.py::test_a_buffer_comes_without_name_date_or_fingerprint",
     "L4": "web/test_pixels.py::test_a_buffer_comes_without_name_date_or_fingerprint",
-    "L5": (COUNTED, "trial/test_stimuli.py::test_all_overlay_buffers_have_one_length"),
+    "L5": (
+        COUNTED,
+        "trial/cases/test_files.py::test_all_overlay_buffers_have_one_length",
+    ),
     "L6": "web/test_pixels.py::test_the_overlay_is_its_values_row_by_row",
-    "L7": "trial/test_stimuli.py::test_names_of_copies_tell_nothing_and_are_drawn_anew",
+    "L7": "trial/cases/test_files.py::test_names_of_copies_tell_nothing_and_are_drawn_anew",
     "L8": "web/test_pixels.py::test_the_image_is_its_pixels_row_by_row",
-    "L9": "trial/test_bundle.py::test_it_refuses_a_map_of_another_size",
-    "L10": "trial/test_bundle.py::test_it_refuses_a_map_that_holds_minus_128",
+    "L9": "trial/cases/test_bundle.py::test_it_refuses_a_map_of_another_size",
+    "L10": "trial/cases/test_bundle.py::test_it_refuses_a_map_that_holds_minus_128",
     "L11": PROCEDURE,
     "L12": (COUNTED, f"{STUDY}::test_opening_writes_every_readers_list_once"),
-    "L13": "trial/test_exports.py::test_a_blinded_table_depends_on_the_letters_alone",
+    "L13": "trial/exports/test_exports.py::test_a_blinded_table_depends_on_the_letters_alone",
     "L14": (CANARIES, ONE_PAGE),
     "L15": (CANARIES, "web/test_static.py::test_no_static_file_names_a_variant"),
     "L16": (
