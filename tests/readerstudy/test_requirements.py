@@ -54,13 +54,15 @@ MET_BY: dict[str, str | tuple[str, ...]] = {
     "M8": (
         f"{DESIGN}::test_repeats_are_fifteen_or_the_share_but_a_quarter_at_most",
         f"{ANSWERS}::test_practice_comes_first_and_repeats_last_with_tokens_of_their_own",
-        "analysis/tables/test_intra_reader.py::test_repeats_and_training_change_no_other_table",
+        "analysis/tables/test_intra_reader.py::"
+        "test_repeats_and_training_change_no_other_table",
     ),
     "M9": PROCEDURE,
     # Blinding and independence
     "M10": (
         "trial/test_policies.py::test_it_asks_role_and_state_and_nothing_else",
-        "trial/test_roles.py::test_the_database_itself_refuses_a_reader_with_another_role",
+        "trial/test_roles.py::"
+        "test_the_database_itself_refuses_a_reader_with_another_role",
     ),
     "M11": (
         f"{STUDY}::test_it_goes_one_way",
@@ -69,7 +71,8 @@ MET_BY: dict[str, str | tuple[str, ...]] = {
     "M12": (
         "test_analyze_ratings.py::test_a_study_that_is_open_is_refused",
         "test_analyze_ratings.py::test_a_locked_study_is_analysed_by_letters",
-        "test_verify_ledger.py::test_an_analysis_keeps_and_prints_the_heads_of_the_lock",
+        "test_verify_ledger.py::"
+        "test_an_analysis_keeps_and_prints_the_heads_of_the_lock",
     ),
     "M13": (
         "web/test_study.py::test_a_reader_sees_nothing_of_another_readers_progress",
@@ -77,7 +80,8 @@ MET_BY: dict[str, str | tuple[str, ...]] = {
     ),
     "M14": (
         "trial/cases/test_bundle.py::test_it_refuses_a_map_of_another_size",
-        "trial/cases/test_bundle.py::test_bundles_of_one_data_set_need_maps_of_one_size",
+        "trial/cases/test_bundle.py::"
+        "test_bundles_of_one_data_set_need_maps_of_one_size",
         "trial/cases/test_bundle.py::test_it_refuses_a_map_that_holds_minus_128",
     ),
     "M15": f"{ENROLMENT}::test_what_readers_could_tell_apart_is_read_from_the_record",
@@ -91,7 +95,8 @@ MET_BY: dict[str, str | tuple[str, ...]] = {
     "M19": "browser::test_the_next_case_begins_with_the_studys_own_settings",
     "M20": (
         f"{FLOW}::test_a_break_is_offered_after_half_an_hour_or_sixty_cases",
-        "trial/exports/test_exports.py::test_every_presentation_is_a_row_with_what_was_recorded",
+        "trial/exports/test_exports.py::"
+        "test_every_presentation_is_a_row_with_what_was_recorded",
     ),
     # Records
     "M21": (
@@ -105,7 +110,8 @@ MET_BY: dict[str, str | tuple[str, ...]] = {
     ),
     "M23": (
         "trial/test_verification.py::test_a_changed_column_of_a_rating_is_found",
-        "trial/exports/test_ledger_table.py::test_a_verifier_of_twenty_lines_finds_the_heads",
+        "trial/exports/test_ledger_table.py::"
+        "test_a_verifier_of_twenty_lines_finds_the_heads",
     ),
     "M24": (
         f"{STUDY}::test_it_goes_one_way",
@@ -117,14 +123,16 @@ MET_BY: dict[str, str | tuple[str, ...]] = {
         "web/test_login.py::test_an_ended_session_sends_the_whole_page_to_the_login",
     ),
     "M26": (
-        "trial/cases/test_files.py::test_it_names_the_files_that_are_missing_or_changed",
+        "trial/cases/test_files.py::"
+        "test_it_names_the_files_that_are_missing_or_changed",
         "trial/test_verification.py::test_a_changed_column_of_a_rating_is_found",
     ),
     "M27": "test_export_study.py::test_the_drill",
     # Analysis
     "M28": "analysis/statistics/test_rank_tests.py::test_friedman_agrees_with_r",
     "M29": (
-        "analysis/test_units.py::test_the_primary_test_of_a_data_set_is_its_complete_images",
+        "analysis/test_units.py::"
+        "test_the_primary_test_of_a_data_set_is_its_complete_images",
         "analysis/test_units.py::"
         "test_blocks_come_on_request_and_are_known_not_to_be_independent",
     ),
@@ -135,16 +143,19 @@ MET_BY: dict[str, str | tuple[str, ...]] = {
     ),
     "M32": (
         "analysis/tables/test_agreement.py::test_kappas_of_the_pairs_make_the_summary",
-        "analysis/tables/test_intra_reader.py::test_each_repeat_is_compared_with_the_first_rating",
+        "analysis/tables/test_intra_reader.py::"
+        "test_each_repeat_is_compared_with_the_first_rating",
     ),
     "M33": (
-        "analysis/tables/test_periods.py::test_a_drift_of_one_variant_is_found_as_an_interaction",
+        "analysis/tables/test_periods.py::"
+        "test_a_drift_of_one_variant_is_found_as_an_interaction",
         "analysis/tables/test_periods.py::"
         "test_what_was_seen_first_of_a_case_is_one_map_per_reader_and_case",
     ),
     "M34": (
         "trial/exports/test_exports.py::test_it_has_the_columns_of_the_contract",
-        "trial/exports/test_tables.py::test_imrmc_has_the_ratings_of_first_presentations",
+        "trial/exports/test_tables.py::"
+        "test_imrmc_has_the_ratings_of_first_presentations",
         "trial/exports/test_tables.py::test_imrmc_refuses_to_make_one_case_of_two",
     ),
     # Leaks: addresses, headers, bytes
@@ -157,13 +168,19 @@ MET_BY: dict[str, str | tuple[str, ...]] = {
         "trial/cases/test_files.py::test_all_overlay_buffers_have_one_length",
     ),
     "L6": "web/test_pixels.py::test_the_overlay_is_its_values_row_by_row",
-    "L7": "trial/cases/test_files.py::test_names_of_copies_tell_nothing_and_are_drawn_anew",
+    "L7": (
+        "trial/cases/test_files.py::"
+        "test_names_of_copies_tell_nothing_and_are_drawn_anew"
+    ),
     "L8": "web/test_pixels.py::test_the_image_is_its_pixels_row_by_row",
     "L9": "trial/cases/test_bundle.py::test_it_refuses_a_map_of_another_size",
     "L10": "trial/cases/test_bundle.py::test_it_refuses_a_map_that_holds_minus_128",
     "L11": PROCEDURE,
     "L12": (COUNTED, f"{STUDY}::test_opening_writes_every_readers_list_once"),
-    "L13": "trial/exports/test_exports.py::test_a_blinded_table_depends_on_the_letters_alone",
+    "L13": (
+        "trial/exports/test_exports.py::"
+        "test_a_blinded_table_depends_on_the_letters_alone"
+    ),
     "L14": (CANARIES, ONE_PAGE),
     "L15": (CANARIES, "web/test_static.py::test_no_static_file_names_a_variant"),
     "L16": (
