@@ -42,7 +42,7 @@ test: setup
 	$(BIN)/python -m tests.both_halves $(TOGETHER)
 
 quick: setup
-	$(BIN)/python -m pytest $(TOGETHER) -m "not (browser or training or slow or release)"
+	$(BIN)/python -m pytest $(TOGETHER) -m "not (browser or slow or release)"
 
 release: setup
 	$(BIN)/python -m pytest -m release

@@ -83,6 +83,8 @@ def pytest_collection_modifyitems(
         names = set(getattr(item, "fixturenames", ()))
         if item.get_closest_marker("django_db") or names & {"db", "transactional_db"}:
             item.add_marker("database")
+    # The longest begin first, so that none is left to one process at the end.
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 
 @pytest.fixture(scope="session", autouse=True)

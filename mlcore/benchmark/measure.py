@@ -1,4 +1,4 @@
-"""The rows of the benchmark: what is on in each, and how a row is measured.
+"""Benchmark rows: what is on in each, and how a row is measured.
 
 What is measured is `Learner.step` itself, the step that a training takes, and for
 saliency the method `GRADIENT`. Every row starts from the same weights and takes the

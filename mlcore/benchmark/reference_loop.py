@@ -1,4 +1,4 @@
-"""A plain training loop to measure ours against: as the authors' code behaves.
+"""Reference training loop, plain, as the authors' code behaves.
 
 Written from what is known of that code: float32, one batch at a time, a mean loss on
 sigmoid outputs, two forwards for two batch norms, contiguous memory, parameters that

@@ -1,4 +1,4 @@
-"""The benchmark's report: what it says first, its summary, and its table."""
+"""Benchmark report: its header, its summary, and its tables."""
 
 import os
 import platform

@@ -1,4 +1,4 @@
-"""How fast a step could be: what it must compute and move, and what the device can.
+"""Roofline of a step: what it must compute and move, and what the device can.
 
 The floor of a step's time is the longer of two: its floating-point operations at the
 rate of a large matrix product, and its memory traffic at the rate of a large copy.

@@ -1,4 +1,4 @@
-"""The drawn cases as a radiologist sees them: from their source, at full depth."""
+"""Display images: cases as a radiologist sees them, from their source at full depth."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -86,8 +86,8 @@ def _redrawn(table: ImageTable, row: int, redraw: Redraw) -> DisplayImage:
 
 
 def _displayed(image: GreyImage, source: Literal["original", "table"]) -> DisplayImage:
-    own = {name: getattr(image, name) for name in GreyImage.__dataclass_fields__}
-    return DisplayImage(**own | {"windows": windows_of(image)}, source=source)
+    fields = {name: getattr(image, name) for name in GreyImage.__dataclass_fields__}
+    return DisplayImage(**fields | {"windows": windows_of(image)}, source=source)
 
 
 def windows_of(image: GreyImage) -> tuple[Window, ...]:

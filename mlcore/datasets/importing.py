@@ -1,4 +1,4 @@
-"""From any source that we can read to an image table."""
+"""Import of a source, in any of the formats, into an image table."""
 
 from collections.abc import Callable, Iterable
 from contextlib import closing
@@ -42,11 +42,11 @@ class ImportOptions:
     identifier_key: bytes | None = None
 
 
-def read_source(name: str, options: ImportOptions, **own: Any) -> Source:
+def read_source(name: str, options: ImportOptions, **of_format: Any) -> Source:
     """Read a source of the format `name`; its images are decoded later.
 
     Args:
-        own: options of the format's own, by name; see its `Format.options`.
+        of_format: those that this format takes besides, by name; see `Format.options`.
 
     Raises:
         UsageError: an unknown format, an option that it does not take, or no source.
@@ -55,10 +55,10 @@ def read_source(name: str, options: ImportOptions, **own: Any) -> Source:
     chosen = all_formats.find_format(name)
     if chosen is None:
         raise UsageError(f'There is no format "{name}".')
-    _check_asked(chosen, options, own)
+    _check_asked(chosen, options, of_format)
     needed = {need: getattr(options, need) for need in chosen.needs}
     try:
-        return chosen.read(**needed, **own)
+        return chosen.read(**needed, **of_format)
     except TableError as error:
         others = _looks_like(chosen, options.root)
         if not others:
@@ -67,11 +67,13 @@ def read_source(name: str, options: ImportOptions, **own: Any) -> Source:
         raise TableError(f"{str(error).rstrip('.')}. {hint}.") from error
 
 
-def _check_asked(chosen: Format, options: ImportOptions, own: Iterable[str]) -> None:
+def _check_asked(
+    chosen: Format, options: ImportOptions, of_format: Iterable[str]
+) -> None:
     if options.root is not None and "root" not in chosen.needs:
         raise UsageError(f"{chosen.name} does not take SOURCE.")
     takes = {option.name for option in chosen.options}
-    for name in own:
+    for name in of_format:
         if name not in takes:
             raise UsageError(f"{chosen.name} does not take {flag_of(name)}.")
     if options.root is None and "root" in chosen.needs:

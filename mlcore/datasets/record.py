@@ -1,4 +1,4 @@
-"""What importers hand on: a table's description, images as found and as decoded."""
+"""Records of an import: an image as found, as decoded, and a table's description."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ DecodedIn = Literal["threads", "processes"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageRecord:
-    """One image as an importer found it, before it is decoded.
+    """One image as a reader found it, before it is decoded.
 
     What is callable can be pickled, for images that decode in other processes: a
     `functools.partial` of a function of a module, no lambda.
@@ -61,13 +61,13 @@ class TableDescription:
         modality: such as `xray`, `ct`, `mri`.
         classes: names of the findings, in the order of the records' labels.
         image_size: pixels a side.
-        source_format: the importer that read the source.
+        source_format: name of the format that the source was read in.
         source_root: folder of the source files on this machine, or empty.
         source_digest: stands for the source and the options; equal digests mean that
             a new import would write the same table.
         options: of the import, as JSON values.
         label_policy: how the source's labels became 1, 0 and NaN.
-        notes: what the importer has to say about the source.
+        notes: what the reader has to say about the source.
     """
 
     name: str
@@ -87,7 +87,7 @@ class TableImage:
     """A record with its pixels at the table's size.
 
     Attributes:
-        record: what the importer found.
+        record: what the reader found.
         pixels: uint8 (S, S).
         width, height: of the source image, in its own pixels.
         view: projection, from the record or from the file, or empty.

@@ -1,4 +1,4 @@
-"""Divide patients into train, dev and test, with every finding spread evenly."""
+"""Stratified splits: patients into train, dev and test, every finding spread evenly."""
 
 from collections.abc import Collection, Mapping, Sequence
 

@@ -108,7 +108,7 @@ class ImageTable:
         images: uint8 (N, S, S), a memory map.
         labels: float32 (N, C): 1, 0 or NaN (not known).
         columns: each column of `table.csv` as strings, aligned with the images.
-        source_format: the importer that made it, or empty.
+        source_format: the format it was imported from, or empty.
         source_root: folder of the sources on the machine of the import, or empty.
         source_digest: stands for the source and the options of the import, or empty.
         options: of the import, those that tell how an image is read among them.

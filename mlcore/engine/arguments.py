@@ -1,4 +1,4 @@
-"""Command lines that say what is wrong, with them or with their work, in one line."""
+"""Argument parsers and endings of commands, which say what is wrong in one line."""
 
 import argparse
 import errno

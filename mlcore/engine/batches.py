@@ -1,4 +1,4 @@
-"""Images on their way to the network: which, in what order, from where."""
+"""Batches of images: shuffled, nested subsets, read from memory or a memory map."""
 
 import hashlib
 from collections import deque

@@ -1,4 +1,4 @@
-"""The state of a training on disk: whole or not there, and never only one copy."""
+"""Checkpoints and weights files: whole or not there, and never only one copy."""
 
 import json
 import warnings

@@ -92,59 +92,36 @@ class Evaluation:
     exhibits: dict[str, Any] = field(default_factory=dict)
 
 
+def _all(rows: Sequence[Row]) -> Sequence[Row]:
+    return rows
+
+
+def _no_lines(_tables: Tables) -> list[str]:
+    return []
+
+
+def _no_figures(_tables: Tables, _exhibits: Mapping[str, Any]) -> list[Drawing | None]:
+    return []
+
+
 @dataclass(frozen=True)
 class View:
-    """A table of the page: the rows that hold `where`, without the columns `hidden`."""
-
-    caption: str
-    where: Mapping[str, object] = field(default_factory=dict)
-    hidden: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class ShownTable:
-    """How one of an evaluation's tables is shown on the page.
+    """A table of the page, without what all its rows have in common.
 
     Attributes:
-        views: none where rows cannot be read as numbers; the page then names their
-            file only.
-        readable: picks the rows that a page has room for.
-        note: says what else is in the file.
-    """
-
-    name: str
-    views: tuple[View, ...] = ()
-    readable: Callable[[Sequence[Row]], Sequence[Row]] = lambda rows: rows
-    note: str = ""
-
-
-@dataclass(frozen=True)
-class Heading:
-    """What stands under a heading of the page: figures by name, then tables.
-
-    Parts may share a heading.
-    """
-
-    title: str
-    figures: tuple[str, ...] = ()
-    tables: tuple[ShownTable, ...] = ()
-
-
-@dataclass(frozen=True)
-class MethodsText:
-    """A text on methods, for evaluations that have the table.
-
-    Attributes:
-        text: ready to paste; {redraws}, {seed} and {maps} are the evaluation's.
+        table: whose rows, by name.
+        where: what the rows hold.
+        hidden: columns that are left out.
+        pick: of the table's rows, those that a page has room for.
+        note: says what else is in the table's file.
     """
 
     table: str
-    title: str
-    text: str
-
-
-def _nothing(_tables: Tables) -> list[str]:
-    return []
+    caption: str
+    where: Mapping[str, object] = field(default_factory=dict)
+    hidden: tuple[str, ...] = ()
+    pick: Callable[[Sequence[Row]], Sequence[Row]] = _all
+    note: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,11 +132,15 @@ class Part:
         name: on the command line.
         asks: the question it answers, for the help.
         measure: makes its tables, and what its figures need beyond them.
-        options: its own settings.
+        options: settings that it has to itself.
         leads: whether the page shows it before the others.
-        headings: where its figures and tables stand.
+        headings: names of figures and of tables by the heading that they stand under;
+            parts may share a heading.
+        views: how its tables are shown. One that has none cannot be read as numbers:
+            the page then names its file.
         columns: titles and units of its tables' columns.
-        methods: how it was measured, a text for each table that wants one.
+        methods: how it was measured: by table, a title and a text in which {redraws},
+            {seed} and {maps} are the evaluation's.
         draw: its figures, of tables and exhibits; None for one that lacks its rows.
         answer: what the page leads with.
         limits: what the numbers cannot show.
@@ -171,12 +152,11 @@ class Part:
     measure: Callable[[Subject], Evaluation]
     options: tuple[Option, ...] = ()
     leads: bool = False
-    headings: tuple[Heading, ...] = ()
+    headings: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    views: tuple[View, ...] = ()
     columns: tuple[Column, ...] = ()
-    methods: tuple[MethodsText, ...] = ()
-    draw: Callable[[Tables, Mapping[str, Any]], Sequence[Drawing | None]] = (
-        lambda _tables, _exhibits: ()
-    )
-    answer: Callable[[Tables], list[str]] = _nothing
-    limits: Callable[[Tables], list[str]] = _nothing
-    summary: Callable[[Tables], list[str]] = _nothing
+    methods: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    draw: Callable[[Tables, Mapping[str, Any]], list[Drawing | None]] = _no_figures
+    answer: Callable[[Tables], list[str]] = _no_lines
+    limits: Callable[[Tables], list[str]] = _no_lines
+    summary: Callable[[Tables], list[str]] = _no_lines

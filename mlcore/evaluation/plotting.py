@@ -8,18 +8,16 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from numpy.typing import NDArray
 
 from mlcore.evaluation.arms import Arm
-from mlcore.evaluation.arrays import Pixels
 from mlcore.reporting.figures import DIM, FULL_WIDTH, SOFT
 
 # Of an interval's text, so that several fit into a row.
 DASH = "\N{EN DASH}"
 
 
-def panels(
-    count: int, *, columns: int, height: float, share: bool = True
-) -> tuple[Figure, list[Axes]]:
+def panels(count: int, *, columns: int, height: float) -> tuple[Figure, list[Axes]]:
     """A figure of `count` panels in rows of at most `columns`, each `height` inches.
 
     The column width is that of a full row, so that panels look alike in all figures.
@@ -29,13 +27,12 @@ def panels(
     width = FULL_WIDTH * (1 if count >= columns else count / columns + 0.08)
     figure = Figure(figsize=(min(width, FULL_WIDTH), height * down + 0.45))
     figure.set_layout_engine("constrained", h_pad=0.06, w_pad=0.05)
-    grid = figure.subplots(down, across, squeeze=False, sharex=share, sharey=share)
+    grid = figure.subplots(down, across, squeeze=False, sharex=True, sharey=True)
     axes = [axis for line in grid for axis in line]
     for axis in axes[count:]:
         axis.remove()
-    if share:
-        for axis in axes[max(0, count - across) : count]:
-            axis.tick_params(labelbottom=True)
+    for axis in axes[max(0, count - across) : count]:
+        axis.tick_params(labelbottom=True)
     return figure, axes[:count]
 
 
@@ -88,9 +85,9 @@ def forest(
             start = number * pitch - 1
             axis.axhspan(start, start + pitch, color="#f4f6f8", zorder=0, lw=0)
         for place, arm in enumerate(arms):
-            found = estimate(group, arm)
-            if found is not None:
-                _forest_line(axis, number * pitch + place, arm, found, numbers)
+            line = estimate(group, arm)
+            if line is not None:
+                _forest_line(axis, number * pitch + place, arm, line, numbers)
     middle = (len(arms) - 1) / 2
     ticks = [number * pitch + middle for number in range(len(groups))]
     axis.set_yticks(ticks, labels=list(groups))
@@ -100,32 +97,30 @@ def forest(
     axis.spines["left"].set_visible(False)
 
 
-def _forest_line(
-    axis: Axes, y: float, arm: Arm, found: Estimate, numbers: bool
-) -> None:
+def _forest_line(axis: Axes, y: float, arm: Arm, line: Estimate, numbers: bool) -> None:
     edge: dict[str, Any] = {
         "transform": axis.get_yaxis_transform(),
         "va": "center",
         "fontsize": 7,
     }
-    if found.value is None:
+    if line.value is None:
         axis.text(1.02 if numbers else 0.04, y, "undefined", color=DIM, **edge)
         return
-    for level, shape in found.marks:
+    for level, shape in line.marks:
         axis.plot(
             level, y, marker=shape, color=SOFT, markersize=6, mfc="white", ls="", mew=1
         )
-    if found.lo is not None and found.hi is not None:
-        axis.plot([found.lo, found.hi], [y, y], color=arm.colour, linewidth=1.5)
-    axis.plot(found.value, y, **arm.line | {"linestyle": ""})
+    if line.lo is not None and line.hi is not None:
+        axis.plot([line.lo, line.hi], [y, y], color=arm.colour, linewidth=1.5)
+    axis.plot(line.value, y, **arm.line | {"linestyle": ""})
     if numbers:
-        text = f"{found.value:.2f}"
-        if found.lo is not None and found.hi is not None:
-            text += f" ({found.lo:.2f}{DASH}{found.hi:.2f})"
+        text = f"{line.value:.2f}"
+        if line.lo is not None and line.hi is not None:
+            text += f" ({line.lo:.2f}{DASH}{line.hi:.2f})"
         axis.text(1.02, y, text, color=arm.colour, **edge)
 
 
-def show_image(axis: Axes, image: Pixels) -> None:
+def show_image(axis: Axes, image: NDArray[Any]) -> None:
     """A grey image without axes; integers span 0 to 255, floats 0 to 1."""
     top = 255 if np.issubdtype(image.dtype, np.integer) else 1
     axis.imshow(image, cmap="gray", vmin=0, vmax=top)

@@ -10,7 +10,7 @@ from typing import Any
 
 from mlcore.evaluation.answer import answer, limitations
 from mlcore.evaluation.evaluate import in_page_order
-from mlcore.evaluation.part import Heading, Row, ShownTable, Tables, View
+from mlcore.evaluation.part import Part, Row, Tables, View
 from mlcore.files import atomic_file, atomic_folder, canonical_json, write_json
 from mlcore.reporting.figures import Drawing, Picture, rendered
 from mlcore.reporting.page import (
@@ -130,55 +130,44 @@ def evaluation_page(
 
 def _sections(tables: Tables, pictures: Mapping[str, Picture]) -> list[Section]:
     """Of the parts, then of what no part has a place for; only what there is."""
-    by_title: dict[str, list[tuple[Heading, Sequence[Column]]]] = {}
+    part_of: dict[str, dict[str, Part | None]] = {}
     for part in in_page_order():
-        for heading in part.headings:
-            by_title.setdefault(heading.title, []).append((heading, part.columns))
-    placed = [heading for held in by_title.values() for heading, _ in held]
-    placed_figures = {name for heading in placed for name in heading.figures}
-    placed_tables = {table.name for heading in placed for table in heading.tables}
-    others = Heading(
-        "More",
-        tuple(name for name in pictures if name not in placed_figures),
-        tuple(_unplaced(name) for name in tables if name not in placed_tables),
-    )
-    by_title[others.title] = [(others, ())]
+        for title, names in part.headings.items():
+            part_of.setdefault(title, {}).update(dict.fromkeys(names, part))
+    placed = {name for names in part_of.values() for name in names}
+    others = [name for name in (*pictures, *tables) if name not in placed]
+    part_of.setdefault("More", {}).update(dict.fromkeys(others))
     sections = []
-    for title, held in by_title.items():
-        blocks: list[Block] = [
-            pictures[name]
-            for heading, _ in held
-            for name in heading.figures
-            if name in pictures
-        ]
-        for heading, columns in held:
-            for table in heading.tables:
-                if rows := tables.get(table.name):
-                    blocks += table_blocks(table, rows, columns)
+    for title, parts in part_of.items():
+        blocks: list[Block] = [pictures[name] for name in parts if name in pictures]
+        for name, owner in parts.items():
+            if rows := tables.get(name):
+                blocks += table_blocks(name, rows, owner)
         if blocks:
             sections.append(Section(title, blocks))
     return sections
 
 
-def _unplaced(name: str) -> ShownTable:
-    return ShownTable(name, (View(f"{name.replace('_', ' ').capitalize()}."),))
-
-
 def table_blocks(
-    table: ShownTable, rows: Sequence[Row], columns: Sequence[Column] = ()
+    name: str, rows: Sequence[Row], part: Part | None = None
 ) -> list[Block]:
-    """A table of the evaluation as it is shown: without what all rows have in common.
+    """A table of the evaluation as its part shows it.
 
     Tables without a view, and very long ones, are only named: their CSV file has them.
     """
-    readable = table.readable(rows)
-    if not table.views or len(readable) > _MOST_ROWS:
-        return [f"The {len(rows):,} rows behind this are in {table.name}.csv."]
-    known = {column.key: column for column in (*_COLUMNS, *columns)}
+    if part is None:
+        views = [View(name, f"{name.replace('_', ' ').capitalize()}.")]
+    else:
+        views = [view for view in part.views if view.table == name]
+    picked = [(view, view.pick(rows)) for view in views]
+    if not picked or any(len(some) > _MOST_ROWS for _, some in picked):
+        return [f"The {len(rows):,} rows behind this are in {name}.csv."]
+    columns = (*_COLUMNS, *part.columns) if part else _COLUMNS
+    known = {column.key: column for column in columns}
     return [
-        _shown_table(table, view, held, known)
-        for view in table.views
-        if (held := [row for row in readable if _holds(row, view.where)])
+        _shown_table(view, held, known)
+        for view, some in picked
+        if (held := [row for row in some if _holds(row, view.where)])
     ]
 
 
@@ -186,9 +175,7 @@ def _holds(row: Row, where: Mapping[str, object]) -> bool:
     return all(row.get(key) == value for key, value in where.items())
 
 
-def _shown_table(
-    table: ShownTable, view: View, rows: Sequence[Row], known: Mapping[str, Column]
-) -> Table:
+def _shown_table(view: View, rows: Sequence[Row], known: Mapping[str, Column]) -> Table:
     common = _in_common(rows)
     columns = [
         replace(known[column.key], interval=column.interval)
@@ -202,10 +189,10 @@ def _shown_table(
         for key, value in common.items()
         if key not in view.hidden
     ]
-    note = table.note
+    note = view.note
     if shared:
         note = f"In all rows: {', '.join(shared)}. {note}"
-    return Table(view.caption, rows, columns, note.strip(), source=f"{table.name}.csv")
+    return Table(view.caption, rows, columns, note.strip(), source=f"{view.table}.csv")
 
 
 def _title(key: str, known: Mapping[str, Column]) -> str:
@@ -230,15 +217,15 @@ def _in_common(rows: Sequence[Row]) -> dict[str, Any]:
 def _methods(tables: Tables, run: Mapping[str, Any]) -> list[Block]:
     """A word on data and networks, then a section per table that was made."""
     values = {
-        "redraws": _number(run.get("redraws")),
-        "seed": _number(run.get("seed")),
+        "redraws": _recorded(run.get("redraws")),
+        "seed": _recorded(run.get("seed")),
         "maps": told_once(run.get("maps", {})) or "not recorded",
     }
     sections = [
-        Section(method.title, [method.text.format(**values)])
+        Section(title, [text.format(**values)])
         for part in in_page_order()
-        for method in part.methods
-        if method.table in tables
+        for table, (title, text) in part.methods.items()
+        if table in tables
     ]
     return [_data(run), *sections]
 
@@ -254,11 +241,11 @@ def _data(run: Mapping[str, Any]) -> str:
     if versions:
         text += "; " + ", ".join(f"{name} {versions[name]}" for name in versions)
     return (
-        f"{text}; random seed {_number(run.get('seed'))}. Method after Han et al., "
+        f"{text}; random seed {_recorded(run.get('seed'))}. Method after Han et al., "
         "Nature Communications 12:4315 (2021). Every setting is listed at the end of "
         "this page; each table lies beside it as CSV and each figure as PNG and SVG."
     )
 
 
-def _number(value: object) -> str:
+def _recorded(value: object) -> str:
     return f"{value:,}" if isinstance(value, int) else "not recorded"

@@ -132,14 +132,8 @@ def variant_styles(names: Sequence[str]) -> dict[str, VariantStyle]:
     return {name: VARIANT_STYLES[style] for name, style in known.items()}
 
 
-def legend(
-    figure: "Figure", handles: Sequence[Any], title: str = "", length: float = 2.6
-) -> None:
-    """One legend for all panels, above them, read line by line.
-
-    Args:
-        length: of what is drawn before each name, in units of the font's size.
-    """
+def legend(figure: "Figure", handles: Sequence[Any]) -> None:
+    """One legend for all panels, above them, read line by line."""
     widths = [0.65 + 0.068 * len(str(handle.get_label())) for handle in handles]
     room = figure.get_figwidth()  # in inches, as the widths
     abreast = len(handles) if sum(widths) <= room else max(1, int(room / max(widths)))
@@ -151,8 +145,7 @@ def legend(
         handles=ordered,
         loc="outside upper left",
         ncols=columns,
-        title=title or None,
-        handlelength=length,
+        handlelength=2.6,
         columnspacing=1.4,
     )
     box.set_alignment("left")

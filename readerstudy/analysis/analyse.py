@@ -1,9 +1,7 @@
 """Analysis of a ratings table: every table of results, and how they are written."""
 
-import csv
-import io
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
@@ -18,7 +16,7 @@ from mlcore.files import (
 )
 from readerstudy.analysis.context import Context, Options
 from readerstudy.analysis.ratings import Ratings
-from readerstudy.analysis.results_folder import results_folder
+from readerstudy.analysis.results_folder import csv_text, results_folder
 from readerstudy.analysis.table import Analysis, Row
 from readerstudy.analysis.tables import all_tables
 
@@ -42,8 +40,6 @@ FILES = (
 ROOT = Path(__file__).parents[2]
 CODE = ("readerstudy/analysis",)
 LIBRARIES = ("numpy", "scipy", "pandas", "statsmodels")
-# What a spreadsheet takes for the beginning of a formula.
-FORMULA_CHARACTERS = ("=", "+", "-", "@")
 
 
 def analyse(
@@ -82,7 +78,7 @@ def write_analysis(
     `folder` is a file, holds anything else or cannot be written.
     """
     tables = {
-        f"{table.name}.csv": _csv(analysis[table.name]).encode()
+        f"{table.name}.csv": csv_text(analysis[table.name]).encode()
         for table in all_tables.TABLES
     }
     with results_folder(folder, {"analysis.json", *tables, *FILES}) as new:
@@ -144,30 +140,3 @@ def code_sha256() -> str:
         for path in (ROOT / name).rglob("*.py")
     }
     return sha256_bytes(canonical_json(sources))
-
-
-def _csv(rows: list[Row]) -> str:
-    """`rows` as CSV: full precision, None as an empty cell, truth as in JSON.
-
-    Texts that a spreadsheet would take for a formula get an apostrophe in front.
-    """
-    flat = [dict(_flat(row)) for row in rows]
-    header = list(dict.fromkeys(name for row in flat for name in row))
-    header.sort(key="reason".__eq__)  # to the end
-    text = io.StringIO()
-    writer = csv.DictWriter(text, header, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(flat)
-    return text.getvalue()
-
-
-def _flat(row: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in row.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{name}.")
-        elif isinstance(value, bool):
-            yield prefix + name, str(value).lower()
-        elif isinstance(value, str) and value.startswith(FORMULA_CHARACTERS):
-            yield prefix + name, f"'{value}"
-        else:
-            yield prefix + name, value

@@ -1,8 +1,9 @@
 """Ratings table: read from CSV in long form, a row per rating, and checked."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -105,6 +106,25 @@ class Ratings:
         rows = np.array([reader in (name, ALL) for name in self.readers])
         columns = self.in_dataset(dataset)
         return self.values[rows][:, columns], self.assigned[rows][:, columns]
+
+    def parts(self) -> Iterator[tuple[str, str, Floats, Booleans]]:
+        """Each reader and ALL in each data set and ALL, with `values` and `assigned`.
+
+        A reader who has no row in a data set is not part of it.
+        """
+        for reader in (*self.readers, ALL):
+            for dataset in (*self.datasets, ALL):
+                values, assigned = self.part(reader, dataset)
+                if assigned.any():
+                    yield reader, dataset, values, assigned
+
+    @property
+    def pairs(self) -> list[tuple[str, int, int]]:
+        """Name and places of each pair of variants: ("A-B", 0, 1)."""
+        return [
+            (f"{self.variants[a]}-{self.variants[b]}", a, b)
+            for a, b in combinations(range(len(self.variants)), 2)
+        ]
 
     def in_dataset(self, dataset: str) -> Booleans:
         """(images,): which of the images are in this data set, or in ALL."""

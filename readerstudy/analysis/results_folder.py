@@ -1,11 +1,17 @@
-"""A folder of results: written whole or not at all, replacing only earlier ones."""
+"""Folder of results, whole or not at all and replacing only earlier ones; CSV text."""
 
-from collections.abc import Collection, Iterator
+import csv
+import io
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from mlcore.files import atomic_folder
 from readerstudy.analysis.csv_records import RatingsError
+
+# What a spreadsheet takes for the beginning of a formula.
+FORMULA_CHARACTERS = ("=", "+", "-", "@")
 
 
 @contextmanager
@@ -47,3 +53,30 @@ def check_replaceable(folder: Path, names: Collection[str], kind: str) -> None:
                 f"{folder} holds other files ({others[0]}); name a folder that is "
                 f"empty, new or an earlier {kind}"
             )
+
+
+def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
+    """`rows` as CSV: full precision, None as an empty cell, truth as in JSON.
+
+    Texts that a spreadsheet would take for a formula get an apostrophe in front.
+    """
+    flat = [dict(_flat(row)) for row in rows]
+    header = list(dict.fromkeys(name for row in flat for name in row))
+    header.sort(key="reason".__eq__)  # to the end
+    text = io.StringIO()
+    writer = csv.DictWriter(text, header, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(flat)
+    return text.getvalue()
+
+
+def _flat(row: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in row.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}.")
+        elif isinstance(value, bool):
+            yield prefix + name, str(value).lower()
+        elif isinstance(value, str) and value.startswith(FORMULA_CHARACTERS):
+            yield prefix + name, f"'{value}"
+        else:
+            yield prefix + name, value

@@ -66,11 +66,9 @@ def units(ratings: Ratings, *, blocks: bool = False) -> Iterator[Unit]:
     An image with one of its three ratings missing is left out for that reader. `blocks`
     adds reader x image blocks, which are not independent of each other.
     """
-    for reader in ratings.readers:
-        for dataset in (*ratings.datasets, ALL):
-            values, assigned = ratings.part(reader, dataset)
-            if assigned.any():
-                yield _crossed("reader", reader, dataset, values, assigned)
+    for reader, dataset, values, assigned in ratings.parts():
+        if reader != ALL:
+            yield _crossed("reader", reader, dataset, values, assigned)
     for dataset in (*ratings.datasets, ALL):
         values, _ = ratings.part(ALL, dataset)
         yield _complete(values, dataset)

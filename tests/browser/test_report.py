@@ -1,6 +1,6 @@
 import pytest
 
-from mlcore.evaluation.figures import draw
+from mlcore.evaluation.evaluate import draw
 from mlcore.evaluation.report import write_report
 from tests.browser.conftest import assert_accessible
 from tests.mlcore.evaluation import report_rows

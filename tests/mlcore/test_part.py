@@ -10,15 +10,7 @@ from django.core.management.base import CommandError
 from matplotlib.figure import Figure
 
 from mlcore.evaluation import evaluate
-from mlcore.evaluation.part import (
-    Evaluation,
-    Heading,
-    MethodsText,
-    Option,
-    Part,
-    ShownTable,
-    View,
-)
+from mlcore.evaluation.part import Evaluation, Option, Part, View
 from mlcore.reporting.figures import Drawing
 from mlcore.reporting.page import Column
 from tests.mlcore.page_reader import assert_open_to_all, read_page
@@ -57,24 +49,17 @@ WEIGHING = Part(
     asks="how heavy the networks are",
     measure=measure,
     options=(Option("weighed_images", 7, "images to weigh"),),
-    headings=(
-        Heading(
-            "Weight",
-            figures=("weighing",),
-            tables=(
-                ShownTable(
-                    "weights",
-                    (View("Weight per network.", hidden=("secret",)),),
-                    note="Weighed twice.",
-                ),
-            ),
+    headings={"Weight": ("weighing", "weights")},
+    views=(
+        View(
+            "weights", "Weight per network.", hidden=("secret",), note="Weighed twice."
         ),
     ),
     columns=(Column("kg", "mass", unit="kg"),),
-    methods=(
-        MethodsText("weights", "Weighing", "On a balance, {redraws} times."),
-        MethodsText("lengths", "Measuring", "With a rod."),
-    ),
+    methods={
+        "weights": ("Weighing", "On a balance, {redraws} times."),
+        "lengths": ("Measuring", "With a rod."),
+    },
     draw=draw,
     answer=answer,
     limits=lambda tables: ["Scales are not a verdict."] if "weights" in tables else [],

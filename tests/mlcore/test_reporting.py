@@ -33,7 +33,7 @@ from mlcore.reporting.page import (
     columns_of,
     page_html,
 )
-from mlcore.reporting.words import listed, span, told
+from mlcore.reporting.words import counted, listed, span, told
 from tests.mlcore.page_reader import (
     assert_open_to_all,
     assert_self_contained,
@@ -296,6 +296,11 @@ def test_a_table_without_rows_says_so():
 def test_numbers_and_names_are_put_into_words():
     assert span([3, 1200]) == "3 to 1,200"
     assert span([7, 7]) == "7"
+    assert [counted(n, "reader") for n in (0, 1, 1200)] == [
+        "0 readers",
+        "1 reader",
+        "1,200 readers",
+    ]
     assert told(["a", "b"]) == "a; b."
     assert told(["a"] * 30).endswith("a; and 6 more, in the table.")
     assert [listed(names) for names in ([], ["a"], ["a", "b"], ["a", "b", "c"])] == [

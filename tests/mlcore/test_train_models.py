@@ -22,7 +22,7 @@ from mlcore.management.commands import train_models
 from mlcore.models import TrainingRun
 from tests.mlcore.toy import QUICK, write_toy_table
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.slow]
 
 
 @pytest.fixture

@@ -91,6 +91,7 @@ def pages_of(study):
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("who", ["coordinator", "superuser"])
 def test_no_page_names_an_arm_or_a_run_before_unblinding(study, by, ada, who):
     """To whom runs the study, and to a superuser who holds no role in it."""

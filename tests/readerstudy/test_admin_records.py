@@ -180,6 +180,7 @@ def test_the_ledger_says_that_it_was_analysed(study, statistician, analysed):
     assert "Unbroken" in statistician.post(url(study, "ledger")).content.decode()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["changed", "gone"])
 def test_a_file_that_is_not_as_it_was_is_refused_by_name(
     study, statistician, analysed, how

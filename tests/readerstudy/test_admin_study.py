@@ -11,6 +11,7 @@ from readerstudy.admin import study_changes
 from readerstudy.models import Case, Study
 from readerstudy.trial import policies
 from readerstudy.trial.cases import files as case_files
+from readerstudy.trial.cases.legend import BY_TARGET
 from readerstudy.trial.enrolment import sign_off, void_run
 from readerstudy.trial.policies import Refusal
 from readerstudy.trial.rating import Answer, record_answer, record_shown
@@ -145,7 +146,7 @@ def protocol_form(**changes):
     defaults = NewStudyForm(None).initial
     form = {name: value for name, value in defaults.items() if value is not False}
     form["anchors"] = "\r\n".join(defaults["anchors"])
-    form["legend"] = "\r\n".join(defaults["legend"])
+    form["legend"] = "\r\n".join(BY_TARGET["loss"])  # as the bundles here say
     return form | changes
 
 
@@ -184,6 +185,18 @@ def test_a_study_is_made_from_the_bundles_in_the_data_folder(
     assert [e.reader for e in study.enrolments.all()] == [rhea]
     assert policies.roles_in(study, by) == {"coordinator"}
     assert study.events.first().user == by
+
+
+def test_an_empty_legend_is_the_bundles(maker, data_folder):
+    make_bundle(data_folder / "bundles" / "chest", dataset="chest", cases=1)
+    for name, legend in (("As said", ""), ("Own", "less\r\nmore\r\nRed is more.")):
+        assert (
+            add(maker, name=name, bundles=["chest"], legend=legend).status_code == 302
+        )
+    said = Study.objects.get(name="As said").legend
+    assert said[:2] == ["negative", "positive"]
+    assert "raised the loss" in said[2]
+    assert Study.objects.get(name="Own").legend == ["less", "more", "Red is more."]
 
 
 def test_a_folder_that_was_not_offered_is_refused(maker, tmp_path, data_folder):

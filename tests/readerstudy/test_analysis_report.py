@@ -166,6 +166,7 @@ def shown(folder):
     return re.sub('base64,[^"]*', "", (folder / "report.html").read_text())
 
 
+@pytest.mark.slow
 def test_a_locked_study_is_reported_by_letters_with_its_record(study, tmp_path):
     analyze("Chest maps", "--out", tmp_path / "out")
     page = shown(tmp_path / "out")

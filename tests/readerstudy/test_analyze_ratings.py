@@ -393,6 +393,7 @@ def test_a_locked_study_is_analysed_by_letters(study, tmp_path):
     assert (run["readers"], run["n_missing"]) == (["omar", "rhea"], 0)
 
 
+@pytest.mark.slow
 def test_an_unblinded_study_is_analysed_by_names_or_blinded_by_letters(study, tmp_path):
     lock(study)
     locked = analysis_of(study, out=tmp_path / "locked")
@@ -458,6 +459,7 @@ def rich_study(tmp_path, rhea, omar):
     return study
 
 
+@pytest.mark.slow
 def test_whatever_a_study_records_reaches_the_analysis(rich_study, tmp_path):
     analysis = analysis_of(rich_study, out=tmp_path / "from_study")
 
@@ -476,6 +478,7 @@ def test_whatever_a_study_records_reaches_the_analysis(rich_study, tmp_path):
     }
 
 
+@pytest.mark.slow
 def test_its_exported_table_has_the_same_results_all_the_same(rich_study, tmp_path):
     from_study = analysis_of(rich_study, out=tmp_path / "from_study")
     call_command("export_ratings", "Chest maps", out=tmp_path / "ratings.csv")

@@ -261,6 +261,7 @@ def trained(tiny, data_folder):
     return tiny
 
 
+@pytest.mark.slow
 def test_an_effect_that_is_not_reproduced_makes_no_study(db, tiny, data_folder):
     with pytest.raises(CommandError, match=r"^effect not reproduced") as caught:
         run(*tiny)
@@ -278,6 +279,7 @@ def logins(lines):
     return {words[1]: words[3] for words in told}
 
 
+@pytest.mark.slow
 def test_a_study_is_set_up_and_a_second_demo_uses_it(db, trained, monkeypatch, rhea):
     held = [Claim("the effect", 1.0, 0.5, above=True)]
     monkeypatch.setattr(demo, "claims", lambda _: held)

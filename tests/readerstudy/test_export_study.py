@@ -36,6 +36,7 @@ def analysis(study, out):
     return contents(out)
 
 
+@pytest.mark.slow
 def test_the_drill(study, unrendered, tmp_path):
     archive = tmp_path / "vault" / "chest"
     before = analysis(study, tmp_path / "before")

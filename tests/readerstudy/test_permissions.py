@@ -203,6 +203,7 @@ def path_of(route, study, people):
     return f"/{route}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("state", ["draft", "open", "locked", "unblinded"])
 def test_everybody_gets_what_the_tables_say(study, people, state):
     reach(study, state)

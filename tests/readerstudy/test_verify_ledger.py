@@ -40,6 +40,7 @@ def test_it_ends_with_the_first_broken_link(study):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["changed", "gone"])
 def test_it_compares_the_files_of_analyses(study, how, tmp_path):
     run("analyze_ratings", study)

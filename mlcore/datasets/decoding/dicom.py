@@ -1,4 +1,4 @@
-"""Read a DICOM image as a radiologist sees it: DICOM PS3.3, C.7.6.3 and C.11.
+"""DICOM's grey scale pipeline: an image as a radiologist sees it (PS3.3 C.7.6.3, C.11).
 
 - Modality: `RescaleSlope` and `RescaleIntercept`, or a Modality LUT, which becomes
   pixel values.
@@ -234,8 +234,8 @@ def _looked_up(
 ) -> NDArray[np.float64]:
     """Values below and above those of the LUT take its first and last entry."""
     place = np.clip(np.rint(values) - first, 0, len(lut) - 1)
-    found: NDArray[np.float64] = lut[place.astype(np.int64)]
-    return found
+    entries: NDArray[np.float64] = lut[place.astype(np.int64)]
+    return entries
 
 
 def _values(image: GreyImage) -> NDArray[np.float64]:
@@ -322,7 +322,7 @@ def _numbers(source: "Dataset", name: str) -> list[float]:
     if value is None or value == "":
         return []
     several = isinstance(value, Sequence) and not isinstance(value, str)
-    return [float(each) for each in (value if several else [value])]
+    return [float(number) for number in (value if several else [value])]
 
 
 def _number(source: "Dataset", name: str, default: float) -> float:

@@ -1,4 +1,4 @@
-"""Open DICOM files, and read no more of them than an image needs.
+"""DICOM files, opened to read no more of them than an image needs.
 
 Only the attributes of `IMAGE_TAGS` are ever read, and the pixels: no names, no dates,
 no identifiers, no private attributes. (`PatientID` is read for the study's own hash,
@@ -111,8 +111,8 @@ def reading(path: Path, *, quoting: bool = True) -> Iterator[None]:
         except MemoryError:
             raise TableError(f"{path} needs more memory than there is.") from None
         except Exception as error:  # noqa: BLE001  see above
-            told = printable(str(error), 300) if quoting else ""
-            reason = told or type(error).__name__
+            message = printable(str(error), 300) if quoting else ""
+            reason = message or type(error).__name__
             raise TableError(f"{path} does not decode: {reason}") from None
         finally:
             for logger, level in zip(loggers, levels, strict=True):

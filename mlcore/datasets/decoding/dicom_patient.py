@@ -1,4 +1,4 @@
-"""Which images are of one patient, without telling who that is.
+"""Pseudonyms of DICOM patients: which images are of one, without telling of whom.
 
 `PatientID` is read here and nowhere else. What leaves this module is an HMAC-SHA256 of
 it with a key that the data folder keeps: the same patient has the same code in every

@@ -1,4 +1,4 @@
-"""The stored values of a DICOM image, from whatever they are compressed with.
+"""DICOM pixel data: the stored values, from whatever they are compressed with.
 
 Transfer syntaxes of pydicom and its pylibjpeg plug-ins are read: little and big endian,
 deflated, JPEG, JPEG-LS, JPEG 2000 and RLE.
@@ -21,7 +21,7 @@ from mlcore.datasets.table import TableError
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
-# Where Pillow begins to suspect a decompression bomb; see `decode`.
+# Where Pillow begins to suspect a decompression bomb; see `image_files`.
 MAX_PIXELS = 89_478_485
 
 _MONOCHROME = ("MONOCHROME1", "MONOCHROME2")
@@ -88,17 +88,17 @@ def _transfer_syntax(path: Path, header: "Dataset") -> Any:
     """The UID; guessed from the encoding where the file has no meta information."""
     from pydicom import uid
 
-    found = header.file_meta.get("TransferSyntaxUID")
-    if found is None:
+    syntax = header.file_meta.get("TransferSyntaxUID")
+    if syntax is None:
         implicit, little = header.original_encoding
         explicit = uid.ExplicitVRLittleEndian if little else uid.ExplicitVRBigEndian
-        found = uid.ImplicitVRLittleEndian if implicit else explicit
-        header.file_meta.TransferSyntaxUID = found
-    if not found.is_transfer_syntax or found.is_private:
+        syntax = uid.ImplicitVRLittleEndian if implicit else explicit
+        header.file_meta.TransferSyntaxUID = syntax
+    if not syntax.is_transfer_syntax or syntax.is_private:
         raise TableError(
-            f"{path} has an unknown transfer syntax ({printable(str(found), 64)})."
+            f"{path} has an unknown transfer syntax ({printable(str(syntax), 64)})."
         )
-    return found
+    return syntax
 
 
 def _check_form(path: Path, header: "Dataset") -> None:

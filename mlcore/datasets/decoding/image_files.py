@@ -1,4 +1,4 @@
-"""Decode image files at full depth.
+"""Image files, decoded at full depth.
 
 PNG, JPEG and TIFF files hold one image of 8 or 16 bits a channel; colour becomes grey
 (ITU-R 601 luma, as Pillow does it), an alpha channel is dropped. NumPy files hold one

@@ -100,11 +100,11 @@ def open_volume(path: Path) -> Volume:
         compressed=_flag(fields, "CompressedData"),
     )
     needed = int(np.prod(volume.size, dtype=np.int64)) * volume.element.itemsize
-    held = volume.data.stat().st_size
-    if not volume.compressed and held < needed:
+    stored = volume.data.stat().st_size
+    if not volume.compressed and stored < needed:
         raise TableError(
-            f"{volume.data} has {held} bytes, but {path.name} says {needed}; it is cut "
-            "off. Copy it again."
+            f"{volume.data} has {stored} bytes, but {path.name} says {needed}; it is "
+            "cut off. Copy it again."
         )
     return volume
 

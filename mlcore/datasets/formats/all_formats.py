@@ -1,4 +1,4 @@
-"""The source formats that can be imported; a new one adds its line here."""
+"""Source formats that can be imported; a new one adds its line here."""
 
 from mlcore.datasets.formats import chestxray14, chexpert, folder, kneemri
 from mlcore.datasets.formats.format import Format

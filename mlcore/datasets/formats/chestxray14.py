@@ -15,9 +15,14 @@ from typing import Any
 
 import numpy as np
 
-from mlcore.datasets.decoding.grey_image import GreyImage
 from mlcore.datasets.decoding.image_files import read_grey
-from mlcore.datasets.formats.format import CLASSES_OPTION, Format, Option, Source
+from mlcore.datasets.formats.format import (
+    CLASSES_OPTION,
+    Format,
+    Option,
+    Source,
+    read_whole_file,
+)
 from mlcore.datasets.formats.lists import (
     chosen_classes,
     plain_text,
@@ -136,25 +141,18 @@ def read_chestxray14(
     )
 
 
-def read_part(
-    path: Path, _part: tuple[int, ...], _options: Mapping[str, Any]
-) -> GreyImage:
-    """Decode one image of a table of this format, see `display`."""
-    return read_grey(path)
-
-
 def _entry_lists(root: Path) -> list[Path]:
     """The entry lists in `root`; of both generations the later one (`_v2020`) last."""
     return sorted(root.glob("Data_Entry_2017*.csv"))
 
 
 def _entry_list(root: Path) -> Path:
-    found = _entry_lists(root)
-    if not found:
+    lists = _entry_lists(root)
+    if not lists:
         raise TableError(
             f"{root} has no Data_Entry_2017.csv or Data_Entry_2017_v2020.csv."
         )
-    return found[-1]
+    return lists[-1]
 
 
 def _find_images(root: Path) -> dict[str, str]:
@@ -174,7 +172,7 @@ def _read_entries(path: Path, images: Mapping[str, str]) -> list[_Entry]:
     places = [header.index(name) for name in COLUMNS]
     entries: dict[str, _Entry] = {}
     for row in rows:
-        where = f"{path.name} line {row.line}"
+        where = row.where
         if len(row.values) <= max(places):
             raise TableError(f"{where}: the row is too short.")
         file, findings, patient, age, sex, view = (row.values[i] for i in places)
@@ -229,7 +227,7 @@ def _read_boxes(path: Path) -> dict[str, list[Box]]:
     if not path.exists():
         return boxes
     for row in read_csv(path)[1]:
-        where = f"{path.name} line {row.line}"
+        where = row.where
         try:
             file, label, *cells = row.values[:6]
             x, y, w, h = (float(cell) / BOX_FRAME for cell in cells)
@@ -358,7 +356,7 @@ def _record(
         patient_id=entry.patient_id,
         split=splits[entry.file],
         labels=_labels(entry, classes),
-        read=partial(read_part, root / entry.path, (), {}),
+        read=partial(read_grey, root / entry.path),
         source_path=entry.path,
         files=(entry.path,),
         view=entry.view,
@@ -402,5 +400,5 @@ FORMAT = Format(
         CLASSES_OPTION,
         Option(name="test_list", type=Path, help="file that names the test images"),
     ),
-    read_part=read_part,
+    read_part=read_whole_file,
 )

@@ -15,15 +15,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from mlcore.datasets.decoding.grey_image import GreyImage
 from mlcore.datasets.decoding.image_files import read_grey
-from mlcore.datasets.formats.format import CLASSES_OPTION, Format, Option, Source
+from mlcore.datasets.formats.format import (
+    CLASSES_OPTION,
+    Format,
+    Option,
+    Source,
+    read_whole_file,
+)
 from mlcore.datasets.formats.lists import (
-    CsvRow,
     chosen_classes,
     plain_text,
     read_csv,
@@ -96,7 +99,7 @@ _Values = tuple[int, tuple[float, float, float]]
 
 
 @dataclass(frozen=True, slots=True)
-class _Row:
+class _Image:
     """A frontal image of train.csv or valid.csv; `path` is empty if it is not there.
 
     `states` has a byte for each of `FINDINGS`: what the list says of it.
@@ -134,13 +137,13 @@ def read_chexpert(
     """
     names = chosen_classes(FINDINGS, OVERLAPPING if classes is None else classes)
     if uncertain not in POLICIES:
-        known = ", ".join(POLICIES)
-        raise TableError(f'--uncertain "{uncertain}" is not known; known: {known}.')
+        policies = ", ".join(POLICIES)
+        raise TableError(f'--uncertain "{uncertain}" is not known; known: {policies}.')
     home = _home(root)
     lists = {name: _list(home, name) for name in LISTS}
     read = {name: _read_list(home, lists[name], name) for name in LISTS}
     held = _held(home, read)
-    rows = held["train"] + held["valid"]
+    images = held["train"] + held["valid"]
     splits = (*_split(held["train"], seed), *["test"] * len(held["valid"]))
     values = _values(names, uncertain)
     return Source(
@@ -150,10 +153,10 @@ def read_chexpert(
         classes=names,
         label_policy=POLICIES[uncertain],
         records=(
-            _record(home, row, split, values)
-            for row, split in zip(rows, splits, strict=True)
+            _record(home, image, split, values)
+            for image, split in zip(images, splits, strict=True)
         ),
-        count=len(rows),
+        count=len(images),
         digest=source_digest(
             {
                 "format": "chexpert",
@@ -163,17 +166,10 @@ def read_chexpert(
             },
             lists.values(),
             home,
-            (row.path for row in rows),
+            (image.path for image in images),
         ),
         notes=_notes(read, held),
     )
-
-
-def read_part(
-    path: Path, _part: tuple[int, ...], _options: Mapping[str, Any]
-) -> GreyImage:
-    """Decode one image of a table of this format, see `display`."""
-    return read_grey(path)
 
 
 def _homes(root: Path) -> list[Path]:
@@ -186,12 +182,12 @@ def _homes(root: Path) -> list[Path]:
 
 
 def _home(root: Path) -> Path:
-    found = _homes(root)
-    if not found:
+    homes = _homes(root)
+    if not homes:
         raise TableError(f"{root} has no train.csv, nor has {' or '.join(FOLDERS)}.")
-    if len(found) > 1 and found[0] != root:
+    if len(homes) > 1 and homes[0] != root:
         raise TableError(f"{root} holds {' and '.join(FOLDERS)}; name one of them.")
-    return found[0]
+    return homes[0]
 
 
 def _list(home: Path, name: str) -> Path:
@@ -206,46 +202,38 @@ def _find_patients(home: Path, name: str) -> dict[str, str]:
         folders = [home / "train", *sorted(home.glob(TRAIN_BATCHES))]
     else:
         folders = [home / "valid", home / VALID_BATCH / "valid"]
-    found: dict[str, str] = {}
+    patients: dict[str, str] = {}
     for folder in folders:
         if folder.is_dir():
             below = folder.relative_to(home).as_posix()
             with os.scandir(folder) as entries:
-                found |= {entry.name: f"{below}/{entry.name}" for entry in entries}
-    return found
+                patients |= {entry.name: f"{below}/{entry.name}" for entry in entries}
+    return patients
 
 
-def _read_list(home: Path, path: Path, name: str) -> tuple[list[_Row], int]:
+def _read_list(home: Path, path: Path, name: str) -> tuple[list[_Image], int]:
     """The frontal images of a list, and how many others it has."""
     header, lines = read_csv(path)
     require_columns(path, header, (*COLUMNS, *FINDINGS))
-    places = tuple(header.index(column) for column in (*COLUMNS, *FINDINGS))
     patients = _find_patients(home, name)
-    rows: dict[str, _Row] = {}
+    images: dict[str, _Image] = {}
     for line in lines:
-        where = f"{path.name} line {line.line}"
-        if len(line.values) != len(header):
-            raise TableError(f"{where}: the row does not match the header.")
-        row = _read_row(home, line, places, patients, where)
-        if row is None:
+        image = _read_row(home, line.cells(), patients, line.where)
+        if image is None:
             continue
-        if row.image_id.partition("/")[0] != name:
-            raise TableError(f"{where}: the image is not below {name}/.")
-        if row.image_id in rows:
-            raise TableError(f"{where}: {row.image_id} is listed twice.")
-        rows[row.image_id] = row
-    return list(rows.values()), len(lines) - len(rows)
+        if image.image_id.partition("/")[0] != name:
+            raise TableError(f"{line.where}: the image is not below {name}/.")
+        if image.image_id in images:
+            raise TableError(f"{line.where}: {image.image_id} is listed twice.")
+        images[image.image_id] = image
+    return list(images.values()), len(lines) - len(images)
 
 
 def _read_row(
-    home: Path,
-    line: CsvRow,
-    places: Sequence[int],
-    patients: Mapping[str, str],
-    where: str,
-) -> _Row | None:
-    """A row of a list, or None if its image is lateral."""
-    path, sex, age, side, view, *labels = (line.values[place] for place in places)
+    home: Path, cells: Mapping[str, str], patients: Mapping[str, str], where: str
+) -> _Image | None:
+    """The image of a row of a list; None if it is lateral."""
+    path, sex, age, side, view = (cells[column] for column in COLUMNS)
     if side == "Lateral":
         return None
     if side != "Frontal":
@@ -260,11 +248,11 @@ def _read_row(
         raise TableError(f'{where}: "{age}" is no age.')
     patient, rest = match["patient"], match["rest"]
     file = f"{patients[patient]}/{rest}.jpg" if patient in patients else ""
-    return _Row(
+    return _Image(
         image_id=f"{match['list']}/{patient}/{rest}",
         patient_id=patient,
         path=file if file and (home / file).is_file() else "",
-        states=_states(labels, where),
+        states=_states([cells[name] for name in FINDINGS], where),
         view=plain_text(view, where),
         age=int(age) or None,
         sex="" if sex == "Unknown" else plain_text(sex, where),
@@ -290,46 +278,49 @@ def _values(classes: Sequence[str], uncertain: str) -> tuple[_Values, ...]:
     )
 
 
-def _split(rows: Sequence[_Row], seed: int) -> tuple[str, ...]:
+def _split(images: Sequence[_Image], seed: int) -> tuple[str, ...]:
     """`train` and `dev`, by patient, with what is positive and what is uncertain of
     every finding spread evenly: one seed gives one split, whatever the classes and
     the policy, so that trainings with different ones can be compared."""
-    if not rows:
+    if not images:
         return ()
-    states = np.frombuffer(b"".join(row.states for row in rows), np.uint8)
-    states = states.reshape(len(rows), len(FINDINGS))
+    states = np.frombuffer(b"".join(image.states for image in images), np.uint8)
+    states = states.reshape(len(images), len(FINDINGS))
     labels = np.hstack([states == _POSITIVE, states == _UNCERTAIN]).astype(np.float32)
-    patients = [row.patient_id for row in rows]
+    patients = [image.patient_id for image in images]
     rng = np.random.default_rng(seed)
     return assign_splits(patients, labels, rng=rng, shares=SHARES)
 
 
 def _record(
-    home: Path, row: _Row, split: str, values: Sequence[_Values]
+    home: Path, image: _Image, split: str, values: Sequence[_Values]
 ) -> ImageRecord:
     return ImageRecord(
-        image_id=row.image_id,
-        patient_id=row.patient_id,
+        image_id=image.image_id,
+        patient_id=image.patient_id,
         split=split,
-        labels=tuple(becomes[row.states[at]] for at, becomes in values),
-        read=partial(read_part, home / row.path, (), {}),
-        source_path=row.path,
-        files=(row.path,),
-        view=row.view,
-        age=row.age,
-        sex=row.sex,
+        labels=tuple(becomes[image.states[at]] for at, becomes in values),
+        read=partial(read_grey, home / image.path),
+        source_path=image.path,
+        files=(image.path,),
+        view=image.view,
+        age=image.age,
+        sex=image.sex,
     )
 
 
 def _held(
-    home: Path, read: Mapping[str, tuple[list[_Row], int]]
-) -> dict[str, list[_Row]]:
+    home: Path, read: Mapping[str, tuple[list[_Image], int]]
+) -> dict[str, list[_Image]]:
     """The images of each list that are there."""
     check_patients(
-        [row.patient_id for rows, _ in read.values() for row in rows],
-        [name for name, (rows, _) in read.items() for _ in rows],
+        [image.patient_id for images, _ in read.values() for image in images],
+        [name for name, (images, _) in read.items() for _ in images],
     )
-    held = {name: [row for row in rows if row.path] for name, (rows, _) in read.items()}
+    held = {
+        name: [image for image in images if image.path]
+        for name, (images, _) in read.items()
+    }
     if not any(held.values()):
         raise TableError(
             f"None of the frontal images that train.csv and valid.csv list is in "
@@ -339,13 +330,13 @@ def _held(
 
 
 def _notes(
-    read: Mapping[str, tuple[Sequence[_Row], int]],
-    held: Mapping[str, Sequence[_Row]],
+    read: Mapping[str, tuple[Sequence[_Image], int]],
+    held: Mapping[str, Sequence[_Image]],
 ) -> tuple[str, ...]:
     """What a user should know, each only if it is so."""
     counts = {"lateral images, left out": sum(others for _, others in read.values())}
-    for name, (rows, _) in read.items():
-        missing = len(rows) - len(held[name])
+    for name, (images, _) in read.items():
+        missing = len(images) - len(held[name])
         counts[f"frontal images of {name}.csv that are not there"] = missing
     return tuple(f"{text}: {count}" for text, count in counts.items() if count)
 
@@ -364,5 +355,5 @@ FORMAT = Format(
             "known, 0, 1",
         ),
     ),
-    read_part=read_part,
+    read_part=read_whole_file,
 )

@@ -1,4 +1,4 @@
-"""A folder of one's own: images and a `labels.csv`.
+"""Images of one's own: a folder with a `labels.csv`.
 
 Images are PNG, JPEG, TIFF (8 or 16 bits), DICOM, or NumPy arrays (uint8, uint16,
 int16). The table keeps their paths: they must not name a patient.
@@ -36,7 +36,7 @@ from mlcore.datasets.decoding.image_files import read_grey, read_mask
 from mlcore.datasets.formats.folder_lists import (
     BOXES,
     LABELS,
-    Row,
+    LabelRow,
     read_boxes,
     read_labels,
 )
@@ -141,7 +141,7 @@ def _check_window(window: tuple[float, float] | None) -> None:
         )
 
 
-def _check_files(root: Path, rows: Sequence[Row]) -> None:
+def _check_files(root: Path, rows: Sequence[LabelRow]) -> None:
     missing = [
         name for row in rows for name in row.files if not (root / name).is_file()
     ]
@@ -151,8 +151,8 @@ def _check_files(root: Path, rows: Sequence[Row]) -> None:
 
 
 def _with_patients(
-    root: Path, rows: tuple[Row, ...], key: bytes | None, *, skip: bool
-) -> tuple[tuple[Row, ...], dict[str, str]]:
+    root: Path, rows: tuple[LabelRow, ...], key: bytes | None, *, skip: bool
+) -> tuple[tuple[LabelRow, ...], dict[str, str]]:
     """Rows with the patients of their DICOM files where there is no column of patients,
     and what is wrong with a file."""
     if rows[0].patient_id:
@@ -171,7 +171,7 @@ def _with_patients(
     return tuple(replace(row, patient_id=codes[row.file]) for row in rows), problems
 
 
-def _modality(root: Path, rows: Sequence[Row], *, skip: bool) -> str:
+def _modality(root: Path, rows: Sequence[LabelRow], *, skip: bool) -> str:
     """What the first file says; with `skip`, the first that can be read."""
     for row in rows:
         try:
@@ -183,7 +183,7 @@ def _modality(root: Path, rows: Sequence[Row], *, skip: bool) -> str:
 
 
 def _splits(
-    path: Path, rows: Sequence[Row], rng: np.random.Generator
+    path: Path, rows: Sequence[LabelRow], rng: np.random.Generator
 ) -> tuple[str, ...]:
     patients = [row.patient_id for row in rows]
     given = tuple(row.split for row in rows)
@@ -196,7 +196,7 @@ def _splits(
     return given
 
 
-def _digest(root: Path, rows: Sequence[Row], options: Mapping[str, Any]) -> str:
+def _digest(root: Path, rows: Sequence[LabelRow], options: Mapping[str, Any]) -> str:
     # Patients may come from a key, which is in no list.
     patients = sha256_bytes(canonical_json([row.patient_id for row in rows]))
     lists = [path for path in (root / LABELS, root / BOXES) if path.exists()]
@@ -213,7 +213,7 @@ def _notes(
 
 def _record(
     root: Path,
-    row: Row,
+    row: LabelRow,
     split: str,
     options: Mapping[str, Any],
     boxes: Mapping[tuple[str, int | None], tuple[Box, ...]],

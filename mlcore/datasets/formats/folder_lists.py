@@ -1,4 +1,4 @@
-"""The lists of a folder of one's own: `labels.csv` and `boxes.csv`, see `folder`."""
+"""`labels.csv` and `boxes.csv`, the lists of a folder of one's own; see `folder`."""
 
 import math
 import re
@@ -39,15 +39,14 @@ Address = tuple[str, int | None]
 
 @dataclass(frozen=True)
 class Columns:
-    """The header of labels.csv; `classes` are those of `findings` that are wanted."""
+    """The findings of labels.csv; `classes` are those that are wanted."""
 
-    header: tuple[str, ...]
     findings: tuple[str, ...]
     classes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class Row:
+class LabelRow:
     """A checked row of labels.csv; `line` is its line there.
 
     `patient_id` is empty where the column is missing, `frame` None where it is empty.
@@ -78,7 +77,7 @@ class Row:
 
 def read_labels(
     root: Path, classes: Sequence[str] | None, ignore_columns: Sequence[str]
-) -> tuple[Columns, tuple[Row, ...]]:
+) -> tuple[Columns, tuple[LabelRow, ...]]:
     """Read and check `labels.csv` in `root`; the files it names are not looked at.
 
     Raises:
@@ -88,7 +87,7 @@ def read_labels(
     header, lines = read_csv(path)
     columns = _columns(path, header, classes, ignore_columns)
     if "patient_id" not in header:
-        _check_all_dicom(root, header, lines)
+        _check_all_dicom(root, lines)
     rows = tuple(_read_row(root, columns, line) for line in lines)
     first: dict[Address, int] = {}
     for row in rows:
@@ -102,7 +101,7 @@ def read_labels(
 
 
 def read_boxes(
-    root: Path, columns: Columns, rows: Sequence[Row]
+    root: Path, columns: Columns, rows: Sequence[LabelRow]
 ) -> dict[Address, tuple[Box, ...]]:
     """Boxes in pixels by file and frame, of the classes wanted; empty without a
     `boxes.csv` in `root`.
@@ -118,8 +117,7 @@ def read_boxes(
     require_columns(path, header, _BOX_COLUMNS)
     by_address = {(row.file, row.frame): row for row in rows}
     for line in lines:
-        where = f"{BOXES} line {line.line}"
-        cells = _cells(header, line, where)
+        where, cells = line.where, line.cells()
         file = relative_path(root, plain_text(cells["file"], where))
         address = (file, _frame(cells, where))
         row = by_address.get(address)
@@ -135,12 +133,9 @@ def read_boxes(
     return boxes
 
 
-def _check_all_dicom(
-    root: Path, header: Sequence[str], lines: Sequence[CsvRow]
-) -> None:
+def _check_all_dicom(root: Path, lines: Sequence[CsvRow]) -> None:
     for line in lines:
-        where = f"{LABELS} line {line.line}"
-        file = plain_text(_cells(header, line, where)["file"], where)
+        file = plain_text(line.cells()["file"], line.where)
         if not is_dicom(root / relative_path(root, file)):
             raise TableError(
                 f'{root / LABELS} has no column "patient_id"; it may be left out only '
@@ -165,14 +160,6 @@ def _frame(cells: Mapping[str, str], where: str) -> int | None:
     return int(text) if text else None
 
 
-def _cells(header: Sequence[str], line: CsvRow, where: str) -> dict[str, str]:
-    if len(line.values) != len(header):
-        raise TableError(
-            f"{where}: {len(line.values)} values under {len(header)} columns."
-        )
-    return dict(zip(header, line.values, strict=True))
-
-
 def _columns(
     path: Path,
     header: tuple[str, ...],
@@ -190,26 +177,24 @@ def _columns(
         plain_text(name, f"{path}: column")
         if name.removeprefix(MASK_PREFIX) not in findings:
             raise TableError(f'{path}: column "{name}" is of no finding.')
-    return Columns(header, findings, chosen_classes(findings, classes))
+    return Columns(findings, chosen_classes(findings, classes))
 
 
-def _read_row(root: Path, columns: Columns, line: CsvRow) -> Row:
-    where = f"{LABELS} line {line.line}"
-    header = columns.header
-    cells = _cells(header, line, where)
+def _read_row(root: Path, columns: Columns, line: CsvRow) -> LabelRow:
+    where, cells = line.where, line.cells()
     if cells.get("patient_id") == "":
         raise TableError(f"{where}: patient_id is empty.")
     if cells.get("split", "") not in ("", *SPLITS):
         raise TableError(
             f'{where}: unknown split "{cells["split"]}"; known: {", ".join(SPLITS)}.'
         )
-    for name in header:
+    for name in cells:
         if name in META_COLUMNS or name.startswith(MASK_PREFIX):
             plain_text(cells[name], where)
     age = cells.get("age", "")
     if not re.fullmatch("[0-9]{0,3}", age):
         raise TableError(f'{where}: age "{age}" is not a number of whole years.')
-    return Row(
+    return LabelRow(
         line=line.line,
         file=relative_path(root, cells["file"]),
         frame=_frame(cells, where),

@@ -1,4 +1,4 @@
-"""A source format, declared: its name, its options, its reader, and how it is shown."""
+"""Source formats as each is declared: name, options, reader, recognition, display."""
 
 from argparse import ArgumentTypeError
 from collections.abc import Callable, Iterable, Mapping
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlcore.datasets.decoding.grey_image import GreyImage
+from mlcore.datasets.decoding.image_files import read_grey
 from mlcore.datasets.record import DecodedIn, ImageRecord
 
 OnError = Literal["stop", "skip"]
@@ -101,6 +102,13 @@ class Format:
     options: tuple[Option, ...] = ()
     read_part: ReadPart | None = None
     redraw: Redraw | None = None
+
+
+def read_whole_file(
+    path: Path, _part: tuple[int, ...], _options: Mapping[str, Any]
+) -> GreyImage:
+    """The `read_part` of a format where each image is a file of its own."""
+    return read_grey(path)
 
 
 def flag_of(name: str) -> str:

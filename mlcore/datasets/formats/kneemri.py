@@ -155,15 +155,12 @@ def _read_metadata(root: Path) -> list[_Volume]:
     path = root / METADATA
     header, rows = read_csv(path)
     require_columns(path, header, COLUMNS)
-    places = [header.index(name) for name in COLUMNS]
     volumes = _find_volumes(root)
     seen: dict[str, int] = {}
     listed = []
     for row in rows:
-        where = f"{METADATA} line {row.line}"
-        if len(row.values) != len(header):
-            raise TableError(f"{where}: the row does not match the header.")
-        *cells, name = (row.values[place] for place in places)
+        where, cells = row.where, row.cells()
+        name = cells["volumeFilename"]
         if not re.fullmatch(r"\w[\w.-]*", name):
             raise TableError(f"{where}: {name!r} is no file name of a volume.")
         volume = _read_row(cells, volumes.get(name, ""), where)
@@ -175,9 +172,10 @@ def _read_metadata(root: Path) -> list[_Volume]:
     return listed
 
 
-def _read_row(cells: Sequence[str], path: str, where: str) -> _Volume:
-    numbers = [_number(*cell, where) for cell in zip(COLUMNS[:-1], cells, strict=True)]
-    exam, series, diagnosis, x, y, z, height, width, depth = numbers
+def _read_row(cells: Mapping[str, str], path: str, where: str) -> _Volume:
+    exam, series, diagnosis, x, y, z, height, width, depth = (
+        _whole_number(column, cells[column], where) for column in COLUMNS[:-1]
+    )
     if diagnosis >= len(CLASSES):
         raise TableError(f"{where}: unknown aclDiagnosis {diagnosis}; known: 0, 1, 2.")
     if not (height and width and 0 < depth <= _MAX_DEPTH):
@@ -192,7 +190,7 @@ def _read_row(cells: Sequence[str], path: str, where: str) -> _Volume:
     )
 
 
-def _number(column: str, text: str, where: str) -> int:
+def _whole_number(column: str, text: str, where: str) -> int:
     if not re.fullmatch("[0-9]{1,9}", text):
         raise TableError(f'{where}, column "{column}": "{text}" is no whole number.')
     return int(text)

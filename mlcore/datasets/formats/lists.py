@@ -1,4 +1,4 @@
-"""Reading the lists of a source: CSV files, names and paths that people send."""
+"""CSV lists of a source, read with care, and the names and paths in them."""
 
 import csv
 import re
@@ -17,16 +17,43 @@ from mlcore.files import canonical_json, sha256_bytes, sha256_file
 _UNSEEN = ("Cc", "Cf", "Zl", "Zp")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class CsvRow:
-    """A row of a CSV file with the line that it ends on, for messages."""
+    """A row of a CSV file.
 
+    Attributes:
+        file: name of the file.
+        line: the one that the row ends on.
+        header: of the file.
+        values: stripped of surrounding spaces.
+    """
+
+    file: str
     line: int
+    header: tuple[str, ...]
     values: tuple[str, ...]
+
+    @property
+    def where(self) -> str:
+        """The row's place, for messages."""
+        return f"{self.file} line {self.line}"
+
+    def cells(self) -> dict[str, str]:
+        """The values by column.
+
+        Raises:
+            TableError: they are not as many as the columns.
+        """
+        if len(self.values) != len(self.header):
+            raise TableError(
+                f"{self.where}: {len(self.values)} values under {len(self.header)} "
+                "columns."
+            )
+        return dict(zip(self.header, self.values, strict=True))
 
 
 def read_csv(path: Path) -> tuple[tuple[str, ...], tuple[CsvRow, ...]]:
-    """Header and rows of a CSV file in UTF-8, stripped of surrounding spaces.
+    """Header and rows of a CSV file in UTF-8.
 
     A byte-order mark and Windows line ends are accepted, empty lines are skipped.
 
@@ -37,7 +64,7 @@ def read_csv(path: Path) -> tuple[tuple[str, ...], tuple[CsvRow, ...]]:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file, strict=True)
             rows = [
-                CsvRow(reader.line_num, tuple(value.strip() for value in row))
+                (reader.line_num, tuple(value.strip() for value in row))
                 for row in reader
                 if any(row)
             ]
@@ -49,18 +76,19 @@ def read_csv(path: Path) -> tuple[tuple[str, ...], tuple[CsvRow, ...]]:
         raise TableError(f"{path} cannot be read: {error}") from error
     if len(rows) < 2:
         raise TableError(f"{path} has no rows below its header.")
-    return rows[0].values, tuple(rows[1:])
+    (_, header), *rest = rows
+    return header, tuple(CsvRow(path.name, line, header, row) for line, row in rest)
 
 
 def require_columns(path: Path, header: Sequence[str], names: Iterable[str]) -> None:
     """Raise TableError for the first of `names` that `header` lacks."""
     for name in names:
         if name not in header:
-            found = ", ".join(header)
+            columns = ", ".join(header)
             hint = ""
             if len(header) == 1 and re.search("[;\t]", header[0]):
                 hint = " Save it with commas between the columns."
-            raise TableError(f'{path} has no column "{name}" (found: {found}).{hint}')
+            raise TableError(f'{path} has no column "{name}" (found: {columns}).{hint}')
 
 
 def plain_text(text: str, where: str) -> str:

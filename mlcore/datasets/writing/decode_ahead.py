@@ -1,4 +1,4 @@
-"""Bring decoded images to the table's size, many at a time."""
+"""Parallel decoding: images brought to the table's size, many at a time."""
 
 import multiprocessing
 import os

@@ -1,4 +1,4 @@
-"""Files that grow by rows and can be cut back to an earlier row."""
+"""Append-only `.npy` and CSV files, which can be cut back to an earlier row."""
 
 import csv
 import io

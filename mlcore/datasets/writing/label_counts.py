@@ -1,4 +1,4 @@
-"""Checks on the records of a table as they pass, and counts of what they hold."""
+"""Label counts by split and class, and checks on the records as they pass."""
 
 from collections.abc import Iterable, Sequence
 from math import isnan
@@ -11,7 +11,7 @@ from mlcore.datasets.table import SPLITS, TableError
 class Counts:
     """Images, patients and labels per split and class.
 
-    An importer's mistake ends the import at its first row, not after the last.
+    A reader's mistake ends the import at its first row, not after the last.
     """
 
     def __init__(self, classes: Sequence[str]) -> None:
@@ -21,9 +21,6 @@ class Counts:
         self._images = dict.fromkeys(SPLITS, 0)
         self._positive = {split: [0] * len(classes) for split in SPLITS}
         self._unknown = {split: [0] * len(classes) for split in SPLITS}
-
-    def __len__(self) -> int:
-        return len(self._image_ids)
 
     def add(self, record: ImageRecord, findings: Iterable[str]) -> None:
         """Count a record, whose masks and boxes are of `findings`.

@@ -1,4 +1,4 @@
-"""A table in the making: written record by record, and taken up where it was left.
+"""Writer of an image table: record by record, resumable where it was left.
 
 The rows stream into a hidden folder beside the table, which takes the table's place
 when it is complete. After each record a journal in it says which record that was and
@@ -218,8 +218,8 @@ class TableWriter:
         with ThreadPoolExecutor(len(kept)) as pool:
             synced = [pool.submit(stream.sync) for stream in kept]
             self._write_dataset_json(counts)
-        for each in synced:
-            each.result()
+        for sync in synced:
+            sync.result()
         self.close()
         open_table(self._unfinished)  # as any reader would, before the old one goes
         replace_folder(self._unfinished, self._folder)
@@ -318,10 +318,10 @@ def _check_description(description: TableDescription) -> None:
         raise TableError("A table needs one or more classes with different names.")
 
 
-def _findings(found: ImageRecord | TableImage) -> tuple[str, ...]:
+def _findings(image: ImageRecord | TableImage) -> tuple[str, ...]:
     """Of the masks and boxes; a marker's mask is of none."""
-    masked = (name for name in found.masks if name != MARKER)
-    return (*masked, *(box.finding for box in found.boxes))
+    masked = (name for name in image.masks if name != MARKER)
+    return (*masked, *(box.finding for box in image.boxes))
 
 
 def _plan(description: TableDescription) -> bytes:

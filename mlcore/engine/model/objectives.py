@@ -1,4 +1,4 @@
-"""What is minimised: one small object per variant, all over the same training loop."""
+"""Training objectives: one small object per variant, all over the same loop."""
 
 from dataclasses import dataclass
 from typing import Protocol

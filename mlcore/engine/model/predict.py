@@ -1,4 +1,4 @@
-"""What a network says about images, clean or under attack, and how good that is."""
+"""Prediction on clean and attacked images, and its loss and AUC."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""Random changes to training images, on the device: one resampling per image.
+"""Augmentation of training images, on the device: one resampling per image.
 
 The order is that of the authors' code: pad, flip, brightness and contrast; rotate,
 shear, scale and shift about the centre; crop. Everything geometric is one affine map

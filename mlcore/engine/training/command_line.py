@@ -1,4 +1,4 @@
-"""Trainings as a command line asks for them: the arguments, the plan, the work.
+"""Command line of a training: the arguments, the plan, the work.
 
 `python -m mlcore.engine train` and `manage.py train_models` share it. They differ in
 where the data lie and in who listens.

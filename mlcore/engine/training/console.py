@@ -1,4 +1,4 @@
-"""What a training says of itself, in plain lines: on the way and at its end."""
+"""Progress and results of a training as plain lines."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence

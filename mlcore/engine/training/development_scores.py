@@ -1,4 +1,4 @@
-"""How well a trained network does on the development images, clean and attacked."""
+"""Scores of a trained network on the development images, clean and attacked."""
 
 from typing import Any
 

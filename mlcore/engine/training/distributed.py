@@ -1,4 +1,4 @@
-"""Several processes, one training: what they tell each other, over torch.distributed.
+"""Distributed training: what its processes tell each other over torch.distributed.
 
 `torchrun` starts the processes and sets their environment; PyTorch's own
 DistributedDataParallel averages the gradients. The batch of the configuration is the

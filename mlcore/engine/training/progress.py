@@ -1,4 +1,4 @@
-"""How far a training has come, and what it tells of that on the way."""
+"""Training progress: epochs done, metrics, divergence checks, resuming."""
 
 import math
 import time

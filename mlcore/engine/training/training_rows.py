@@ -1,4 +1,4 @@
-"""Which images of a table a training takes, and whether they suffice."""
+"""Training and development images of a table, and whether they suffice."""
 
 import shlex
 

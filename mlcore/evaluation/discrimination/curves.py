@@ -50,17 +50,18 @@ def _curves(measured: Measured, *, precision_recall: bool) -> list[OutcomeCurve]
         labels = cases.labels[:, column]
         for variant, name in enumerate(cases.variants):
             scores = cases.scores[:, variant, column]
-            points, found = curve(scores, labels), measured.found[variant][column]
+            points = curve(scores, labels)
+            discrimination = measured.discriminations[variant][column]
             if points is None:
                 continue
             kept = np.unique(np.linspace(0, len(points.cutoffs) - 1, _POINTS).round())
             kept = kept.astype(np.intp)
             if precision_recall:
                 x, y = points.sensitivity, points.precision
-                label, point = f"AP {found.ap:.2f}", None
+                label, point = f"AP {discrimination.ap:.2f}", None
             else:
                 x, y = 1 - points.specificity, points.sensitivity
-                label = f"AUC {found.auc:.2f}"
+                label = f"AUC {discrimination.auc:.2f}"
                 point = _chosen(measured, variant, column)
             curves.append(
                 OutcomeCurve(
@@ -69,8 +70,8 @@ def _curves(measured: Measured, *, precision_recall: bool) -> list[OutcomeCurve]
                     label=label,
                     x=x[kept],
                     y=y[kept],
-                    n=found.n,
-                    n_pos=found.n_pos,
+                    n=discrimination.n,
+                    n_pos=discrimination.n_pos,
                     point=point,
                 )
             )

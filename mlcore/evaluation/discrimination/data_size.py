@@ -28,12 +28,12 @@ def runs_on_fractions(
     Args:
         warn: is told of each run beside them that cannot be read.
     """
-    found: list[FinishedRun] = []
+    family: list[FinishedRun] = []
     for run in runs:
         alike = {sibling.config.fraction: sibling for sibling in _siblings(run, warn)}
         alike[run.config.fraction] = run
-        found += [alike[fraction] for fraction in sorted(alike)]
-    return found
+        family += [alike[fraction] for fraction in sorted(alike)]
+    return family
 
 
 def _siblings(run: FinishedRun, warn: Callable[[str], object]) -> Iterator[FinishedRun]:
@@ -78,10 +78,12 @@ def data_size(
             patients=cases.patients,
         )
         for column, finding in enumerate(cases.findings):
-            found = discriminate(cases.scores[:, 0, column], cases.labels[:, column])
+            discrimination = discriminate(
+                cases.scores[:, 0, column], cases.labels[:, column]
+            )
             draws = drawn.auc[:, 0, column]
             spread = percentile_interval(draws)
-            defined = found.auc is not None
+            defined = discrimination.auc is not None
             rows.append(
                 {
                     "finding": finding,
@@ -89,14 +91,14 @@ def data_size(
                     "fraction": run.config.fraction,
                     "run": run.config.name,
                     "images": run.result["images"]["train"],
-                    "n": found.n,
-                    "n_pos": found.n_pos,
-                    "auc": found.auc,
+                    "n": discrimination.n,
+                    "n_pos": discrimination.n_pos,
+                    "auc": discrimination.auc,
                     "mean": float(np.nanmean(draws)) if defined else None,
                     "sd": spread.sd if defined else None,
                     "lo": spread.low if defined else None,
                     "hi": spread.high if defined else None,
-                    "reason": found.reason,
+                    "reason": discrimination.reason,
                 }
             )
     return rows

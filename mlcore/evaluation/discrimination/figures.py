@@ -63,12 +63,12 @@ def _curves(
     arms = arms_of([{"variant": curve.variant} for curve in curves])
     figure, axes = panels(len(findings), columns=3, height=2.35)
     for axis, finding in zip(axes, findings, strict=True):
-        own = [curve for curve in curves if curve.finding == finding]
+        of_finding = [curve for curve in curves if curve.finding == finding]
         if name == "roc":
             axis.plot([0, 1], [0, 1], color="#7b8591", ls=(0, (2, 2)), lw=1)
         else:
-            chance_line(axis, own[0].n_pos / own[0].n)
-        _outcome_panel(axis, own, arms, steps, low=name == "roc")
+            chance_line(axis, of_finding[0].n_pos / of_finding[0].n)
+        _outcome_panel(axis, of_finding, arms, steps, low=name == "roc")
         axis.set_title(finding)
     figure.supxlabel(x, fontsize=8.5)
     figure.supylabel(y, fontsize=8.5)
@@ -140,13 +140,13 @@ def auc_forest(rows: Sequence[Row]) -> Drawing | None:
     figure = Figure(figsize=(FULL_WIDTH, height), layout="constrained")
     axes = figure.subplots(1, len(sides), sharey=True, squeeze=False)[0]
     for axis, external in zip(axes, sides, strict=True):
-        own = [row for row in tested if row["external"] == external]
-        found = {(row["finding"], row["variant"]): row for row in own}
+        shown = [row for row in tested if row["external"] == external]
+        by_name = {(row["finding"], row["variant"]): row for row in shown}
 
         def estimate(
-            finding: str, arm: Arm, found: dict[tuple[str, str], Row] = found
+            finding: str, arm: Arm, by_name: dict[tuple[str, str], Row] = by_name
         ) -> Estimate | None:
-            row = found.get((finding, arm.variant))
+            row = by_name.get((finding, arm.variant))
             if row is None:
                 return None
             return Estimate(row["auc"], row.get("auc_lo"), row.get("auc_hi"))
@@ -154,7 +154,7 @@ def auc_forest(rows: Sequence[Row]) -> Drawing | None:
         forest(axis, findings, arms, estimate, numbers=True)
         chance_line(axis, 0.5, across=False)
         kind = "external test set" if external else "test split"
-        axis.set_title(f"{own[0]['dataset']}, {kind}")
+        axis.set_title(f"{shown[0]['dataset']}, {kind}")
         axis.set_xlabel("AUC (95 % interval)")
     low = min(
         (row["auc_lo"] for row in tested if row.get("auc_lo") is not None), default=0.5
@@ -192,15 +192,15 @@ def data_size(rows: Sequence[Row]) -> Drawing | None:
     ticks = sorted({(row["fraction"], row["images"]) for row in known})
     for axis, finding in zip(axes, findings, strict=True):
         for place, arm in enumerate(arms):
-            own = sorted(
+            of_panel = sorted(
                 (row for row in of_arm(known, arm) if row["finding"] == finding),
                 key=lambda row: row["fraction"],
             )
             aside = 1.05 ** (place - (len(arms) - 1) / 2)  # so that bars do not overlap
             axis.errorbar(
-                [row["fraction"] * aside for row in own],
-                [row["auc"] for row in own],
-                yerr=[row["sd"] or 0.0 for row in own],
+                [row["fraction"] * aside for row in of_panel],
+                [row["auc"] for row in of_panel],
+                yerr=[row["sd"] or 0.0 for row in of_panel],
                 capsize=2,
                 elinewidth=1,
                 **arm.line,
@@ -276,7 +276,7 @@ def label_distribution(rows: Sequence[Row]) -> Drawing | None:
         ],
     )
     words = "Share of positive cases among those whose label is known, per finding"
-    said = [
+    shares = [
         f"{row['dataset']} {row['split']}, {row['finding']}: {100 * row['share']:.1f} %"
         for row in known
     ]
@@ -284,5 +284,5 @@ def label_distribution(rows: Sequence[Row]) -> Drawing | None:
         "label_distribution",
         figure,
         f"{words}, split and data set; the numbers are positive of known images.",
-        f"{words}. {told(said)}",
+        f"{words}. {told(shares)}",
     )

@@ -38,13 +38,13 @@ class Measured:
 
     Attributes:
         cutoffs: (V, F) chosen on the development images; NaN where there is none.
-        found: by variant and finding, in their order.
+        discriminations: by variant and finding, in their order.
         redraws: of the same cases for all of them.
     """
 
     cases: ScoredCases
     cutoffs: Floats
-    found: tuple[tuple[Discrimination, ...], ...]
+    discriminations: tuple[tuple[Discrimination, ...], ...]
     redraws: Redraws
 
 
@@ -100,22 +100,24 @@ def classifier_metrics(measured: Measured) -> list[Row]:
 
 
 def _metrics(measured: Measured, variant: int, column: int) -> Row:
-    cases, found = measured.cases, measured.found[variant][column]
+    cases = measured.cases
+    discrimination = measured.discriminations[variant][column]
     cutoff = measured.cutoffs[variant, column]
     fixed = at_cutoff(
         cases.scores[:, variant, column],
         cases.labels[:, column],
         None if np.isnan(cutoff) else float(cutoff),
     )
-    values: dict[str, float | None] = {"auc": found.auc, "ap": found.ap}
-    for prefix, point in (("", fixed), ("best_", found.best)):
+    best = discrimination.best
+    values = {"auc": discrimination.auc, "ap": discrimination.ap}
+    for prefix, point in (("", fixed), ("best_", best)):
         values[f"{prefix}sensitivity"] = None if point is None else point.sensitivity
         values[f"{prefix}specificity"] = None if point is None else point.specificity
     row: Row = {
-        "n": found.n,
-        "n_pos": found.n_pos,
+        "n": discrimination.n,
+        "n_pos": discrimination.n_pos,
         "cutoff": None if np.isnan(cutoff) else float(cutoff),
-        "best_cutoff": None if found.best is None else found.best.cutoff,
+        "best_cutoff": None if best is None else best.cutoff,
     }
     for name, value in values.items():
         draws = getattr(measured.redraws, name)[:, variant, column]
@@ -125,8 +127,8 @@ def _metrics(measured: Measured, variant: int, column: int) -> Row:
         row[f"{name}_lo"] = limits.low if defined else None
         row[f"{name}_hi"] = limits.high if defined else None
     areas = measured.redraws.auc[:, variant, column]
-    row["undefined_redraws"] = int(np.isnan(areas).sum())
-    row["reason"] = found.reason
+    row["undefined_redraws"] = percentile_interval(areas).undefined
+    row["reason"] = discrimination.reason
     return row
 
 

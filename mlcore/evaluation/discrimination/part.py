@@ -17,16 +17,7 @@ from mlcore.evaluation.discrimination.scoring import (
     score,
     score_external,
 )
-from mlcore.evaluation.part import (
-    Evaluation,
-    Heading,
-    MethodsText,
-    Part,
-    ShownTable,
-    Subject,
-    Tables,
-    View,
-)
+from mlcore.evaluation.part import Evaluation, Part, Subject, Tables, View
 from mlcore.reporting.figures import Drawing
 from mlcore.reporting.page import Column
 
@@ -100,53 +91,36 @@ DISCRIMINATION = Part(
     name="discrimination",
     asks="AUC and operating points of the diagnoses, variants compared",
     measure=_discrimination,
-    headings=(
-        Heading(
-            _HEADING,
-            figures=("auc", "roc", "precision_recall"),
-            tables=(
-                ShownTable(
-                    "classifier_metrics",
-                    (
-                        View(
-                            "Discrimination on clean images, with 95 % intervals.",
-                            {"split": "test"},
-                            hidden=(*_OPERATING, *_BEST),
-                        ),
-                        View(
-                            "Operating points at the cutoff chosen on the development "
-                            "split.",
-                            {"split": "test"},
-                            hidden=("auc", "ap", "undefined_redraws", *_BEST),
-                        ),
-                        View(
-                            "Operating points at the best cutoff of the split itself: "
-                            "too good by what was gained in choosing it.",
-                            {"split": "test"},
-                            hidden=("auc", "ap", "undefined_redraws", *_OPERATING),
-                        ),
-                    ),
-                ),
-                ShownTable(
-                    "classifier_compare",
-                    (View("Differences between variants, A minus B."),),
-                ),
-            ),
+    headings={
+        _HEADING: (
+            *("auc", "roc", "precision_recall"),
+            *("classifier_metrics", "classifier_compare"),
         ),
-        Heading(
-            "Data",
-            figures=("label_distribution",),
-            tables=(
-                ShownTable(
-                    "label_distribution",
-                    (View("Labels per data set, split and finding."),),
-                ),
-                ShownTable(
-                    "matching",
-                    (View("Findings of both data sets, matched by name."),),
-                ),
-            ),
+        "Data": ("label_distribution", "matching"),
+    },
+    views=(
+        View(
+            "classifier_metrics",
+            "Discrimination on clean images, with 95 % intervals.",
+            {"split": "test"},
+            hidden=(*_OPERATING, *_BEST),
         ),
+        View(
+            "classifier_metrics",
+            "Operating points at the cutoff chosen on the development split.",
+            {"split": "test"},
+            hidden=("auc", "ap", "undefined_redraws", *_BEST),
+        ),
+        View(
+            "classifier_metrics",
+            "Operating points at the best cutoff of the split itself: too good by what "
+            "was gained in choosing it.",
+            {"split": "test"},
+            hidden=("auc", "ap", "undefined_redraws", *_OPERATING),
+        ),
+        View("classifier_compare", "Differences between variants, A minus B."),
+        View("label_distribution", "Labels per data set, split and finding."),
+        View("matching", "Findings of both data sets, matched by name."),
     ),
     columns=(
         Column("ap", "average precision"),
@@ -155,9 +129,8 @@ DISCRIMINATION = Part(
         Column("p_swap_rank", "p, swaps of ranks"),
         Column("significant_001", "P < 0.001"),
     ),
-    methods=(
-        MethodsText(
-            "classifier_metrics",
+    methods={
+        "classifier_metrics": (
             "Discrimination",
             "AUC and average precision come from clean images through the branch std, "
             "on the cases whose label is known. The cutoff minimises "
@@ -168,8 +141,7 @@ DISCRIMINATION = Part(
             "the same redraws. Redraws without a positive or a negative case are "
             "dropped and counted.",
         ),
-        MethodsText(
-            "classifier_compare",
+        "classifier_compare": (
             "Comparison of variants",
             "Differences are A minus B on the same redraws. p_delong is DeLong's test. "
             "p_swap_paper is the paper's permutation test: predictions swapped at "
@@ -178,7 +150,7 @@ DISCRIMINATION = Part(
             "of 10,000 swaps. The threshold is the paper's, P < 0.001, without "
             "adjustment for the number of comparisons.",
         ),
-    ),
+    },
     draw=_draw_discrimination,
     answer=sentences.answer,
     limits=sentences.limits,
@@ -189,25 +161,14 @@ DATA_SIZE = Part(
     name="data_size",
     asks="AUC of runs on a part of the training images",
     measure=_data_size,
-    headings=(
-        Heading(
-            _HEADING,
-            figures=("data_size",),
-            tables=(
-                ShownTable(
-                    "data_size",
-                    (View("AUC of networks trained on a part of the images."),),
-                ),
-            ),
-        ),
-    ),
-    methods=(
-        MethodsText(
-            "data_size",
+    headings={_HEADING: ("data_size",)},
+    views=(View("data_size", "AUC of networks trained on a part of the images."),),
+    methods={
+        "data_size": (
             "Data size",
             "Networks trained on a random part of the training images, tested on the "
             "same test split; mean and standard deviation over the bootstrap redraws.",
         ),
-    ),
+    },
     draw=_draw_data_size,
 )

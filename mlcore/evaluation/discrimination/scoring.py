@@ -69,12 +69,12 @@ class Matching:
 
     def rows(self) -> list[Row]:
         """One row per finding: `ours` and `theirs`, None where there is none."""
-        found = [(pair[0], pair[2]) for pair in self.pairs]
+        matched = [(pair[0], pair[2]) for pair in self.pairs]
         alone = [(name, None) for name in self.ours]
         foreign = [(None, name) for name in self.theirs]
         return [
             {"ours": ours, "theirs": theirs}
-            for ours, theirs in (*found, *alone, *foreign)
+            for ours, theirs in (*matched, *alone, *foreign)
         ]
 
 

@@ -45,8 +45,6 @@ class SwapTest:
     anew for each model in each swap.
     """
 
-    swaps: int
-    ranked: bool
     auc: SwapP | None = None
     sensitivity: SwapP | None = None
     specificity: SwapP | None = None
@@ -99,7 +97,7 @@ def swap_test(
     """
     unit_of_case = number_patients(patients, len(np.asarray(labels)))
     if reason := reason_undefined(known_cases(first, labels)[1]):
-        return SwapTest(swaps, ranked, reason=reason)
+        return SwapTest(reason=reason)
     pair = pair_models(first, second, labels, ranked=ranked)
     known = ~np.isnan(np.asarray(labels, np.float64))
     observed = differences(pair, np.zeros((pair.n, 1), bool))[:, 0]
@@ -108,9 +106,9 @@ def swap_test(
     starts = range(0, swaps, _BLOCK)
     for start, source in zip(starts, rng.spawn(len(starts)), strict=True):
         swapped = toss(unit_of_case, source)[known, : swaps - start]
-        found = differences(pair, swapped)
-        beyond += (side * found > side * observed[:, None]).sum(axis=1)
-        as_large += (np.abs(found) >= np.abs(observed[:, None])).sum(axis=1)
+        differing = differences(pair, swapped)
+        beyond += (side * differing > side * observed[:, None]).sum(axis=1)
+        as_large += (np.abs(differing) >= np.abs(observed[:, None])).sum(axis=1)
     n_pos, n_neg = pair.whole.positives[0] / 2, pair.whole.negatives[0] / 2
     auc, sensitivity, specificity = (
         SwapP(
@@ -120,7 +118,7 @@ def swap_test(
         )
         for row, unit in enumerate((2 * n_pos * n_neg, n_pos, n_neg))
     )
-    return SwapTest(swaps, ranked, auc, sensitivity, specificity)
+    return SwapTest(auc, sensitivity, specificity)
 
 
 def pair_models(

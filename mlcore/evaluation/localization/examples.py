@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mlcore.bundle.drawing import findings_of
 from mlcore.bundle.normalising import normalise
 from mlcore.datasets.table import ImageTable, Mask
 from mlcore.engine.runs import LoadedRun
-from mlcore.evaluation.arrays import Pixels
 from mlcore.evaluation.localization.targets import targets
 from mlcore.reporting.words import told_once
 
@@ -22,7 +22,7 @@ class SaliencyExample:
 
     Attributes:
         findings: of the image, in words.
-        image: (S, S), uint8 or float in [0, 1].
+        image: (S, S).
         maps: by variant or "variant [branch]", (S, S) in [-1, 1].
         quantity, meaning: what their values are and say; see `saliency.Legend`.
         mask: bool (S, S), where the finding is, or None.
@@ -30,8 +30,8 @@ class SaliencyExample:
 
     image_id: str
     findings: str
-    image: Pixels
-    maps: Mapping[str, Pixels]
+    image: NDArray[np.uint8]
+    maps: Mapping[str, NDArray[np.float32]]
     quantity: str
     meaning: str
     mask: Mask | None = None
@@ -66,7 +66,7 @@ def saliency_examples(
             image_id=table.image_ids[row],
             findings=", ".join(findings_of(table, row)),
             image=np.asarray(table.images[row]),
-            maps={name: each[number] for name, each in maps.items()},
+            maps={name: of_run[number] for name, of_run in maps.items()},
             quantity=quantity,
             meaning=meaning,
             mask=mask,
@@ -77,11 +77,11 @@ def saliency_examples(
 
 def _with_places(table: ImageTable) -> list[tuple[int, Mask | None]]:
     """Test images with a finding of known place, findings by turns, no image twice."""
-    found = list(targets(table))
-    longest = max((len(each.rows) for each in found), default=0)
+    by_finding = list(targets(table))
+    longest = max((len(target.rows) for target in by_finding), default=0)
     places: dict[int, Mask | None] = {}
     for number in range(longest):
-        for each in found:
-            if number < len(each.rows):
-                places.setdefault(int(each.rows[number]), each.masks[number])
+        for target in by_finding:
+            if number < len(target.rows):
+                places.setdefault(int(target.rows[number]), target.masks[number])
     return list(places.items())

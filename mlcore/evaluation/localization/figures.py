@@ -118,23 +118,25 @@ def localization_forest(rows: Sequence[Row], kind: str) -> Drawing | None:
         rows: of localization.
         kind: the `map` to draw: "all findings" or "own finding".
     """
-    own = [row for row in rows if row["map"] == kind]
-    if not own:
+    of_kind = [row for row in rows if row["map"] == kind]
+    if not of_kind:
         return None
-    arms, findings = arms_of(own), distinct(own, "finding")
-    measures = distinct(own, "measure")
-    found = {
+    arms, findings = arms_of(of_kind), distinct(of_kind, "finding")
+    measures = distinct(of_kind, "measure")
+    by_name = {
         (row["measure"], row["finding"], row["variant"], row["branch"]): row
-        for row in own
+        for row in of_kind
     }
     height = 0.17 * len(findings) * (len(arms) + 1) + 1.25
     figure = Figure(figsize=(FULL_WIDTH, height), layout="constrained")
     axes = figure.subplots(1, len(measures), sharey=True, squeeze=False)[0]
-    labels = {f"{finding}\nn = {_cases(own, finding)}": finding for finding in findings}
+    labels = {
+        f"{finding}\nn = {_cases(of_kind, finding)}": finding for finding in findings
+    }
     for axis, measure in zip(axes, measures, strict=True):
 
         def estimate(group: str, arm: Arm, measure: str = measure) -> Estimate | None:
-            row = found.get((measure, labels[group], arm.variant, arm.branch))
+            row = by_name.get((measure, labels[group], arm.variant, arm.branch))
             return None if row is None else _estimate(row)
 
         forest(axis, list(labels), arms, estimate, numbers=False)
@@ -152,12 +154,12 @@ def localization_forest(rows: Sequence[Row], kind: str) -> Drawing | None:
         "localization_" + kind.split()[0],
         figure,
         f"Where the maps point: {what}, against masks and boxes of the test split "
-        f"(n = {span([row['n'] for row in own])} images per finding), "
+        f"(n = {span([row['n'] for row in of_kind])} images per finding), "
         "with 95 % intervals of a bootstrap of the cases. In grey what maps of nothing "
         "score: a uniform map (bar), one that only prefers the centre (x), and those "
         "of networks that were never trained (+).",
         f"Forest plot for {what}. "
-        + told([_words(row) for row in own if row["measure"] == measures[0]]),
+        + told([_words(row) for row in of_kind if row["measure"] == measures[0]]),
     )
 
 
@@ -196,11 +198,11 @@ def randomization_curves(rows: Sequence[Row]) -> Drawing | None:
     figure, axes = panels(len(measures), columns=2, height=2.6)
     for axis, measure in zip(axes, measures, strict=True):
         for arm in arms:
-            own = sorted(
+            of_measure = sorted(
                 (r for r in of_arm(rows, arm) if r["measure"] == measure),
                 key=lambda row: row["stage"],
             )
-            _randomised_line(axis, own, arm)
+            _randomised_line(axis, of_measure, arm)
         axis.axhline(0, color=SOFT, linewidth=1, linestyle=(0, (2, 2)), zorder=1)
         axis.set_title(_SIMILARITY_TITLES.get(measure, measure))
         axis.set_xticks(list(stages), labels=list(stages.values()))
@@ -236,10 +238,10 @@ def _randomised_line(axis: Axes, rows: Sequence[Row], arm: Arm) -> None:
 
 def _last_words(rows: Sequence[Row], arms: Sequence[Arm]) -> str:
     last = max(row["stage"] for row in rows)
-    said = [
+    phrases = [
         f"{arm.label}, {row['measure'].replace('_', ' ')}: {row['value']:.2f}"
         for arm in arms
         for row in of_arm(rows, arm)
         if row["stage"] == last and row["value"] is not None
     ]
-    return f"With every part random: {'; '.join(said) or 'undefined'}."
+    return f"With every part random: {'; '.join(phrases) or 'undefined'}."

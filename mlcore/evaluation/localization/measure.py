@@ -26,7 +26,7 @@ from mlcore.evaluation.localization.pointing import (
 )
 from mlcore.evaluation.localization.redraw_means import (
     count_known,
-    limits,
+    interval_limits,
     redraw_means,
 )
 from mlcore.evaluation.localization.targets import (
@@ -56,7 +56,7 @@ class Judged:
             `MEASURES`; NaN where a map is zero everywhere.
         uniform, centre: (n, measures): chance, of a uniform map and a centre prior.
         untrained: as `scores`, of networks like the arm's that were never trained, the
-            mean of `UNTRAINED`. Their gradients follow an image's edges and so lie
+            mean of `UNTRAINED`. Their maps follow an image's edges and so lie
             inside findings more than a uniform map: nodules of the phantom by 1.4
             times.
     """
@@ -82,7 +82,7 @@ def localization(
 ) -> dict[str, list[Row]]:
     """How well maps point to masks and boxes of the test split, and who points better.
 
-    On |gradient| in float32, before any clipping. Intervals (95 %) are of a bootstrap
+    On |map| in float32, before any clipping. Intervals (95 %) are of a bootstrap
     of the cases, by patient; a finding's rows all see the same redraws.
 
     Returns:
@@ -230,9 +230,9 @@ def _rows(judged: Judged, redraws: int, seed: int) -> list[Row]:
         }
         level = _levels(judged, kind, arm, measure)
         counts = count_known(judged.scores[column], judged.patients)
-        lo, hi = limits(values[column], counts["patients"])
+        lo, hi = interval_limits(values[column], counts["patients"])
         ratios = values[column] / chances[column]
-        ratio_lo, ratio_hi = limits(ratios, counts["patients"])
+        ratio_lo, ratio_hi = interval_limits(ratios, counts["patients"])
         interval: Row = {"lo": lo, "hi": hi, "ratio_lo": ratio_lo, "ratio_hi": ratio_hi}
         rows.append(name | counts | level | interval | _reason(counts))
     return rows
@@ -280,7 +280,7 @@ def _comparisons(judged: Judged, redraws: int, seed: int) -> list[Row]:
         column = (slice(None), kind, pair, measure)
         known = differences[column][np.isfinite(differences[column])]
         counts = count_known(differences[column], judged.patients)
-        lo, hi = limits(draws[column], counts["patients"])
+        lo, hi = interval_limits(draws[column], counts["patients"])
         name: Row = {
             "finding": judged.finding,
             "map": judged.maps[kind],

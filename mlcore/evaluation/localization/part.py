@@ -8,17 +8,7 @@ from mlcore.evaluation.localization.examples import saliency_examples
 from mlcore.evaluation.localization.measure import localization
 from mlcore.evaluation.localization.randomization import randomization
 from mlcore.evaluation.localization.targets import MAPS
-from mlcore.evaluation.part import (
-    Evaluation,
-    Heading,
-    MethodsText,
-    Option,
-    Part,
-    ShownTable,
-    Subject,
-    Tables,
-    View,
-)
+from mlcore.evaluation.part import Evaluation, Option, Part, Subject, Tables, View
 from mlcore.reporting.figures import Drawing
 
 _HEADING = "Where the maps point"
@@ -73,37 +63,31 @@ LOCALIZATION = Part(
     asks="whether maps point to masks and boxes",
     measure=_localization,
     leads=True,
-    headings=(
-        Heading(
-            _HEADING,
-            figures=("saliency", "localization_all", "localization_own"),
-            tables=(
-                ShownTable(
-                    "localization",
-                    (
-                        View(
-                            "Share of the map inside the finding, beside chance: the "
-                            "map readers see.",
-                            {"map": MAPS[0], "measure": "energy_inside"},
-                            hidden=("patients", "area_share"),
-                        ),
-                        View(
-                            "Every measure, for both kinds of map.",
-                            hidden=("patients",),
-                        ),
-                    ),
-                ),
-                ShownTable(
-                    "localization_compare",
-                    (View("Differences between maps, A minus B, image by image."),),
-                ),
-                ShownTable("localization_scores"),
-            ),
+    headings={
+        _HEADING: (
+            *("saliency", "localization_all", "localization_own"),
+            *("localization", "localization_compare", "localization_scores"),
+        )
+    },
+    views=(
+        View(
+            "localization",
+            "Share of the map inside the finding, beside chance: the map readers see.",
+            {"map": MAPS[0], "measure": "energy_inside"},
+            hidden=("patients", "area_share"),
+        ),
+        View(
+            "localization",
+            "Every measure, for both kinds of map.",
+            hidden=("patients",),
+        ),
+        View(
+            "localization_compare",
+            "Differences between maps, A minus B, image by image.",
         ),
     ),
-    methods=(
-        MethodsText(
-            "localization",
+    methods={
+        "localization": (
             "Saliency against masks and boxes",
             "Saliency is {maps}, in eval mode and float32, judged by its absolute "
             "value before any clipping, on the test images that have the finding and a "
@@ -120,7 +104,7 @@ LOCALIZATION = Part(
             "there follows a shortcut. Intervals (95 %) are percentiles of {redraws} "
             "bootstrap redraws of the cases, by patient.",
         ),
-    ),
+    },
     draw=_draw_localization,
     answer=sentences.answer,
     limits=sentences.limits,
@@ -133,32 +117,21 @@ RANDOMIZATION = Part(
     measure=_randomization,
     options=(Option("map_images", 100, "test images of the parameter randomisation"),),
     leads=True,
-    headings=(
-        Heading(
-            _HEADING,
-            figures=("randomization",),
-            tables=(
-                ShownTable(
-                    "randomization",
-                    (
-                        View(
-                            "Likeness to the trained network's maps as parts become "
-                            "random."
-                        ),
-                    ),
-                ),
-            ),
+    headings={_HEADING: ("randomization",)},
+    views=(
+        View(
+            "randomization",
+            "Likeness to the trained network's maps as parts become random.",
         ),
     ),
-    methods=(
-        MethodsText(
-            "randomization",
+    methods={
+        "randomization": (
             "Parameter randomisation",
             "The network's parts are given fresh random weights one after another, "
             "from the output to the input, and the map after each step is compared "
             "with the trained network's: rank correlation of |map| and correlation of "
             "the signed map (Adebayo et al. 2018).",
         ),
-    ),
+    },
     draw=_draw_randomization,
 )

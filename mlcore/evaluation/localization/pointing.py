@@ -1,6 +1,6 @@
 """Pointing game, energy and top-K overlap of a map and a mask, and their chance levels.
 
-Every measure takes a map's strength, |gradient| of one image, float (H, W), not all
+Every measure takes a map's strength, |map| of one image, float (H, W), not all
 zero, and a mask, bool (H, W), not empty. It lies in [0, 1], does not change when the
 map is multiplied by a positive number, and is 1 for a map equal to the mask. Where
 pixels tie, a measure is its expectation over a random order of the tied pixels, so that
@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from mlcore.datasets.table import Mask
 from mlcore.evaluation.arrays import Floats
 
-Mask = NDArray[np.bool_]
 Strength = NDArray[np.floating[Any]]
 
 MEASURES = ("energy_inside", "pointing_exact", "pointing_near", "top_overlap")
@@ -33,7 +33,7 @@ CENTRE_SD = 1 / 4
 def energy_inside(strength: Strength, mask: Mask) -> float:
     """Share of the map's strength that falls into the mask.
 
-    The energy-based pointing game of Wang et al. (Score-CAM, 2020), on |gradient|.
+    The energy-based pointing game of Wang et al. (Score-CAM, 2020), on |map|.
     """
     inside = float(strength[mask].sum(dtype=np.float64))
     outside = float(strength[~mask].sum(dtype=np.float64))
@@ -74,17 +74,17 @@ def nearby(mask: Mask) -> Mask:
     return np.asarray(ndimage.distance_transform_edt(~mask) <= reach)
 
 
-def score_map(gradient: Strength, mask: Mask, near: Mask) -> Floats:
+def score_map(values: Strength, mask: Mask, near: Mask) -> Floats:
     """(4,): the measures of one signed map in the order of `MEASURES`.
 
     NaN where the map is zero everywhere, and so points nowhere, or is not finite.
 
     Args:
-        gradient: (H, W), before any clipping.
+        values: (H, W), signed, before any clipping.
         mask: (H, W), not empty.
         near: `nearby(mask)`, made once for all maps of the image.
     """
-    strength = np.abs(gradient)
+    strength = np.abs(values)
     if not strength.any() or not np.isfinite(strength).all():
         return np.full(len(MEASURES), np.nan)
     return np.array(

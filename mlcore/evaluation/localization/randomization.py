@@ -21,7 +21,7 @@ from mlcore.evaluation.arrays import Floats
 from mlcore.evaluation.discrimination.resampling import number_patients
 from mlcore.evaluation.localization.redraw_means import (
     count_known,
-    limits,
+    interval_limits,
     redraw_means,
 )
 from mlcore.evaluation.part import Row
@@ -55,7 +55,7 @@ def randomization(
     Returns:
         Rows by variant, branch, stage (0: nothing is random), layers (the part that
         became random in this stage) and measure: Spearman's rank correlation of
-        |gradient|, or Pearson's of the signed gradient, each over an image's pixels.
+        |map|, or Pearson's of the signed map, each over an image's pixels.
         value is the mean over n images, lo and hi its 95 % limits, from a bootstrap of
         the cases, by patient, that knows nothing of the chance in the random weights.
         unchanged counts maps that are the trained network's but for a positive factor;
@@ -71,7 +71,7 @@ def randomization(
     weights_seed = int(rng.integers(2**63))
     patients = number_patients([table.patient_ids[row] for row in rows], len(rows))
     pixels, labels = table.images[rows], table.labels[rows]
-    found: list[Row] = []
+    rows_by_run: list[Row] = []
     for run in runs:
         for branch in run.branches:
             trained = None
@@ -85,10 +85,10 @@ def randomization(
                     "layers": layers,
                 }
                 alike = similarities(trained, maps)
-                found += [
+                rows_by_run += [
                     name | row for row in _summary(alike, patients, redraws, seed)
                 ]
-    return found
+    return rows_by_run
 
 
 def cascade(run: LoadedRun, seed: int) -> Iterator[tuple[str, LoadedRun]]:
@@ -124,14 +124,14 @@ def similarities(before: Maps, after: Maps) -> Floats:
         In [-1, 1]. NaN where a map is zero everywhere or constant, for then it has no
         correlation; but a map that stayed exactly the same has 1, unless it is zero.
     """
-    found = np.empty((len(before), len(SIMILARITIES)))
-    for pair, one, other in zip(found, before, after, strict=True):
+    likeness = np.empty((len(before), len(SIMILARITIES)))
+    for pair, one, other in zip(likeness, before, after, strict=True):
         if np.array_equal(one, other) and one.any():
             pair[:] = 1.0
             continue
         pair[0] = _correlation(*(rankdata(np.abs(each)) for each in (one, other)))
         pair[1] = _correlation(one.ravel(), other.ravel())
-    return found
+    return likeness
 
 
 def _correlation(one: NDArray[np.floating], other: NDArray[np.floating]) -> float:
@@ -164,7 +164,7 @@ def _summary(
     for column, measure in enumerate(SIMILARITIES):
         values = alike[:, column]
         counts = count_known(values, patients)
-        lo, hi = limits(draws[:, column], counts["patients"])
+        lo, hi = interval_limits(draws[:, column], counts["patients"])
         row: Row = {
             "measure": measure,
             **counts,

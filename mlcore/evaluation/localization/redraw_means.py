@@ -31,17 +31,17 @@ def redraw_means(
     known = np.isfinite(columns)
     filled = np.where(known, columns, 0.0)
     sums = np.empty((redraws, columns.shape[1]))
-    found = np.empty_like(sums)
+    drawn = np.empty_like(sums)
     rng = np.random.default_rng(seed)
     done = 0
     while done < redraws:
         counts = redraw_counts(unit_of_case, rng.spawn(1)[0]).T[: redraws - done]
         rows = slice(done, done + len(counts))
         weights = counts.astype(np.float64)
-        sums[rows], found[rows] = weights @ filled, weights @ known
+        sums[rows], drawn[rows] = weights @ filled, weights @ known
         done = rows.stop
     means = np.full_like(sums, np.nan)
-    np.divide(sums, found, out=means, where=found > 0)
+    np.divide(sums, drawn, out=means, where=drawn > 0)
     return means.reshape(redraws, *shape)
 
 
@@ -55,7 +55,7 @@ def count_known(values: Floats, unit_of_case: NDArray[np.intp]) -> dict[str, int
     }
 
 
-def limits(draws: Floats, patients: int) -> tuple[float | None, float | None]:
+def interval_limits(draws: Floats, patients: int) -> tuple[float | None, float | None]:
     """95 % percentile limits of the redraws (redraws,) of a measure.
 
     None where fewer than two patients have a value: redrawn, one patient is always the

@@ -37,20 +37,22 @@ def targets(table: ImageTable, split: str = "test") -> Iterator[Targets]:
     """
     masks, boxes = table.masks(), table.boxes()
     for column, finding in enumerate(table.classes):
-        rows, found = [], []
+        rows, places = [], []
         for row in table.split_indices(split):
             if table.labels[row, column] != 1:
                 continue
             image_id = table.image_ids[row]
             mask = masks.get(image_id, finding) if masks else None
             if mask is None:
-                own = [box for box in boxes.get(image_id, ()) if box.finding == finding]
-                mask = box_mask(own, table.image_size) if own else None
+                of_finding = [
+                    box for box in boxes.get(image_id, ()) if box.finding == finding
+                ]
+                mask = box_mask(of_finding, table.image_size) if of_finding else None
             if mask is not None and mask.any():
                 rows.append(row)
-                found.append(mask)
+                places.append(mask)
         if rows:
-            yield Targets(finding, np.array(rows, dtype=np.int64), np.stack(found))
+            yield Targets(finding, np.array(rows, dtype=np.int64), np.stack(places))
 
 
 def marker_targets(table: ImageTable, split: str = "test") -> Iterator[Targets]:
@@ -58,15 +60,15 @@ def marker_targets(table: ImageTable, split: str = "test") -> Iterator[Targets]:
     masks, finding = table.masks(), table.options.get("marker")
     if masks is None or finding not in table.classes:
         return
-    found = {
+    by_row = {
         row: mask
         for row in table.split_indices(split)
         if (mask := masks.get(table.image_ids[row], MARKER)) is not None and mask.any()
     }
-    if found:
+    if by_row:
         rows, places = (
-            np.array(list(found), dtype=np.int64),
-            np.stack([*found.values()]),
+            np.array(list(by_row), dtype=np.int64),
+            np.stack([*by_row.values()]),
         )
         yield Targets(f"{MARKER_OF}{finding}", rows, places, maps=("own finding",))
 

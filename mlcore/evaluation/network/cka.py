@@ -125,10 +125,10 @@ def cka(
                 # From the memory map, each image when its turn comes: nothing here
                 # looks at an image more than a few times.
                 labels = torch.from_numpy(table.labels[chosen])
-                found = Images(table.images, chosen, labels, device)
-                layers, values = measure(run.network, found, branch)
+                chosen_images = Images(table.images, chosen, labels, device)
+                layers, values = measure(run.network, chosen_images, branch)
                 model = f"{run.variant}[{branch}]"
-                yield Similarity(model, form, len(found), layers, values)
+                yield Similarity(model, form, len(chosen_images), layers, values)
 
 
 def biased_cka(

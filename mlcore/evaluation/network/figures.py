@@ -40,11 +40,11 @@ def loss_surfaces(rows: Sequence[Row]) -> Drawing | None:
     levels = np.linspace(low, high, _LINES + 2)[1:-1]
     for line, image in zip(grid, images, strict=True):
         for axis, arm in zip(line, arms, strict=True):
-            own = [r for r in of_arm(drawn, arm) if r["image_id"] == image]
-            if not own:
+            points_of_panel = [r for r in of_arm(drawn, arm) if r["image_id"] == image]
+            if not points_of_panel:
                 axis.set_axis_off()
                 continue
-            steps, across, loss = _surface(own)
+            steps, across, loss = _surface(points_of_panel)
             shades = axis.pcolormesh(
                 steps, across, loss, vmin=low, vmax=high, cmap="cividis",
                 shading="nearest", rasterized=True,
@@ -104,19 +104,19 @@ def cka_heat_maps(rows: Sequence[Row], form: str) -> Drawing | None:
         rows: of cka.
         form: "biased" or "unbiased".
     """
-    own = [row for row in rows if row["form"] == form]
-    if not own:
+    of_form = [row for row in rows if row["form"] == form]
+    if not of_form:
         return None
-    models = distinct(own, "model")
+    models = distinct(of_form, "model")
     figure, axes = panels(len(models), columns=2, height=3.1)
     for axis, model in zip(axes, models, strict=True):
-        matrix = _matrix([row for row in own if row["model"] == model])
+        matrix = _matrix([row for row in of_form if row["model"] == model])
         shades = axis.imshow(
             matrix, cmap="magma", vmin=0, vmax=1, origin="lower", interpolation="none"
         )
         axis.set_title(model)
         axis.grid(visible=False)
-    layers = 1 + max(row["layer_a"] for row in own)
+    layers = 1 + max(row["layer_a"] for row in of_form)
     figure.supxlabel("Convolutional layer, from the input", fontsize=8.5)
     figure.supylabel("Convolutional layer, from the input", fontsize=8.5)
     bar = figure.colorbar(shades, ax=axes, shrink=0.7, aspect=30)
@@ -127,14 +127,14 @@ def cka_heat_maps(rows: Sequence[Row], form: str) -> Drawing | None:
         f"convolutional layers of {listed(models)}"
     )
     means = "; ".join(
-        f"{model}: {_mean([r['cka'] for r in own if r['model'] == model])}"
+        f"{model}: {_mean([r['cka'] for r in of_form if r['model'] == model])}"
         for model in models
     )
     return Drawing(
         f"cka_{form}",
         figure,
-        f"{words} (n = {span([row['images'] for row in own])} images); 1: alike up to "
-        "rotation and scale.",
+        f"{words} (n = {span([row['images'] for row in of_form])} images); "
+        "1: alike up to rotation and scale.",
         f"Heat maps. {words}. Mean over all pairs of layers: {means}.",
     )
 

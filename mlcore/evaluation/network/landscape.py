@@ -141,11 +141,11 @@ def loss_surface(
     grid = torch.tensor(steps, dtype=image.dtype, device=image.device)
     offsets = torch.cartesian_prod(grid, grid)
     shape = (-1, *[1] * image.ndim)
-    found = []
+    parts = []
     for chunk in torch.split(offsets, batch_size):
         a, b = (step.reshape(shape) for step in chunk.unbind(1))
-        found.append(losses(image + a * across + b * along))
-    return torch.cat(found).double().cpu().reshape(len(grid), -1).numpy()
+        parts.append(losses(image + a * across + b * along))
+    return torch.cat(parts).double().cpu().reshape(len(grid), -1).numpy()
 
 
 def lipschitz(
@@ -178,7 +178,7 @@ def lipschitz(
     Raises:
         EngineError: as `landscape`.
     """
-    found: dict[tuple[str, str], list[Surface]] = {}
+    by_arm: dict[tuple[str, str], list[Surface]] = {}
     for surface in landscape(
         table,
         runs,
@@ -189,9 +189,9 @@ def lipschitz(
         device=device,
         batch_size=batch_size,
     ):
-        found.setdefault((surface.variant, surface.branch), []).append(surface)
+        by_arm.setdefault((surface.variant, surface.branch), []).append(surface)
     rows: list[Row] = []
-    for (variant, branch), surfaces in found.items():
+    for (variant, branch), surfaces in by_arm.items():
         head = {"variant": variant, "branch": branch}
         known = np.array([slopes(each) for each in surfaces if not each.flat])
         rows += [

@@ -5,17 +5,7 @@ from typing import Any
 
 from mlcore.evaluation.network.cka import cka
 from mlcore.evaluation.network.landscape import landscape, lipschitz
-from mlcore.evaluation.part import (
-    Evaluation,
-    Heading,
-    MethodsText,
-    Option,
-    Part,
-    ShownTable,
-    Subject,
-    Tables,
-    View,
-)
+from mlcore.evaluation.part import Evaluation, Option, Part, Subject, Tables, View
 from mlcore.reporting.figures import Drawing
 from mlcore.reporting.page import Column
 
@@ -74,33 +64,21 @@ LANDSCAPE = Part(
         Option("surface_points", 50, "of a loss surface, a side"),
         Option("slope_images", 100, "test images of the Lipschitz estimate"),
     ),
-    headings=(
-        Heading(
-            "Loss surface",
-            figures=("landscape",),
-            tables=(
-                ShownTable(
-                    "lipschitz", (View("Slope of the loss along the gradient's sign."),)
-                ),
-                ShownTable("landscape"),
-            ),
-        ),
-    ),
+    headings={"Loss surface": ("lipschitz", "landscape")},
+    views=(View("lipschitz", "Slope of the loss along the gradient's sign."),),
     columns=(Column("estimate", unit="loss per unit"),),
-    methods=(
-        MethodsText(
-            "landscape",
+    methods={
+        "landscape": (
             "Loss surface",
             "The loss of single images, moved along the sign of its gradient and along "
             "a random direction of signs, in eval mode and without clipping.",
         ),
-        MethodsText(
-            "lipschitz",
+        "lipschitz": (
             "Lipschitz estimate",
             "The largest absolute slope of the loss between neighbouring points along "
             "the gradient's sign, in loss per pixel unit, on each line of the surface.",
         ),
-    ),
+    },
     draw=_draw_surfaces,
 )
 
@@ -110,21 +88,14 @@ CKA = Part(
     measure=_layers,
     # The paper's number; its authors' code used 196.
     options=(Option("cka_images", 202, "test images of the biased CKA"),),
-    headings=(
-        Heading(
-            "Likeness of layers (CKA)",
-            figures=("cka_biased", "cka_unbiased"),
-            tables=(ShownTable("cka"),),
-        ),
-    ),
-    methods=(
-        MethodsText(
-            "cka",
+    headings={"Likeness of layers (CKA)": ("cka_biased", "cka_unbiased", "cka")},
+    methods={
+        "cka": (
             "Centred kernel alignment",
             "Linear CKA between the outputs of all convolutional layers, before batch "
             "norm: the biased form of the paper on all images at once, and the "
             "unbiased form over minibatches.",
         ),
-    ),
+    },
     draw=_draw_layers,
 )

@@ -96,21 +96,21 @@ def _attacked_arms(rows: Sequence[Row]) -> list[Arm]:
 def _curve(
     rows: Sequence[Row], variant: str, attacked: str, scored: str, measure: str
 ) -> tuple[list[float], list[float]]:
-    own = sorted(
+    points = sorted(
         (row["eps"], row[measure])
         for row in rows
         if (row["variant"], row["attacked"], row["scored"])
         == (variant, attacked, scored)
         and row.get(measure) is not None
     )
-    return [eps for eps, _ in own], [value for _, value in own]
+    return [eps for eps, _ in points], [value for _, value in points]
 
 
 def _same_branch(axis: Axes, rows: Sequence[Row], measure: str) -> None:
     for attack in ("pgd", "margin"):
-        own = [row for row in rows if row["attack"] == attack]
-        for arm in _attacked_arms(own):
-            curve = _curve(own, arm.variant, arm.branch, arm.branch, measure)
+        of_attack = [row for row in rows if row["attack"] == attack]
+        for arm in _attacked_arms(of_attack):
+            curve = _curve(of_attack, arm.variant, arm.branch, arm.branch, measure)
             if attack == "pgd":
                 axis.plot(*curve, **arm.line | {"marker": ""})
             else:
@@ -150,17 +150,17 @@ def _caption(rows: Sequence[Row], dual: Sequence[str]) -> str:
 
 
 def _words(rows: Sequence[Row]) -> str:
-    said = []
+    phrases = []
     strongest = max(row["eps"] for row in rows)
     for row in rows:
         if row["eps"] == strongest and row["auc"] is not None:
             pair = (
                 f"{row['variant']} attacked through {row['attacked']}, scored through"
             )
-            said.append(f"{pair} {row['scored']}: AUC {row['auc']:.2f}")
+            phrases.append(f"{pair} {row['scored']}: AUC {row['auc']:.2f}")
     return (
         f"AUC and loss against the strength of the attack. At eps {strongest:g}: "
-        + "; ".join(said)
+        + "; ".join(phrases)
         + "."
     )
 

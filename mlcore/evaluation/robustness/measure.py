@@ -99,7 +99,7 @@ def robustness(
                         "zero_gradients": int(attack.zero_gradients),
                     }
                     measured = _measures(logits, shown.labels, table.classes)
-                    rows += [head | each for each in measured]
+                    rows += [head | row for row in measured]
     return rows
 
 
@@ -119,8 +119,10 @@ def labelled_rows(table: ImageTable) -> NDArray[np.int64]:
 def _sweep(eps: Sequence[float], steps: int) -> list[AttackConfig]:
     # At 0 nothing moves: one step is enough to count the gradients that are zero.
     return [
-        AttackConfig(eps=each, alpha=each / 2, steps=steps if each else min(steps, 1))
-        for each in sorted({0.0, *eps})
+        AttackConfig(
+            eps=strength, alpha=strength / 2, steps=steps if strength else min(steps, 1)
+        )
+        for strength in sorted({0.0, *eps})
     ]
 
 
@@ -131,9 +133,9 @@ def _scores(
     logits: dict[Branch, list[Tensor]] = {branch: [] for branch in scored}
     for pixels, labels in images.batches(batch_size):
         attacked = attack(pixels, labels)
-        for branch, found in logits.items():
-            found.append(_forward(attack.network, attacked, branch))
-    return {branch: torch.cat(found) for branch, found in logits.items()}
+        for branch, batches in logits.items():
+            batches.append(_forward(attack.network, attacked, branch))
+    return {branch: torch.cat(batches) for branch, batches in logits.items()}
 
 
 @torch.no_grad()

@@ -4,18 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from mlcore.evaluation.part import (
-    Evaluation,
-    Heading,
-    MethodsText,
-    Option,
-    Part,
-    Row,
-    ShownTable,
-    Subject,
-    Tables,
-    View,
-)
+from mlcore.evaluation.part import Evaluation, Option, Part, Row, Subject, Tables, View
 from mlcore.evaluation.robustness.examples import attack_examples
 from mlcore.evaluation.robustness.measure import ALL, robustness
 from mlcore.evaluation.robustness.verdicts import verdicts
@@ -62,8 +51,7 @@ def _draw(tables: Tables, exhibits: Mapping[str, Any]) -> list[Drawing | None]:
     ]
 
 
-def _readable(rows: Sequence[Row]) -> list[Row]:
-    """All findings together, at a few strengths."""
+def _all_findings_at_few_strengths(rows: Sequence[Row]) -> list[Row]:
     tried = sorted({row["eps"] for row in rows})
     step = max(1, (len(tried) - 1) // (_SHOWN_STRENGTHS - 1))
     few = {*tried[::step], *tried[-1:]}
@@ -83,28 +71,19 @@ ROBUSTNESS = Part(
         Option("attack_steps", 10, "of the attack"),
         Option("attack_images", None, "test images to attack"),
     ),
-    headings=(
-        Heading(
-            "Robustness",
-            figures=("attack", "robustness"),
-            tables=(
-                ShownTable(
-                    "robustness_verdicts",
-                    (View("Up to which strength the variants hold."),),
-                ),
-                ShownTable(
-                    "robustness",
-                    (View("AUC and loss of all findings together under attack."),),
-                    readable=_readable,
-                    note="Single findings and all strengths are in robustness.csv.",
-                ),
-            ),
+    headings={"Robustness": ("attack", "robustness_verdicts", "robustness")},
+    views=(
+        View("robustness_verdicts", "Up to which strength the variants hold."),
+        View(
+            "robustness",
+            "AUC and loss of all findings together under attack.",
+            pick=_all_findings_at_few_strengths,
+            note="Single findings and all strengths are in robustness.csv.",
         ),
     ),
     columns=(Column("eps", unit="of [0, 1]"), Column("alpha", unit="of [0, 1]")),
-    methods=(
-        MethodsText(
-            "robustness",
+    methods={
+        "robustness": (
             "Robustness",
             "Projected gradient descent (L-infinity) on the loss with alpha = eps / 2 "
             "and pixels kept in [0, 1], in eval mode, starting at the image. A network "
@@ -117,7 +96,7 @@ ROBUSTNESS = Part(
             "breaks it by 0.05 or more. Of a clean AUC below 0.6 no robustness is "
             "claimed.",
         ),
-    ),
+    },
     draw=_draw,
     summary=_summary,
 )

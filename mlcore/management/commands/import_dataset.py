@@ -1,4 +1,4 @@
-"""Raw images in, one image table out."""
+"""Import of raw images into one image table, on the command line."""
 
 import os
 from functools import partial
@@ -30,9 +30,10 @@ class Command(OneLineCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         add = parser.add_argument
-        titles = {known.name: known.title for known in all_formats.FORMATS}
-        shown = "; ".join(f"{name}: {title}" for name, title in titles.items())
-        add("format", choices=sorted(titles), help=f"form of the source ({shown})")
+        formats = all_formats.FORMATS
+        names = sorted(source_format.name for source_format in formats)
+        titles = "; ".join(f"{one.name}: {one.title}" for one in formats)
+        add("format", choices=names, help=f"form of the source ({titles})")
         add("source", nargs="?", type=Path, help="its folder, or .hdf5 file")
         add("--name", required=True, help="of the data set")
         add(
@@ -57,7 +58,7 @@ class Command(OneLineCommand):
             "1 %% of the images and list them",
         )
         add("--verify", action="store_true", help="only check the data set's hashes")
-        _add_own(parser)
+        _add_format_options(parser)
 
     def work(self, options: dict[str, Any]) -> str:
         name = options["name"]
@@ -94,18 +95,18 @@ class Command(OneLineCommand):
         return done.table, f"imported, {left_out} left out" if left_out else "imported"
 
 
-def _own_options() -> dict[str, dict[str, Option]]:
+def _format_options() -> dict[str, dict[str, Option]]:
     """What only some formats take: by the option's name, and by the format's."""
     options: dict[str, dict[str, Option]] = {}
-    for known in all_formats.FORMATS:
-        for option in known.options:
-            options.setdefault(option.name, {})[known.name] = option
+    for source_format in all_formats.FORMATS:
+        for option in source_format.options:
+            options.setdefault(option.name, {})[source_format.name] = option
     return options
 
 
-def _add_own(parser: CommandParser) -> None:
+def _add_format_options(parser: CommandParser) -> None:
     add = parser.add_argument_group("some formats").add_argument
-    for of_formats in _own_options().values():
+    for of_formats in _format_options().values():
         words: dict[str, list[str]] = {}
         for name, option in of_formats.items():
             words.setdefault(option.help, []).append(name)
@@ -132,8 +133,8 @@ def _read(name: str, asked: dict[str, Any]) -> Source:
         on_error=asked["on_error"],
         identifier_key=identifier_key() if needs_key else None,
     )
-    own = {key: asked[key] for key in _own_options() if asked[key] is not None}
-    return read_source(name, options, **own)
+    of_format = {key: asked[key] for key in _format_options() if asked[key] is not None}
+    return read_source(name, options, **of_format)
 
 
 def _mirror(table: ImageTable) -> None:

@@ -1,7 +1,5 @@
 """Files of a plan: a table, a figure, and everything that it rests on."""
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -12,7 +10,7 @@ from mlcore.reporting.figures import rendered
 from readerstudy.analysis.analyse import versions
 from readerstudy.analysis.planning.figure import power_curves
 from readerstudy.analysis.planning.power import GENERAL_LEVEL, Components, Power
-from readerstudy.analysis.results_folder import results_folder
+from readerstudy.analysis.results_folder import csv_text, results_folder
 
 FILES = ("power.csv", "plan.json", "power.png", "power.svg")
 
@@ -30,22 +28,14 @@ def write_plan(
     written.
     """
     picture = rendered(power_curves(powers, options["alpha"]))
-    plan = {
+    plan: dict[str, Any] = {
         "components": asdict(components),
         "options": {**options, "general_level": GENERAL_LEVEL},
         "versions": versions(),
         "power": [asdict(power) for power in powers],
     }
     with results_folder(folder, FILES, "plan") as new:
-        (new / "power.csv").write_text(_csv(powers), encoding="utf-8")
+        (new / "power.csv").write_text(csv_text(plan["power"]), encoding="utf-8")
         (new / "power.png").write_bytes(picture.png)
         (new / "power.svg").write_bytes(picture.svg)
         write_json(new / "plan.json", plan)
-
-
-def _csv(powers: Sequence[Power]) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(asdict(powers[0])), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(asdict(power) for power in powers)
-    return text.getvalue()

@@ -84,6 +84,12 @@ def primary_rows(analysis: Analysis, table: str) -> list[Row]:
     ]
 
 
+def shown_once(rows: Iterable[Row], analysis: Analysis) -> list[Row]:
+    """The rows but those of ALL where there is one data set, which say the same."""
+    several = len(analysis["run"]["datasets"]) > 1
+    return [row for row in rows if several or row["dataset"] != ALL]
+
+
 def general_row(analysis: Analysis, dataset: str, pair: str) -> Row | None:
     """The pair's row of `mrmc` with readers and images random, if there is one."""
     rows = where(analysis.get("mrmc", []), dataset=dataset, pair=pair, inference="RRRC")

@@ -10,6 +10,7 @@ from readerstudy.analysis.report.answer import (
     is_different,
     level_text,
     primary_rows,
+    shown_once,
     these_readers,
 )
 from readerstudy.analysis.report.views import PAIR, column, flat, minus
@@ -26,8 +27,8 @@ def means_table(analysis: Analysis, *, by_reader: bool) -> PageTable:
     rows = [
         {"reader": row["reader"], "dataset": row["dataset"], "reason": row["reason"]}
         | {variant: row["text"][variant] for variant in variants}
-        for row in analysis["table1_means"]
-        if (row["reader"] != ALL) == by_reader and _worth_showing(row, analysis)
+        for row in shown_once(analysis["table1_means"], analysis)
+        if (row["reader"] != ALL) == by_reader
     ]
     who = "of each reader" if by_reader else f"over {these_readers(analysis)}"
     columns = [Column("dataset", "data set"), *(Column(name) for name in variants)]
@@ -154,8 +155,3 @@ def effects_table(analysis: Analysis) -> PageTable:
         ],
         source="wilcoxon.csv",
     )
-
-
-def _worth_showing(row: Row, analysis: Analysis) -> bool:
-    """Of one data set, ALL would only say the same again."""
-    return row["dataset"] != ALL or len(analysis["run"]["datasets"]) > 1

@@ -15,8 +15,10 @@ from readerstudy.analysis.ratings import ALL
 from readerstudy.analysis.report.answer import (
     answer,
     general_row,
+    shown_once,
     silent_readers,
     these_readers,
+    where,
 )
 from readerstudy.analysis.table import Analysis, Row
 
@@ -147,8 +149,8 @@ def _means(analysis: Analysis) -> TextTable:
     variants = analysis["run"]["variants"]
     rows = [
         (row["dataset"], *(row["text"][v] or "no rating" for v in variants))
-        for row in analysis["table1_means"]
-        if row["reader"] == ALL and _shown(analysis, row)
+        for row in shown_once(analysis["table1_means"], analysis)
+        if row["reader"] == ALL
     ]
     return TextTable(
         "Ratings from 0 to 5, mean ± SD over all ratings",
@@ -162,7 +164,7 @@ def _means(analysis: Analysis) -> TextTable:
 def _omnibus(analysis: Analysis, *, robust: bool) -> TextTable:
     variants = analysis["run"]["variants"]
     rows = []
-    for row in _primary(analysis, "friedman"):
+    for row in _pooled(analysis, "friedman"):
         cells = [row["dataset"], str(row["n"])]
         cells += [_decimal(row["mean_rank"][v]) for v in variants]
         cells += [_decimal(row["chi2"]), _decimal(row["W"]), _p_cell(row, "p_chi2")]
@@ -195,7 +197,7 @@ def _pairs(analysis: Analysis, *, robust: bool) -> TextTable:
         f"{_profile(robust)}: Wilcoxon's signed-rank test of the same images: ties, "
         "mean and Hodges-Lehmann shift of A - B in rating points",
         tuple(header),
-        [_pair(row, analysis, robust) for row in _primary(analysis, "wilcoxon")],
+        [_pair(row, analysis, robust) for row in _pooled(analysis, "wilcoxon")],
         f"{note}.",
     )
 
@@ -216,18 +218,9 @@ def _profile(robust: bool) -> str:
     return "Robust profile" if robust else "The paper's profile"
 
 
-def _primary(analysis: Analysis, table: str) -> list[Row]:
+def _pooled(analysis: Analysis, table: str) -> list[Row]:
     """The rows that answer the question: pooled over readers, complete images."""
-    return [
-        row
-        for row in analysis[table]
-        if row["pooling"] == "complete" and _shown(analysis, row)
-    ]
-
-
-def _shown(analysis: Analysis, row: Row) -> bool:
-    """Of one data set, ALL would only say the same again."""
-    return row["dataset"] != ALL or len(analysis["run"]["datasets"]) > 1
+    return shown_once(where(analysis[table], pooling="complete"), analysis)
 
 
 def _p_cell(row: Row, name: str) -> str:

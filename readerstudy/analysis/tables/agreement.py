@@ -34,7 +34,7 @@ def agreement(ratings: Ratings, bootstrap: Bootstrap) -> tuple[list[Row], list[R
     summaries, pairs = [], []
     for dataset in (*ratings.datasets, ALL):
         values, _ = ratings.part(ALL, dataset)
-        for kind, name, table in _tables(values, ratings.variants):
+        for kind, name, table in _tables(values, ratings):
             active = np.asarray(~np.isnan(table).all(axis=0))
             readers = [
                 r for r, rates in zip(ratings.readers, active, strict=True) if rates
@@ -49,18 +49,12 @@ def agreement(ratings: Ratings, bootstrap: Bootstrap) -> tuple[list[Row], list[R
     return summaries, pairs
 
 
-def _tables(
-    values: Floats, variants: tuple[str, ...]
-) -> Iterator[tuple[str, str, Floats]]:
+def _tables(values: Floats, ratings: Ratings) -> Iterator[tuple[str, str, Floats]]:
     """(images, readers) tables, with what they are of."""
-    for i, variant in enumerate(variants):
+    for i, variant in enumerate(ratings.variants):
         yield "rating", variant, values[:, :, i].T
-    for a, b in combinations(range(len(variants)), 2):
-        yield (
-            "difference",
-            f"{variants[a]}-{variants[b]}",
-            (values[:, :, a] - values[:, :, b]).T,
-        )
+    for pair, a, b in ratings.pairs:
+        yield "difference", pair, (values[:, :, a] - values[:, :, b]).T
 
 
 def _agreement(

@@ -2,7 +2,6 @@
 whose neighbours are missing; only the tests want complete sets."""
 
 from collections import Counter
-from collections.abc import Iterator
 
 import numpy as np
 
@@ -21,7 +20,8 @@ def table1_means(ratings: Ratings) -> list[Row]:
     and `reason` says why.
     """
     rows = []
-    for reader, dataset, values, expected in _parts(ratings):
+    for reader, dataset, values, assigned in ratings.parts():
+        expected = int(assigned.sum())
         cells = {
             variant: _cell(values[:, :, i], expected, pooled=reader == ALL)
             for i, variant in enumerate(ratings.variants)
@@ -45,7 +45,7 @@ def score_distribution(ratings: Ratings) -> list[Row]:
     `reason` where there are none.
     """
     rows = []
-    for reader, dataset, values, _ in _parts(ratings):
+    for reader, dataset, values, _ in ratings.parts():
         for i, variant in enumerate(ratings.variants):
             rated = _rated(values[:, :, i])
             for score in range(6):
@@ -74,13 +74,13 @@ def cannot_judge(ratings: Ratings) -> list[Row]:
     """
     reasons = sorted({row.cannot_judge for row in ratings.refusals or ()})
     rows = []
-    for reader, dataset, _, expected in _parts(ratings):
+    for reader, dataset, _, assigned in ratings.parts():
         for variant in ratings.variants:
             row: Row = {
                 "reader": reader,
                 "dataset": dataset,
                 "variant": variant,
-                "n": expected,
+                "n": int(assigned.sum()),
             }
             rows.append(row | _refused(ratings, row, reasons))
     return rows
@@ -107,18 +107,6 @@ def _refused(ratings: Ratings, names: Row, reasons: list[str]) -> Row:
         "by_reason": {reason: given[reason] for reason in reasons},
         "reason": None,
     }
-
-
-def _parts(ratings: Ratings) -> Iterator[tuple[str, str, Floats, int]]:
-    """Reader, data set, values and the number of ratings due per variant.
-
-    A reader who has no row in a data set is not part of it.
-    """
-    for reader in (*ratings.readers, ALL):
-        for dataset in (*ratings.datasets, ALL):
-            values, assigned = ratings.part(reader, dataset)
-            if assigned.any():
-                yield reader, dataset, values, int(assigned.sum())
 
 
 def _cell(values: Floats, expected: int, *, pooled: bool) -> Row:

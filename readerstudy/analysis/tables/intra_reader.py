@@ -19,17 +19,14 @@ def intra_reader(ratings: Ratings) -> list[Row]:
     """
     pairs = _pairs(ratings)
     rows = []
-    for reader in (*ratings.readers, ALL):
-        for dataset in (*ratings.datasets, ALL):
-            _, assigned = ratings.part(reader, dataset)
-            if assigned.any():
-                inside = [
-                    (first, later)
-                    for r, d, first, later in pairs
-                    if reader in (r, ALL) and dataset in (d, ALL)
-                ]
-                names = {"reader": reader, "dataset": dataset}
-                rows.append(names | _row(np.array(inside).reshape(-1, 2)))
+    for reader, dataset, _, _ in ratings.parts():
+        inside = [
+            (first, later)
+            for r, d, first, later in pairs
+            if reader in (r, ALL) and dataset in (d, ALL)
+        ]
+        names = {"reader": reader, "dataset": dataset}
+        rows.append(names | _row(np.array(inside).reshape(-1, 2)))
     return rows
 
 

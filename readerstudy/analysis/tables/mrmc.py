@@ -7,7 +7,6 @@ are those of S. L. Hillis, Statistics in Medicine 26 (2007) 596-619.
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from itertools import combinations
 
 import numpy as np
 from scipy import stats
@@ -69,12 +68,9 @@ def mrmc(ratings: Ratings) -> list[Row]:
     rows = []
     for dataset in (*ratings.datasets, ALL):
         rated, kept = complete_images(ratings.part(ALL, dataset)[0])
-        for a, b in combinations(range(len(ratings.variants)), 2):
+        for pair, a, b in ratings.pairs:
             parts = layout(rated[:, :, a] - rated[:, :, b])
-            names = {
-                "dataset": dataset,
-                "pair": f"{ratings.variants[a]}-{ratings.variants[b]}",
-            }
+            names = {"dataset": dataset, "pair": pair}
             for inference, result in inferences(parts):
                 rows.append(
                     names

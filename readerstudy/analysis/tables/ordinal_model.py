@@ -1,8 +1,6 @@
 """Cumulative logit model of the ratings, as a check on the rank tests: it takes the
 six levels as levels and lets the ratings of one image depend on each other."""
 
-from itertools import combinations
-
 import numpy as np
 from scipy import stats
 
@@ -43,7 +41,7 @@ def _contrasts(ratings: Ratings, dataset: str, which: str, kept: Booleans) -> li
     return [
         {
             "dataset": dataset,
-            "pair": f"{ratings.variants[a]}-{ratings.variants[b]}",
+            "pair": pair,
             "ratings": which,
             "estimator": ESTIMATOR,
             "speaks_for": "these readers; images in general",
@@ -51,7 +49,7 @@ def _contrasts(ratings: Ratings, dataset: str, which: str, kept: Booleans) -> li
             "n_images": result.n_images,
             **_odds(result, against[a] - against[b]),
         }
-        for a, b in combinations(range(len(ratings.variants)), 2)
+        for pair, a, b in ratings.pairs
     ]
 
 

@@ -1,9 +1,7 @@
 """Friedman's test and Wilcoxon's signed-rank test: the tables `friedman` and
 `wilcoxon`, an omnibus row per unit and three of pairs."""
 
-from collections.abc import Iterable
 from dataclasses import asdict
-from itertools import combinations
 
 from mlcore.reporting.page import Column
 from readerstudy.analysis.context import Context
@@ -15,7 +13,7 @@ from readerstudy.analysis.statistics.rank_tests import (
     holm,
     wilcoxon,
 )
-from readerstudy.analysis.statistics.resampling import Bootstrap, Interval
+from readerstudy.analysis.statistics.resampling import Interval
 from readerstudy.analysis.table import Heading, Row, Table, View, verdict
 from readerstudy.analysis.units import Unit, units
 
@@ -26,54 +24,50 @@ SPEAKS_FOR = {
 }
 
 
-def rank_tables(
-    tested: Iterable[Unit],
-    variants: tuple[str, ...],
-    *,
-    alpha: float,
-    bootstrap: Bootstrap,
-) -> tuple[list[Row], list[Row]]:
-    """`friedman` and `wilcoxon`. Pairs are A minus B in the order of `variants`."""
-    tests = [_tests(unit, variants, alpha, bootstrap) for unit in tested]
+def rank_tables(context: Context) -> tuple[list[Row], list[Row]]:
+    """`friedman` and `wilcoxon`. Pairs are A minus B in the order of the variants."""
+    tests = [
+        _tests(unit, context)
+        for unit in units(context.tested, blocks=context.options.blocks)
+    ]
     return [omnibus for omnibus, _ in tests], [row for _, rows in tests for row in rows]
 
 
-def _tests(
-    unit: Unit, variants: tuple[str, ...], alpha: float, bootstrap: Bootstrap
-) -> tuple[Row, list[Row]]:
-    places = list(combinations(range(len(variants)), 2))
+def _tests(unit: Unit, context: Context) -> tuple[Row, list[Row]]:
+    variants, pairs = context.ratings.variants, context.ratings.pairs
     interval, rbc_intervals = effect_intervals(
-        unit.blocks, places, unit.images, bootstrap
+        unit.blocks, [(a, b) for _, a, b in pairs], unit.images, context.bootstrap
     )
-    test = friedman(unit.blocks)
+    overall = friedman(unit.blocks)
     omnibus = _row(
         unit,
-        asdict(test) | _bounds("W", test.W, interval),
-        p=test.p_chi2,
-        tested=test.n > 0,
+        asdict(overall) | _bounds("W", overall.W, interval),
+        p=overall.p_chi2,
+        tested=overall.n > 0,
     )
-    ranks = test.mean_rank or [None] * len(variants)
+    ranks = overall.mean_rank or [None] * len(variants)
     omnibus["mean_rank"] = dict(zip(variants, ranks, strict=True))
-    gate = test.p_chi2 is not None and test.p_chi2 < alpha
-    pairs = [
-        wilcoxon(unit.blocks[:, a] - unit.blocks[:, b], unit.divisor) for a, b in places
+    gate = overall.p_chi2 is not None and overall.p_chi2 < context.options.alpha
+    tests = [
+        wilcoxon(unit.blocks[:, a] - unit.blocks[:, b], unit.divisor)
+        for _, a, b in pairs
     ]
     # The pairs share their images, so p is there for all of them or for none.
-    p_values = [pair.p for pair in pairs if pair.p is not None]
+    p_values = [test.p for test in tests if test.p is not None]
     p_holm = holm(p_values) if p_values else [None] * len(pairs)
     return omnibus, [
         _row(
             unit,
-            {"pair": f"{variants[a]}-{variants[b]}"}
-            | asdict(pair)
+            {"pair": pair}
+            | asdict(test)
             | {"p_holm": adjusted}
-            | _shares(pair)
-            | _bounds("rbc", pair.rbc, rbc_interval),
-            p=pair.p,
+            | _shares(test)
+            | _bounds("rbc", test.rbc, rbc_interval),
+            p=test.p,
             tested=gate,
         )
-        for (a, b), pair, adjusted, rbc_interval in zip(
-            places, pairs, p_holm, rbc_intervals, strict=True
+        for (pair, _, _), test, adjusted, rbc_interval in zip(
+            pairs, tests, p_holm, rbc_intervals, strict=True
         )
     ]
 
@@ -116,22 +110,13 @@ def _row(unit: Unit, columns: Row, *, p: float | None, tested: bool) -> Row:
     }
 
 
-def _both(context: Context) -> tuple[list[Row], list[Row]]:
-    return rank_tables(
-        units(context.tested, blocks=context.options.blocks),
-        context.ratings.variants,
-        alpha=context.options.alpha,
-        bootstrap=context.bootstrap,
-    )
-
-
 def _of_a_reader(row: Row) -> bool:
     return bool(row["level"] == "reader" and row["dataset"] != ALL)
 
 
 FRIEDMAN = Table(
     "friedman",
-    lambda context: context.once(_both)[0],
+    lambda context: context.once(rank_tables)[0],
     Heading.DIFFERENCES,
     views=(
         View(
@@ -166,7 +151,7 @@ _PAIR_TESTS = (
 )
 WILCOXON = Table(
     "wilcoxon",
-    lambda context: context.once(_both)[1],
+    lambda context: context.once(rank_tables)[1],
     Heading.DIFFERENCES,
     views=(
         View(

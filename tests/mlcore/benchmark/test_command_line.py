@@ -19,6 +19,8 @@ from mlcore.engine.model.objectives import VARIANTS
 from mlcore.engine.training import learner
 from mlcore.engine.training.augment import augment
 
+pytestmark = pytest.mark.slow
+
 TINY = {
     "device": "cpu",
     "network": "resnet10",

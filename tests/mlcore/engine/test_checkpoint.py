@@ -136,6 +136,7 @@ def test_every_flipped_bit_of_a_tensor_is_noticed_and_previous_used(tmp_path):
         last.write_bytes(whole)
 
 
+@pytest.mark.slow
 def test_a_flipped_bit_anywhere_is_noticed_or_without_effect(tmp_path):
     values = torch.rand(64, generator=torch.Generator().manual_seed(1))
     for epoch in (1, 2):

@@ -71,6 +71,7 @@ def train_without(blocked, table, out):
     )
 
 
+@pytest.mark.slow
 def test_it_trains_where_nothing_else_is_installed(table, tmp_path):
     done = train_without(BLOCKED, table, tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
@@ -78,6 +79,7 @@ def test_it_trains_where_nothing_else_is_installed(table, tmp_path):
     assert json.loads(result.read_text())["epochs"] == 1
 
 
+@pytest.mark.slow
 def test_the_blocking_would_be_noticed(table, tmp_path):
     done = train_without(["safetensors"], table, tmp_path)
     assert "import of safetensors halted" in done.stderr

@@ -47,6 +47,7 @@ def stop_in_epoch(monkeypatch, epoch, error):
     monkeypatch.setattr(engine, "_train_epoch", stopping)
 
 
+@pytest.mark.slow
 def test_it_trains_and_tells_and_does_not_repeat_what_is_finished(run, tmp_path):
     status, lines, said = run(variants=("standard", "dual_bn"))
     assert (status, said) == (0, [])

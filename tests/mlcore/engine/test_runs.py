@@ -170,6 +170,7 @@ with occupied(Path(sys.argv[1])):
 """
 
 
+@pytest.mark.slow
 def test_a_folder_is_one_process_s_until_that_is_killed(tmp_path):
     folder = tmp_path / "runs" / "standard-1234"
     with subprocess.Popen(

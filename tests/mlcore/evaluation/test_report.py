@@ -10,7 +10,6 @@ import pytest
 from mlcore.evaluation.answer import answer, limitations
 from mlcore.evaluation.evaluate import draw
 from mlcore.evaluation.localization.sentences import above_chance
-from mlcore.evaluation.part import ShownTable, View
 from mlcore.evaluation.report import table_blocks, write_evaluation, write_report
 from tests.mlcore.evaluation import report_rows
 from tests.mlcore.page_reader import (
@@ -210,7 +209,7 @@ def test_what_all_rows_have_in_common_is_said_once(written):
 
 def test_a_number_that_looks_like_a_truth_is_not_taken_for_one():
     rows = [{"finding": "a", "flag": True}, {"finding": "b", "flag": 1}]
-    (table,) = table_blocks(ShownTable("anything", (View("Any."),)), rows)
+    (table,) = table_blocks("anything", rows)
     assert [column.key for column in table.columns] == ["finding", "flag"]
 
 

@@ -67,6 +67,8 @@ def test_each_field_is_part_of_the_protocols_hash(draft, key):
         ("display_mode", ["overlay"]),
         ("legend", ["below"]),
         ("legend", ["below", " "]),
+        ("legend", ["below", "above", " "]),
+        ("legend", ["below", "above", "They mean this.", "And that."]),
         ("blocks", ""),
         ("sessions", 2),
         ("sessions", True),

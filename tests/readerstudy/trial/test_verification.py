@@ -139,6 +139,7 @@ def test_an_event_records_what_was_shown(rheas):
         assert event.at.microsecond % 1000 == 0
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_eight_processes_that_rate_at_once_leave_an_unbroken_chain(tmp_path, rhea):
     """All in one chain, the hard case: every event wants the next number."""

@@ -55,6 +55,7 @@ def study(tmp_path, rhea, omar):
 # Canaries
 
 
+@pytest.mark.slow
 def test_no_answer_names_an_arm_a_run_a_file_or_a_source(study, enrolment):
     files = study.cases.values_list("file", flat=True)
     overlays = study.cases.values_list("overlays__file", flat=True)
@@ -141,6 +142,7 @@ def heard(study, reader) -> list[bytes]:
     return sent
 
 
+@pytest.mark.slow
 def test_exchanging_two_arms_with_the_same_pixels_changes_no_byte(twins, rhea):
     first, second = twins.arms.order_by("pk")[:2]
     before = heard(twins, rhea)
@@ -153,6 +155,7 @@ def test_exchanging_two_arms_with_the_same_pixels_changes_no_byte(twins, rhea):
     assert before == after
 
 
+@pytest.mark.slow
 def test_a_byte_that_tells_the_arm_would_be_found(twins, rhea, monkeypatch):
     buffer = case_files.overlay_buffer
     monkeypatch.setattr(
@@ -200,6 +203,7 @@ def p_of(feature: np.ndarray, arms: np.ndarray) -> float:
     return (as_large + 1) / (PERMUTATIONS + 1)
 
 
+@pytest.mark.slow
 def test_nothing_that_can_be_counted_goes_with_the_arm(sixty, rhea, record_property):
     reader = reader_client(rhea)
     enrolment = sixty.enrolments.get()

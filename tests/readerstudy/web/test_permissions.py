@@ -112,6 +112,7 @@ def test_every_page_has_its_rows():
     assert set(pages()) == set(GET) == set(POST)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("state", STATES)
 def test_everybody_gets_what_the_table_says(
     study, state, eve, rhea, omar, ada, django_user_model

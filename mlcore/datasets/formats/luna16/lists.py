@@ -1,4 +1,4 @@
-"""The lists of LUNA16: nodules, findings that do not count, candidates, malignancy.
+"""CSV lists of LUNA16: nodules, findings that do not count, candidates, malignancy.
 
 All have a header and one row a point, in world coordinates in mm:
 
@@ -180,16 +180,9 @@ def _rows(
 ) -> Iterator[tuple[str, str, Point, dict[str, str]]]:
     """Where it stands, scan, point and the cells of each row."""
     header, rows = read_csv(path)
-    wanted = ("seriesuid", *_POINT, *columns)
-    require_columns(path, header, wanted)
-    places = {name: header.index(name) for name in wanted}
+    require_columns(path, header, ("seriesuid", *_POINT, *columns))
     for row in rows:
-        where = f"{path.name} line {row.line}"
-        if len(row.values) != len(header):
-            raise TableError(
-                f"{where}: {len(row.values)} values under {len(header)} columns."
-            )
-        cells = {name: row.values[place] for name, place in places.items()}
+        where, cells = row.where, row.cells()
         series = plain_text(cells["seriesuid"], where)
         if not series:
             raise TableError(f"{where}: seriesuid is empty.")
@@ -197,11 +190,11 @@ def _rows(
 
 
 def _point(cells: Mapping[str, str], names: Sequence[str], where: str) -> Point:
-    x, y, z = (_number(cells[name], name, where) for name in names)
+    x, y, z = (_finite(cells[name], name, where) for name in names)
     return x, y, z
 
 
-def _number(text: str, name: str, where: str) -> float:
+def _finite(text: str, name: str, where: str) -> float:
     try:
         number = float(text)
     except ValueError:
@@ -213,7 +206,7 @@ def _number(text: str, name: str, where: str) -> float:
 
 def _diameter(text: str, where: str, unmeasured: float | None = None) -> float:
     """A diameter in mm; `unmeasured` for one that is empty or not above 0."""
-    diameter = _number(text or "-1", "diameter_mm", where)
+    diameter = _finite(text or "-1", "diameter_mm", where)
     if diameter > 0:
         return diameter
     if unmeasured is None:

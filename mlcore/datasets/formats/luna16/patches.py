@@ -1,4 +1,4 @@
-"""Patches derived from LUNA16, and how any patch of it becomes a grey image.
+"""CT patches derived from LUNA16, and how any patch of it becomes a grey image.
 
 Two forms of the same set (Kaggle `kmader/lungnodemalignancy`, the paper's 6,691
 patches): `all_patches.hdf5` with `ct_slices` (N, 64, 64) in HU and `slice_class`
@@ -162,9 +162,9 @@ def read_part(
 
 
 def _hdf5_files(root: Path) -> list[Path]:
-    found = [path for suffix in HDF5_SUFFIXES for path in root.glob(f"*{suffix}")]
-    official = [path for path in found if path.stem == "all_patches"]
-    return official[:1] or sorted(found)
+    files = [path for suffix in HDF5_SUFFIXES for path in root.glob(f"*{suffix}")]
+    official = [path for path in files if path.stem == "all_patches"]
+    return official[:1] or sorted(files)
 
 
 def _class_folders(root: Path) -> list[Path]:
@@ -212,8 +212,7 @@ def _read_labels(path: Path) -> list[float]:
         raise TableError(
             f"{path}: {LABELS} of patch {wrong[0]} is {values[wrong[0]]:g}, not 0 or 1."
         )
-    found: list[float] = values.tolist()
-    return found
+    return [float(value) for value in values]
 
 
 @contextmanager

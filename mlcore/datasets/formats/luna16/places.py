@@ -1,4 +1,4 @@
-"""Where patches lie in a scan of LUNA16, what they show, and those without a nodule.
+"""Sampling of patches in a scan: where they lie, what they show, and the negatives.
 
 Those are drawn here, to hold against the ones around nodules.
 """
@@ -139,7 +139,8 @@ def lung_mask(slice_hu: NDArray[np.int16], pixel_mm2: float) -> NDArray[np.bool_
     import SimpleITK  # takes 0.2 s that other formats need not spend
 
     aerated = SimpleITK.GetImageFromArray((slice_hu < _LUNG_BELOW_HU).astype(np.uint8))
-    labels = SimpleITK.GetArrayFromImage(SimpleITK.ConnectedComponent(aerated))
+    regions = SimpleITK.ConnectedComponent(aerated)  # type: ignore[no-untyped-call]
+    labels = SimpleITK.GetArrayFromImage(regions)
     areas = np.bincount(labels.ravel())
     means = np.bincount(labels.ravel(), weights=slice_hu.ravel()) / np.maximum(areas, 1)
     lung = (areas * pixel_mm2 >= _LUNG_AREA_MM2) & (means > _AIR_BELOW_HU)

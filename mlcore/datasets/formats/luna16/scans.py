@@ -265,13 +265,13 @@ def _scan_patches(
             f"{volume.path} has slices of {volume.size[0]} x {volume.size[1]} pixels; "
             f"a patch needs {PATCH} x {PATCH}."
         )
-    found = _nodule_corners(volume, nodules, counts)
+    nodule_at = _nodule_corners(volume, nodules, counts)
     seed, ratio = drawing
     series = volume.path.stem
     # Of the seed and the scan, so that no other scan changes what is drawn here.
     name = hashlib.sha256(series.encode()).digest()
     rng = np.random.default_rng([seed, *name])
-    wanted = int(ratio * len(found) + rng.random())  # a fraction rounds by chance
+    wanted = int(ratio * len(nodule_at) + rng.random())  # a fraction rounds by chance
     corners = draw_negatives(
         volume,
         wanted,
@@ -283,7 +283,7 @@ def _scan_patches(
     patches = [_Patch(volume, corner, series) for corner in corners]
     return [
         _Patch(volume, corner, series, nodule, _shown(volume, nodules, corner))
-        for corner, nodule in found.items()
+        for corner, nodule in nodule_at.items()
     ] + patches
 
 
@@ -299,16 +299,16 @@ def _nodule_corners(
     volume: Volume, nodules: Sequence[Finding], counts: _Counts
 ) -> dict[Corner, Finding]:
     """The nodules that lie in the scan, by the corner of their patch."""
-    found: dict[Corner, Finding] = {}
+    nodule_at: dict[Corner, Finding] = {}
     for nodule in nodules:
         voxel = volume.voxel(nodule.center)
         if voxel is None:
             counts.outside.append(nodule)
             continue
         corner = corner_at(volume, voxel)
-        counts.repeated += corner in found
-        found.setdefault(corner, nodule)
-    return found
+        counts.repeated += corner in nodule_at
+        nodule_at.setdefault(corner, nodule)
+    return nodule_at
 
 
 def _files(root: Path, volume: Volume) -> tuple[str, str]:

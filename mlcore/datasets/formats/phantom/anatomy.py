@@ -1,4 +1,4 @@
-"""The patient behind a synthetic chest radiograph, as seen from the front.
+"""Anatomy of a synthetic chest radiograph's patient, as seen from the front.
 
 A body of ellipsoids: lungs over a diaphragm, a heart by its cardiothoracic ratio,
 spine, ribs and clavicles. Lengths are fractions of the image's side, x to the right and

@@ -1,4 +1,4 @@
-"""How a synthetic patient becomes a radiograph: attenuation, photons, development.
+"""Projection of a synthetic patient to a radiograph: attenuation, photons, development.
 
 Line integrals of attenuation, the Beer-Lambert law, Poisson noise of the photons, then
 the logarithm and the windowing of a digital detector, so that dense tissue is bright.

@@ -293,7 +293,11 @@ BAD_LISTS = {
     ),
     "no finding": (HEADER.replace(",Edema", ",Oedema"), TRAIN, 'no column "Edema"'),
     "only a header": (HEADER, [], "no rows below its header"),
-    "a short row": (HEADER, [*TRAIN, "train/patient9/x"], "line 8: the row does not"),
+    "a short row": (
+        HEADER,
+        [*TRAIN, "train/patient9/x"],
+        "line 8: 1 values under 19",
+    ),
     "a row twice": (HEADER, [*TRAIN, FIRST], "line 8: train/patient00001/study1/view1"),
     "a strange label": (
         HEADER,

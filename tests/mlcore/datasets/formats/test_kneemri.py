@@ -291,7 +291,7 @@ def test_a_volume_that_has_gone_is_named(tmp_path):
 BAD_METADATA = {
     "no such column": (HEADER.replace("roiZ", "z"), ROWS, 'no column "roiZ"'),
     "only a header": (HEADER, [], "no rows below its header"),
-    "a short row": (HEADER, [*ROWS, "1,2,0"], "line 7: the row does not match"),
+    "a short row": (HEADER, [*ROWS, "1,2,0"], "line 7: 3 values under 11 columns"),
     "a volume twice": (HEADER, [*ROWS, ROWS[0]], "line 7: 329637-8.pck is already in"),
     "a series twice": (
         HEADER,

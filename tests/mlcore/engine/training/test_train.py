@@ -26,6 +26,8 @@ from mlcore.errors import UsageError
 from mlcore.files import write_json
 from tests.mlcore.toy import QUICK, write_toy_table
 
+pytestmark = pytest.mark.slow
+
 
 def quick(table, variant="standard", *more, **options):
     return configure(table, variant, "demo", [*QUICK, *more], **options)

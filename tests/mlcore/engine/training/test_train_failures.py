@@ -17,6 +17,8 @@ from mlcore.engine.training.learner import Learner
 from mlcore.engine.training.train import Execution, train
 from tests.mlcore.toy import QUICK
 
+pytestmark = pytest.mark.slow
+
 
 def quick(table, variant="standard", *more):
     return configure(table, variant, "demo", [*QUICK, *more])

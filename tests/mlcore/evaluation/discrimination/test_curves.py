@@ -20,7 +20,7 @@ def test_a_roc_curve_encloses_its_area_and_holds_the_chosen_point(measured):
         for variant in ("standard", "single_bn", "dual_bn")
     ]
     for number, each in enumerate(curves):
-        found = measured.found[number % 3][number // 3]
+        found = measured.discriminations[number % 3][number // 3]
         assert np.trapezoid(each.y, each.x) == pytest.approx(found.auc, abs=0.002)
         assert each.label == f"AUC {found.auc:.2f}"
         assert len(each.x) <= 500
@@ -32,7 +32,7 @@ def test_a_roc_curve_encloses_its_area_and_holds_the_chosen_point(measured):
 
 def test_a_precision_recall_curve_ends_at_the_share_of_the_ill(measured):
     for number, each in enumerate(precision_recall(measured)):
-        found = measured.found[number % 3][number // 3]
+        found = measured.discriminations[number % 3][number // 3]
         assert each.label == f"AP {found.ap:.2f}"
         assert (each.x[0], each.y[0], each.x[-1]) == (0, 1, 1)
         assert each.y[-1] == pytest.approx(found.n_pos / found.n)

@@ -4,7 +4,7 @@ import pytest
 from mlcore.evaluation.discrimination.resampling import number_patients, redraw_counts
 from mlcore.evaluation.localization.redraw_means import (
     count_known,
-    limits,
+    interval_limits,
     redraw_means,
 )
 
@@ -68,10 +68,10 @@ def test_it_counts_cases_patients_and_holes():
     assert count_known(values, units) == {"n": 3, "patients": 2, "undefined": 2}
 
 
-def test_limits_are_the_middle_95_percent():
+def test_interval_limits_are_the_middle_95_percent():
     draws = np.arange(1001) / 1000
-    assert limits(draws, 2) == pytest.approx((0.025, 0.975))
+    assert interval_limits(draws, 2) == pytest.approx((0.025, 0.975))
 
 
-def test_one_patient_has_no_limits():
-    assert limits(np.full(100, 0.5), 1) == (None, None)
+def test_one_patient_has_no_interval_limits():
+    assert interval_limits(np.full(100, 0.5), 1) == (None, None)

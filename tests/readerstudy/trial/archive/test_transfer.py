@@ -110,6 +110,7 @@ def exported(study):
 # The drill
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unblinded", [True, False])
 def test_what_comes_back_is_what_was_exported(study, unrendered, tmp_path, unblinded):
     if unblinded:
