@@ -36,7 +36,7 @@ def main() -> int:
         return 1
     except ImproperlyConfigured as error:
         sys.stderr.write(f"The settings are wrong: {error}\n")
-        return 1
+        return 2
     except (OperationalError, ProgrammingError) as error:
         reason = str(error).partition("\n")[0]
         # A table or column that migrations make is missing on SQLite or PostgreSQL.

@@ -79,7 +79,7 @@ def test_a_database_that_does_not_answer_is_one_line(manage, tmp_path):
 def test_settings_that_cannot_work_are_one_line(manage, tmp_path):
     (tmp_path / "file").write_text("in the way")
     status, _, said = manage("demo", READERSTUDY_DATA=str(tmp_path / "file" / "data"))
-    assert status == 1
+    assert status == 2
     assert said.startswith("The settings are wrong: Cannot keep a secret key in ")
     assert said.count("\n") == 1
 

@@ -23,9 +23,9 @@ from mlcore.benchmark.measure import (
     place_of,
 )
 from mlcore.benchmark.report import header, limits, markdown, summary
-from mlcore.engine.arguments import complain_in_one_line
-from mlcore.engine.config import EngineError
+from mlcore.engine.arguments import FAILURES, Ending, complain_in_one_line
 from mlcore.engine.model.networks import find_device
+from mlcore.errors import UsageError
 from mlcore.files import atomic_file, write_json
 
 # The paper's sizes on a GPU; what two CPU cores do in a minute or two.
@@ -57,6 +57,9 @@ OPTIONS: dict[str, tuple[type, str]] = {
 }
 
 
+ENDING = Ending(failed="The benchmark failed")
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options, the same for both ways to call it."""
     add = parser.add_argument
@@ -80,12 +83,13 @@ def benchmark(options: Mapping[str, Any], tell: Callable[[str], object]) -> str:
         tell: gets a line per row when it is measured.
 
     Raises:
-        EngineError: an option is wrong, or `--out` cannot be written.
+        UsageError: an option is wrong.
+        OSError: `--out` cannot be written.
     """
     settings = _settings(options)
     out = Path(options["out"]) if options["out"] else None
     if out is not None and out.suffix != ".json":
-        raise EngineError('--out names a file that ends in ".json".')
+        raise UsageError('--out names a file that ends in ".json".')
     report = header(settings)
     _write(out, report)
     for row in _rows(settings, report):
@@ -131,13 +135,9 @@ def _rows(settings: Settings, report: dict[str, Any]) -> Iterator[Row]:
 def _write(out: Path | None, report: dict[str, Any]) -> None:
     if out is None:
         return
-    try:
-        write_json(out, report)
-        with atomic_file(out.with_suffix(".md")) as file:
-            file.write(markdown(report).encode())
-    except OSError as error:
-        reason = error.strerror or error
-        raise EngineError(f"{out} cannot be written: {reason}.") from error
+    write_json(out, report)
+    with atomic_file(out.with_suffix(".md")) as file:
+        file.write(markdown(report).encode())
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -150,11 +150,9 @@ def main(arguments: list[str] | None = None) -> int:
     options = vars(parser.parse_args(arguments))
     try:
         table = benchmark(options, lambda line: sys.stderr.write(f"{line}\n"))
-    except EngineError as error:
-        sys.stderr.write(f"{error}\n")
-        return 2
-    except KeyboardInterrupt:
-        sys.stderr.write("Interrupted.\n")
-        return 1
+    except FAILURES as error:
+        line, status = ENDING.explain(error, options["out"])
+        sys.stderr.write(f"{line}\n")
+        return status
     sys.stdout.write(table)
     return 0

@@ -33,7 +33,6 @@ from mlcore.benchmark.roofline import (
 from mlcore.engine.batches import generator_for
 from mlcore.engine.config import (
     AttackConfig,
-    EngineError,
     NetworkConfig,
     NetworkName,
     TrainConfig,
@@ -49,6 +48,7 @@ from mlcore.engine.model.networks import (
 from mlcore.engine.model.objectives import VARIANTS, find_objective, summed_bce
 from mlcore.engine.model.saliency import GRADIENT
 from mlcore.engine.training.learner import Learner
+from mlcore.errors import UsageError
 
 CLASSES = 7
 # So small that the weights stay where they are and every step computes the same.
@@ -109,9 +109,9 @@ class Settings:
         for name, bound in least.items():
             if getattr(self, name) < bound:
                 option = name.replace("_", "-")
-                raise EngineError(f"--{option} must be at least {bound}.")
+                raise UsageError(f"--{option} must be at least {bound}.")
         if not self.minutes > 0:
-            raise EngineError("--minutes must be positive.")
+            raise UsageError("--minutes must be positive.")
 
     @property
     def config(self) -> TrainConfig:
@@ -132,7 +132,7 @@ class Settings:
 
 def _require_choice(option: str, value: str, known: tuple[str, ...]) -> None:
     if value not in known:
-        raise EngineError(f'{option} knows no "{value}"; known: {", ".join(known)}.')
+        raise UsageError(f'{option} knows no "{value}"; known: {", ".join(known)}.')
 
 
 def place_of(row: Row) -> tuple[int, int]:

@@ -7,6 +7,7 @@ import numpy as np
 
 from mlcore.bundle.writing import CaseBundleError
 from mlcore.datasets.table import ImageTable
+from mlcore.errors import UsageError
 
 # Labels that say that there is nothing to point at.
 NO_PATHOLOGY = frozenset({"no finding", "healthy", "normal", "no nodule"})
@@ -62,16 +63,15 @@ def draw_cases(
         allow_no_finding: let images without a pathology be drawn as well.
 
     Raises:
+        UsageError: a number that nothing can be drawn by.
         CaseBundleError: there are too few patients; the message says how many.
     """
     if cases < 1:
-        raise CaseBundleError("At least one case must be drawn.")
+        raise UsageError("At least one case must be drawn.")
     if training < 0:
-        raise CaseBundleError(
-            "The number of training cases is a whole number from 0 on."
-        )
+        raise UsageError("The number of training cases is a whole number from 0 on.")
     if seed < 0:
-        raise CaseBundleError("The seed is a whole number from 0 on.")
+        raise UsageError("The seed is a whole number from 0 on.")
     rows: dict[str, list[int]] = {}
     for row in table.split_indices("test"):
         if allow_no_finding or findings_of(table, int(row)):

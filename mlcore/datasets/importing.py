@@ -12,6 +12,7 @@ from mlcore.datasets.record import TableDescription, TableImage, Unreadable
 from mlcore.datasets.table import ImageTable, TableError, open_table
 from mlcore.datasets.writing.decode_ahead import DECODING, prepared
 from mlcore.datasets.writing.table_writer import open_writer
+from mlcore.errors import UsageError
 from mlcore.files import canonical_json, sha256_bytes
 
 Images = Iterable[TableImage | Unreadable]
@@ -48,11 +49,12 @@ def read_source(name: str, options: ImportOptions, **of_format: Any) -> Source:
         of_format: those that this format takes besides, by name; see `Format.options`.
 
     Raises:
-        TableError: an option that the format does not take, or a bad source.
+        UsageError: an unknown format, an option that it does not take, or no source.
+        TableError: a bad source.
     """
     chosen = all_formats.find_format(name)
     if chosen is None:
-        raise TableError(f'There is no format "{name}".')
+        raise UsageError(f'There is no format "{name}".')
     _check_asked(chosen, options, of_format)
     needed = {need: getattr(options, need) for need in chosen.needs}
     try:
@@ -69,13 +71,15 @@ def _check_asked(
     chosen: Format, options: ImportOptions, of_format: Iterable[str]
 ) -> None:
     if options.root is not None and "root" not in chosen.needs:
-        raise TableError(f"{chosen.name} does not take SOURCE.")
+        raise UsageError(f"{chosen.name} does not take SOURCE.")
     takes = {option.name for option in chosen.options}
     for name in of_format:
         if name not in takes:
-            raise TableError(f"{chosen.name} does not take {flag_of(name)}.")
+            raise UsageError(f"{chosen.name} does not take {flag_of(name)}.")
     if options.root is None and "root" in chosen.needs:
-        raise TableError(f"{chosen.name} needs SOURCE, the folder to import.")
+        raise UsageError(f"{chosen.name} needs SOURCE, the folder to import.")
+    if options.root is not None and not options.root.exists():
+        raise UsageError(f"SOURCE {options.root} is not there.")
 
 
 def _looks_like(chosen: Format, root: Path | None) -> list[str]:

@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from mlcore.datasets.table import open_table
-from mlcore.engine.arguments import complain_in_one_line
+from mlcore.engine.arguments import FAILURES, complain_in_one_line
 from mlcore.engine.training.command_line import (
-    FAILURES,
+    ENDING,
     add_arguments,
     carry_out,
-    explain,
     plan,
 )
 from mlcore.engine.training.console import plain_lines
@@ -31,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except FAILURES as error:
-        line, status = explain(error)
+        line, status = ENDING.explain(error)
         sys.stderr.write(f"{line}\n")
         return status
     return 0

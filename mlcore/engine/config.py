@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar, cast, get_args, get_origin, get_type_hints
 
+from mlcore.errors import UsageError
+
 NetworkName = Literal["resnet50", "resnet18", "resnet10"]
 Schedule = Literal["milestones", "onecycle"]
 Precision = Literal["auto", "float32", "bfloat16"]
@@ -25,7 +27,7 @@ class EngineError(ValueError):
 
 def _require(condition: bool, message: str) -> None:
     if not condition:
-        raise EngineError(message)
+        raise UsageError(message)
 
 
 @dataclass(frozen=True)
@@ -201,10 +203,10 @@ def preset(name: str) -> TrainConfig:
     """The preset of that name.
 
     Raises:
-        EngineError: there is none.
+        UsageError: there is none.
     """
     if name not in PRESETS:
-        raise EngineError(f'Unknown preset "{name}"; known: {", ".join(PRESETS)}.')
+        raise UsageError(f'Unknown preset "{name}"; known: {", ".join(PRESETS)}.')
     return PRESETS[name]
 
 
@@ -212,7 +214,7 @@ def with_overrides(config: TrainConfig, assignments: Sequence[str]) -> TrainConf
     """`config` with values replaced, e.g. by `["attack.eps=0.01", "epochs=5"]`.
 
     Raises:
-        EngineError: an assignment without "=", an unknown key (the nearest known one
+        UsageError: an assignment without "=", an unknown key (the nearest known one
             is named), or a value of the wrong type or range.
     """
     values = flat(config)
@@ -221,7 +223,7 @@ def with_overrides(config: TrainConfig, assignments: Sequence[str]) -> TrainConf
         key, equals, text = assignment.partition("=")
         _require(bool(equals), f'"{assignment}" is not of the form KEY=VALUE.')
         if key not in kinds:
-            raise EngineError(_unknown_key(key, kinds))
+            raise UsageError(_unknown_key(key, kinds))
         values[key] = _parsed(key, text.strip(), kinds[key])
     return from_dict(TrainConfig, _nested(values))
 
@@ -252,12 +254,12 @@ def from_dict(cls: type[Config], content: Mapping[str, Any]) -> Config:
     """The inverse of `to_dict`.
 
     Raises:
-        EngineError: a key is missing or unknown, or a value has the wrong type.
+        UsageError: a key is missing or unknown, or a value has the wrong type.
     """
     kinds = _field_types(cls)
     for key in content:
         if key not in kinds:
-            raise EngineError(_unknown_key(key, kinds))
+            raise UsageError(_unknown_key(key, kinds))
     for key in kinds:
         _require(key in content, f'The configuration lacks "{key}".')
     return cls(**{key: _checked(key, content[key], kinds[key]) for key in kinds})
@@ -313,7 +315,7 @@ def _parsed(key: str, text: str, kind: Any) -> Any:
         try:
             value = kind(text)
         except ValueError:
-            raise EngineError(_wrong_value(key, text, kind)) from None
+            raise UsageError(_wrong_value(key, text, kind)) from None
     return _checked(key, value, kind)
 
 
@@ -331,7 +333,7 @@ def _checked(key: str, value: Any, kind: Any) -> Any:
         return value
     if get_origin(kind) is Mapping and isinstance(value, Mapping):
         return dict(value)
-    raise EngineError(_wrong_value(key, value, kind))
+    raise UsageError(_wrong_value(key, value, kind))
 
 
 def _wrong_value(key: str, value: Any, kind: Any) -> str:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mlcore.engine.config import EngineError, TrainConfig, from_dict, to_dict
+from mlcore.errors import UsageError
 from mlcore.files import canonical_json, sha256_bytes
 
 # Of `config.json`. A file that does not name its version is of the first.
@@ -57,9 +58,9 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         if not 0 < self.fraction <= 1:
-            raise EngineError("The fraction lies above 0 and is at most 1.")
+            raise UsageError("The fraction lies above 0 and is at most 1.")
         if not 0 <= self.seed < 2**63:
-            raise EngineError("The seed is a whole number from 0 to 2^63 - 1.")
+            raise UsageError("The seed is a whole number from 0 to 2^63 - 1.")
 
     @property
     def run_id(self) -> str:
@@ -105,7 +106,10 @@ def from_json(content: Mapping[str, Any]) -> RunConfig:
         if version < added.version:
             parent, name = _place(values, key)
             parent[name] = added.value
-    return from_dict(RunConfig, values)
+    try:
+        return from_dict(RunConfig, values)
+    except UsageError as error:  # nobody asked for it: it stands in a file
+        raise EngineError(str(error)) from error
 
 
 def is_of(content: object, config: RunConfig) -> bool:

@@ -25,6 +25,7 @@ from mlcore.engine.model.networks import build_network, wants_bfloat16
 from mlcore.engine.model.objectives import VARIANTS, Objective, find_objective
 from mlcore.engine.model.saliency import Legend, Method, saliency_maps
 from mlcore.engine.run_config import RunConfig, from_json
+from mlcore.errors import UsageError
 from mlcore.files import OccupiedError, only_process, read_json, sha256_file
 
 
@@ -120,13 +121,13 @@ def configure(
         weights: the file of an ordinary ResNet to start from; default a fresh network.
 
     Raises:
-        EngineError: an unknown variant or preset, or an assignment that
+        UsageError: an unknown variant or preset, or an assignment that
             `with_overrides` refuses, or a file of weights that cannot be read.
     """
     try:
         initial = "" if weights is None else sha256_file(weights)
     except OSError as error:
-        raise EngineError(f"{weights} cannot be read: {error.strerror}.") from error
+        raise UsageError(f"{weights} cannot be read: {error.strerror}.") from error
     base = preset(preset_name)
     settings = with_overrides(base, assignments)
     return RunConfig(
@@ -254,8 +255,9 @@ def choose_runs(root: Path, warn: Callable[[str], object]) -> list[FinishedRun]:
         warn: is told of each run that had to be passed over.
 
     Raises:
-        EngineError: a variant has none, or they differ in data set, preset, settings
-            or seed, so that comparing them would compare more than the variants.
+        EngineError: a variant has none.
+        UsageError: they differ in data set, preset, settings or seed, so that comparing
+            them would compare more than the variants.
     """
     finished: dict[str, FinishedRun] = {}
     for run in finished_runs(root, "*", warn):
@@ -277,7 +279,8 @@ def check_runs(runs: Sequence[FinishedRun], table: ImageTable) -> None:
     """Refuse runs that were trained on other data or that repeat a variant.
 
     Raises:
-        EngineError: which run, and why.
+        EngineError: a run of another state of the table.
+        UsageError: two runs of one variant.
     """
     variants = [run.variant for run in runs]
     for run in runs:
@@ -287,7 +290,7 @@ def check_runs(runs: Sequence[FinishedRun], table: ImageTable) -> None:
                 f"than the table in {table.folder}."
             )
         if variants.count(run.variant) > 1:
-            raise EngineError(f"Two of the runs are of the variant {run.variant}.")
+            raise UsageError(f"Two of the runs are of the variant {run.variant}.")
 
 
 def _age(run: FinishedRun) -> str:
@@ -302,7 +305,7 @@ def _check_alike(one: FinishedRun, other: FinishedRun) -> None:
         if value != theirs[key]
     ]
     if apart:
-        raise EngineError(
+        raise UsageError(
             f"{one.config.name} and {other.config.name} differ in {', '.join(apart)}. "
             "Train them alike, or name --runs."
         )

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from mlcore.engine.config import EngineError
+from mlcore.errors import UsageError
 from mlcore.evaluation.discrimination.part import DATA_SIZE, DISCRIMINATION
 from mlcore.evaluation.localization.part import LOCALIZATION, RANDOMIZATION
 from mlcore.evaluation.network.part import CKA, LANDSCAPE
@@ -41,7 +41,7 @@ def checked_settings(values: Mapping[str, Any]) -> dict[str, Any]:
     """The value of every option; `values` may hold more.
 
     Raises:
-        EngineError: one is out of range.
+        UsageError: one is out of range.
     """
     for option in all_options():
         option.check(values[option.name])
@@ -60,12 +60,13 @@ def evaluate(
         on_part: called with the name of each part before it begins.
 
     Raises:
-        EngineError: an unknown part, or one that cannot be made of this data set.
+        UsageError: an unknown part.
+        EngineError: one that cannot be made of this data set.
     """
     known = [part.name for part in PARTS]
     for name in names or ():
         if name not in known:
-            raise EngineError(f'Unknown part "{name}"; known: {", ".join(known)}.')
+            raise UsageError(f'Unknown part "{name}"; known: {", ".join(known)}.')
     whole = Evaluation()
     for part in PARTS:
         if part.name in (names or known):

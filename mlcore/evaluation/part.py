@@ -11,8 +11,8 @@ from typing import Any
 import torch
 
 from mlcore.datasets.table import ImageTable
-from mlcore.engine.config import EngineError
 from mlcore.engine.runs import LoadedRun
+from mlcore.errors import UsageError
 from mlcore.reporting.figures import Drawing
 from mlcore.reporting.page import Column
 
@@ -51,13 +51,13 @@ class Option:
         """Refuse a value out of range.
 
         Raises:
-            EngineError: what would do.
+            UsageError: what would do.
         """
         share = isinstance(self.default, float)
         if value is None or (0 < value <= 1 if share else value >= self.least):
             return
         wanted = "above 0, at most 1" if share else f"{self.least} or more"
-        raise EngineError(f"{self.name.replace('_', '-')} must be {wanted}.")
+        raise UsageError(f"{self.name.replace('_', '-')} must be {wanted}.")
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from mlcore.bundle.drawing import Draw, findings_of
 from mlcore.bundle.normalising import normalise, to_int8
 from mlcore.bundle.writing import Case, CaseImage, Contents
 from mlcore.datasets.table import ImageTable
-from mlcore.engine.config import EngineError
 from mlcore.engine.runs import LoadedRun
+from mlcore.errors import UsageError
 
 
 def contents_of(table: ImageTable, draw: Draw, runs: Sequence[LoadedRun]) -> Contents:
@@ -20,11 +20,11 @@ def contents_of(table: ImageTable, draw: Draw, runs: Sequence[LoadedRun]) -> Con
         runs: one per variant.
 
     Raises:
-        EngineError: the runs' maps explain different things.
+        UsageError: the runs' maps explain different things.
     """
     targets = {run.config.train.saliency.target for run in runs}
     if len(targets) != 1:
-        raise EngineError(
+        raise UsageError(
             "The runs differ in saliency.target, so their maps mean different things."
         )
     (target,) = targets

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from django.conf import settings
 
-from mlcore.datasets.table import TableError
+from mlcore.errors import UsageError
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -21,9 +21,9 @@ def runs_root(dataset_name: str) -> Path:
 
 
 def check_name(name: str) -> str:
-    """Return `name` if it can be the name of a data set, else raise TableError."""
+    """Return `name` if it can be the name of a data set, else raise UsageError."""
     if not _NAME.fullmatch(name):
-        raise TableError(
+        raise UsageError(
             f'"{name}" cannot name a data set: use up to 64 letters, digits, dots, '
             "hyphens and underscores, with a letter or digit first."
         )
@@ -43,7 +43,7 @@ def table_folder(name_or_path: str) -> Path:
     """The folder of an image table, given its name or a path made elsewhere.
 
     Raises:
-        TableError: there is none; the message lists the known names.
+        UsageError: there is none; the message lists the known names.
     """
     if _NAME.fullmatch(name_or_path):
         named = tables_root() / name_or_path
@@ -53,7 +53,7 @@ def table_folder(name_or_path: str) -> Path:
     if (folder / "dataset.json").is_file():
         return folder.resolve()
     known = ", ".join(known_tables()) or "none yet; import_dataset makes them"
-    raise TableError(
+    raise UsageError(
         f'"{name_or_path}" is neither a data set nor a folder with a dataset.json. '
         f"Known data sets: {known}."
     )

@@ -1,14 +1,17 @@
 """Which runs a command takes, those named or each variant's newest, and whose maps."""
 
 from argparse import ArgumentParser
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 
 from mlcore.datasets.table import ImageTable
+from mlcore.engine.config import EngineError
 from mlcore.engine.model import saliency
 from mlcore.engine.runs import LoadedRun, check_runs, choose_runs, load_run, open_run
+from mlcore.errors import UsageError
 from mlcore.management.locate import runs_root
 
 
@@ -17,6 +20,17 @@ def add_method_argument(parser: ArgumentParser) -> None:
     known = ", ".join(method.name for method in saliency.METHODS)
     default = saliency.GRADIENT.name
     parser.add_argument("--method", default=default, help=f"of {known} ({default})")
+
+
+@contextmanager
+def gpu_memory() -> Iterator[None]:
+    """An EngineError with a way out where the GPU's memory does not suffice."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise EngineError(
+            "The GPU's memory does not suffice. Without it: --device cpu, slower."
+        ) from error
 
 
 def chosen_runs(
@@ -33,8 +47,12 @@ def chosen_runs(
         warn: is told of each run that had to be passed over; one in `folders` never is.
 
     Raises:
-        EngineError: there is none, or they cannot be compared.
+        UsageError: no such folder, or they cannot be compared.
+        EngineError: there is none, or it is not of this table.
     """
+    for folder in folders or ():
+        if not Path(folder).is_dir():
+            raise UsageError(f"--runs {folder}: there is no such folder.")
     if folders is None:
         runs = choose_runs(runs_root(table.name), warn)
     else:

@@ -23,7 +23,8 @@ def find_study(name: str) -> Study:
     except (Study.DoesNotExist, UnicodeEncodeError):
         names = Study.objects.order_by("name").values_list("name", flat=True)
         there = _listed(names) or "none yet; `manage.py create_study` makes one"
-        raise CommandError(f"No study is called '{name}'. There is {there}.") from None
+        line = f"No study is called '{name}'. There is {there}."
+        raise CommandError(line, returncode=2) from None
 
 
 def find_user(username: str) -> User:
@@ -36,7 +37,8 @@ def find_user(username: str) -> User:
         there = f"There is {_listed(names)}; add" if names else "Add"
         raise CommandError(
             f"No user is called '{username}'. {there} people in the admin under Users, "
-            "the first one with `manage.py createsuperuser`."
+            "the first one with `manage.py createsuperuser`.",
+            returncode=2,
         ) from None
 
 

@@ -3,16 +3,16 @@
 from typing import Any
 
 from django.contrib.auth.models import User
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandParser
 
+from readerstudy.management.base import OneLineCommand
 from readerstudy.management.lookup import find_study, find_user
 from readerstudy.models import Study
 from readerstudy.trial import policies
-from readerstudy.trial.policies import Refusal
 from readerstudy.trial.roles import give_role
 
 
-class StateChangeCommand(BaseCommand):
+class StateChangeCommand(OneLineCommand):
     """NAME --by USER --reason TEXT, then `change()`.
 
     Whoever may run commands here could give themselves any role. So a person without
@@ -28,15 +28,12 @@ class StateChangeCommand(BaseCommand):
             "--reason", required=True, metavar="TEXT", help="kept in the record"
         )
 
-    def handle(self, **options: Any) -> str:
+    def work(self, options: dict[str, Any]) -> str:
         study = find_study(options["name"])
         by = find_user(options["by"])
-        try:
-            if not policies.roles_in(study, by):
-                self._make_coordinator(study, by, options["reason"])
-            return self.change(study, by, options)
-        except Refusal as refusal:
-            raise CommandError(str(refusal)) from refusal
+        if not policies.roles_in(study, by):
+            self._make_coordinator(study, by, options["reason"])
+        return self.change(study, by, options)
 
     def _make_coordinator(self, study: Study, user: User, reason: str) -> None:
         give_role(study=study, user=user, role="coordinator", by=user, reason=reason)

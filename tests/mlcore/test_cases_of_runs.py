@@ -7,10 +7,10 @@ import torch
 
 from mlcore.bundle.drawing import draw_cases, findings_of
 from mlcore.bundle.normalising import normalise, to_int8
-from mlcore.engine.config import EngineError
 from mlcore.engine.model.objectives import VARIANTS
 from mlcore.engine.model.saliency import GRADIENT
 from mlcore.engine.runs import configure, load_run
+from mlcore.errors import UsageError
 from mlcore.files import sha256_file
 from mlcore.management.cases_of_runs import cases_of, contents_of
 from tests.mlcore.test_generate_saliency import make_run
@@ -93,7 +93,7 @@ def test_training_cases_come_last_and_are_marked(table, runs):
 def test_maps_of_different_targets_do_not_share_a_bundle(table, runs):
     config = configure(table, "dual_bn", "demo", ["saliency.target=positive_logits"])
     other = dataclasses.replace(runs[2], config=config)
-    with pytest.raises(EngineError, match=r"differ in saliency\.target"):
+    with pytest.raises(UsageError, match=r"differ in saliency\.target"):
         contents_of(table, draw_cases(table, 1, 0), [runs[0], other])
     contents = contents_of(table, draw_cases(table, 1, 0), [other])
     assert contents.saliency["labels"] == "positive"

@@ -285,7 +285,7 @@ def test_maps_of_nothing_are_told_as_undefined(runs, undrawn, monkeypatch):
     [
         ("nothing", {}, "Known data sets: phantoms."),
         ("phantoms", {"device": "tpu"}, 'Unknown device "tpu"; here: cpu'),
-        ("phantoms", {"runs": ["nowhere"]}, "nowhere is no run"),
+        ("phantoms", {"runs": ["nowhere"]}, "--runs nowhere: there is no such"),
         ("phantoms", {"redraws": 0}, "redraws must be 1 or more."),
         ("phantoms", {"eps_max": 1.5}, "eps-max must be above 0, at most 1."),
         ("phantoms", {"only": ["maps"]}, 'Unknown part "maps"; known: discrimination'),
@@ -321,20 +321,21 @@ def test_a_run_of_another_version_is_named_and_passed_over(
     assert warned.getvalue().count(str(foreign)) == 2
     said, status = refused(runs=[foreign])
     assert 'Unknown setting "warp"' in said
-    assert status == 2
+    assert status == 1
 
 
 def test_a_missing_training_is_named(phantoms):
     said, status = refused()
     assert said.startswith("No finished run of standard lies under")
-    assert status == 2
+    assert status == 1
 
 
 def test_runs_on_another_state_of_the_data_are_refused(runs, data_folder):
     table = write_toy_table(data_folder / "tables" / "toy")
     foreign = make_run(data_folder / "runs" / "toy", table, "standard", seed=1)
-    said, _ = refused(runs=[foreign])
+    said, status = refused(runs=[foreign])
     assert "was trained on another state of toy" in said
+    assert status == 1
 
 
 def test_a_report_that_cannot_be_written_is_one_line(runs, undrawn, tmp_path):

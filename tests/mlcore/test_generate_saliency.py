@@ -155,7 +155,7 @@ def test_runs_that_were_not_trained_alike_are_refused(
         ("toy", {"device": "tpu"}, 'Unknown device "tpu"; here: cpu'),
         ("toy", {"method": "tea"}, 'Unknown method "tea"; known: gradient.'),
         ("toy", {"source": "nowhere"}, "nowhere is no folder"),
-        ("toy", {"runs": ["nowhere"]}, "nowhere is no run"),
+        ("toy", {"runs": ["nowhere"]}, "--runs nowhere: there is no such"),
     ],
 )
 def test_it_refuses_what_it_cannot_do_in_one_line(
@@ -165,7 +165,8 @@ def test_it_refuses_what_it_cannot_do_in_one_line(
         generate(dataset, **options)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
-    assert caught.value.returncode == 2
+    # More cases than the data set has are no fault of the command line.
+    assert caught.value.returncode == (1 if "were asked for" in message else 2)
     assert not (tmp_path / "bundle").exists()
 
 

@@ -215,7 +215,7 @@ def test_an_interrupted_import_leaves_the_old_table_and_goes_on(scans, monkeypat
 
     with monkeypatch.context() as patch:
         patch.setattr(folder, "read_part", interrupted)
-        with pytest.raises(CommandError, match="scans is as it was before"):
+        with pytest.raises(CommandError, match="the data set is as it was before"):
             run("folder", scans, name="scans", image_size=12, workers=1)
     assert contents(table_folder("scans")) == before
 
@@ -411,8 +411,8 @@ import_source(source, folder, name="t", image_size=64, workers=2, shown=slowly)
         (["phantom", "--name", "x", "--image-size", "2049"], "from 8 to 2048"),
         (["phantom", "--name", "../x"], "cannot name a data set"),
         (["phantom"], "required: --name"),
-        (["folder", "/nowhere", "--name", "x"], r"/nowhere/labels\.csv is missing"),
-        (["chestxray14", "/nowhere", "--name", "x"], "no Data_Entry_2017"),
+        (["folder", "/nowhere", "--name", "x"], "SOURCE /nowhere is not there"),
+        (["chestxray14", "/nowhere", "--name", "x"], "SOURCE /nowhere is not there"),
     ],
 )
 def test_wrong_arguments_are_named_in_one_line(arguments, message):

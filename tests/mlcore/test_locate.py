@@ -1,6 +1,6 @@
 import pytest
 
-from mlcore.datasets.table import TableError
+from mlcore.errors import UsageError
 from mlcore.management.locate import check_name, runs_root, table_folder, tables_root
 
 
@@ -39,12 +39,12 @@ def test_an_unknown_data_set_is_answered_with_those_that_are_known(data_folder, 
     described(data_folder / "tables" / ".nih.half-written")
     described(data_folder / "tables" / "lidc")
 
-    with pytest.raises(TableError, match=r"Known data sets: lidc, nih\.$"):
+    with pytest.raises(UsageError, match=r"Known data sets: lidc, nih\.$"):
         table_folder(name)
 
 
 def test_before_the_first_import_the_answer_names_the_command():
-    with pytest.raises(TableError, match="import_dataset"):
+    with pytest.raises(UsageError, match="import_dataset"):
         table_folder("nih")
 
 
@@ -54,7 +54,7 @@ def test_runs_lie_below_the_name_of_their_data_set(data_folder):
 
 @pytest.mark.parametrize("name", ["", ".nih", "..", "a/b", "a b", "a\n", "ü", "x" * 65])
 def test_a_name_that_could_be_a_path_is_refused(name):
-    with pytest.raises(TableError, match="cannot name a data set"):
+    with pytest.raises(UsageError, match="cannot name a data set"):
         check_name(name)
-    with pytest.raises(TableError, match="cannot name a data set"):
+    with pytest.raises(UsageError, match="cannot name a data set"):
         runs_root(name)

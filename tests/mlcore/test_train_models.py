@@ -114,7 +114,7 @@ def test_an_interrupted_training_is_resumed(table, monkeypatch):
     # Told before anything is trained, though it is the second of the two.
     with pytest.raises(CommandError, match=r"not finished\. Add --resume") as caught:
         run("toy", variants=["single_bn", "standard"])
-    assert caught.value.returncode == 2
+    assert caught.value.returncode == 1
     assert TrainingRun.objects.count() == 1
 
     lines = run("toy", variants=["standard"], resume=True)
@@ -283,7 +283,7 @@ def test_a_run_that_another_process_trains_is_left_alone(
     message = f"{folder.name} is being trained by another process."
     with occupied(folder), pytest.raises(CommandError, match=message) as caught:
         run("toy", variants=["single_bn", "standard"], resume=True)
-    assert caught.value.returncode == 2
+    assert caught.value.returncode == 1
     assert [row.status for row in TrainingRun.objects.all()] == ["interrupted"]
 
 

@@ -16,6 +16,7 @@ from mlcore.engine.checkpoint import read_pytorch, read_weights
 from mlcore.engine.config import EngineError, NetworkConfig, NetworkName, Precision
 from mlcore.engine.model.backbones import GreyNetwork, GreyResNet
 from mlcore.engine.model.batchnorm import DualBatchNorm2d, for_both_branches
+from mlcore.errors import UsageError
 
 BLOCKS: dict[NetworkName, tuple[type[BasicBlock | Bottleneck], list[int]]] = {
     "resnet50": (Bottleneck, [3, 4, 6, 3]),
@@ -138,13 +139,13 @@ def find_device(name: str | None) -> torch.device:
     """The device of that name; without one, the GPU if there is one, else the CPU.
 
     Raises:
-        EngineError: no such device here.
+        UsageError: no such device here.
     """
     if name is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     known = ["cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
     if name not in known and not (name == "cuda" and len(known) > 1):
-        raise EngineError(f'Unknown device "{name}"; here: {", ".join(known)}.')
+        raise UsageError(f'Unknown device "{name}"; here: {", ".join(known)}.')
     return torch.device(name)
 
 

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mlcore.engine.config import EngineError
 from mlcore.engine.model.batchnorm import Branch, branch
+from mlcore.errors import UsageError
 
 
 def summed_bce(logits: Tensor, labels: Tensor) -> Tensor:
@@ -169,8 +169,8 @@ def find_objective(name: str) -> Objective:
     """The objective of that name.
 
     Raises:
-        EngineError: there is none.
+        UsageError: there is none.
     """
     if name not in OBJECTIVES:
-        raise EngineError(f'Unknown variant "{name}"; known: {", ".join(OBJECTIVES)}.')
+        raise UsageError(f'Unknown variant "{name}"; known: {", ".join(OBJECTIVES)}.')
     return OBJECTIVES[name]

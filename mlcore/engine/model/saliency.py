@@ -12,12 +12,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mlcore.engine.config import EngineError, SaliencyTarget
+from mlcore.engine.config import SaliencyTarget
 from mlcore.engine.model.attack import LossFunction, input_gradient
 from mlcore.engine.model.backbones import GreyNetwork
 from mlcore.engine.model.batchnorm import Branch, attacking
 from mlcore.engine.model.networks import full_precision
 from mlcore.engine.model.objectives import summed_bce
+from mlcore.errors import UsageError
 
 BATCH_SIZE = 64
 
@@ -95,13 +96,13 @@ def find_method(name: str) -> Method:
     """The method of that name.
 
     Raises:
-        EngineError: there is none.
+        UsageError: there is none.
     """
     for method in METHODS:
         if method.name == name:
             return method
     known = ", ".join(method.name for method in METHODS)
-    raise EngineError(f'Unknown method "{name}"; known: {known}.')
+    raise UsageError(f'Unknown method "{name}"; known: {known}.')
 
 
 def saliency_maps(

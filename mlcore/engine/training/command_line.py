@@ -5,7 +5,6 @@ where the data lie and in who listens.
 """
 
 import argparse
-import errno
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -15,8 +14,9 @@ from typing import Any
 
 import torch
 
-from mlcore.datasets.table import ImageTable, TableError
-from mlcore.engine.config import PRESETS, EngineError
+from mlcore.datasets.table import ImageTable
+from mlcore.engine.arguments import DISK_IS_FULL, Ending
+from mlcore.engine.config import PRESETS
 from mlcore.engine.model.objectives import OBJECTIVES, VARIANTS
 from mlcore.engine.run_config import RunConfig
 from mlcore.engine.runs import check_startable, configure
@@ -24,11 +24,13 @@ from mlcore.engine.training.console import Say, summary
 from mlcore.engine.training.distributed import World, leave_telling_to_another
 from mlcore.engine.training.progress import OnEvent, ignore
 from mlcore.engine.training.train import Execution, train
+from mlcore.errors import UsageError
 
-# What ends a command in one line; see `explain`. Anything else is a bug.
-FAILURES = (EngineError, TableError, OSError, KeyboardInterrupt)
-# The disk itself, or what one user or one file may take of it.
-DISK_IS_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+ENDING = Ending(
+    failed="The training failed",
+    interrupted="Interrupted; --resume goes on from there.",
+    again="go on with --resume",
+)
 
 
 @dataclass(frozen=True)
@@ -97,11 +99,11 @@ def plan(
         options: the values of `add_arguments`, by name.
 
     Raises:
-        EngineError: an unknown variant, preset or setting, a value out of range, or a
-            run that cannot start; see `check_startable`.
+        UsageError: an unknown variant, preset or setting, or a value out of range.
+        EngineError: a run that cannot start; see `check_startable`.
     """
     if not options["checkpoint_minutes"] >= 0:  # so that NaN is refused as well
-        raise EngineError("--checkpoint-minutes must not be negative.")
+        raise UsageError("--checkpoint-minutes must not be negative.")
     configs = [
         configure(
             table,
@@ -180,19 +182,6 @@ def _naming(folder: Path) -> Iterator[None]:
         if error.errno in DISK_IS_FULL and error.filename is None:
             error.filename = str(folder)
         raise
-
-
-def explain(error: BaseException) -> tuple[str, int]:
-    """The line to end with after one of `FAILURES`, and the exit status."""
-    if isinstance(error, KeyboardInterrupt):
-        return "Interrupted; --resume goes on from there.", 1
-    if isinstance(error, OSError):
-        place = f" ({error.filename})" if error.filename else ""
-        line = f"The training failed: {error.strerror or error}{place}."
-        if error.errno in DISK_IS_FULL:
-            line += " Free some space, then go on with --resume."
-        return line, 1
-    return str(error), 2
 
 
 def _weights(options: Mapping[str, Any]) -> Path | None:

@@ -20,8 +20,8 @@ from torch import Tensor, distributed, nn
 from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
-from mlcore.engine.config import EngineError
 from mlcore.engine.model.networks import find_device
+from mlcore.errors import UsageError
 
 # While the first process writes or scores, the others wait; the default of 10 minutes
 # for NCCL would end a long training.
@@ -111,7 +111,7 @@ def joined(device_name: str | None) -> Iterator[tuple[World, torch.device]]:
     `torchrun` ends the others when that one has ended.
 
     Raises:
-        EngineError: no such device here, or a GPU number where each process takes its
+        UsageError: no such device here, or a GPU number where each process takes its
             own.
         SystemExit: another process failed first, and tells why.
     """
@@ -160,7 +160,7 @@ def _own_device(name: str | None) -> torch.device:
     device = find_device(name)
     if device.type == "cuda":
         if device.index is not None:
-            raise EngineError("Under torchrun each process takes a GPU of its own.")
+            raise UsageError("Under torchrun each process takes a GPU of its own.")
         device = find_device(f"cuda:{os.environ['LOCAL_RANK']}")
         torch.cuda.set_device(device)
     return device

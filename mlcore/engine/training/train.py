@@ -61,6 +61,7 @@ from mlcore.engine.training.progress import (
     state_on_disk,
 )
 from mlcore.engine.training.training_rows import training_rows
+from mlcore.errors import UsageError
 from mlcore.files import atomic_file, read_json, sha256_file, write_json
 
 
@@ -136,7 +137,7 @@ def train(
         if isinstance(getattr(error, "inner_exception", None), torch.OutOfMemoryError):
             raise _out_of_memory(config) from error
         why = why_not_compiled(error)
-        raise EngineError(f"The network {why}. Leave --compile out.") from error
+        raise UsageError(f"The network {why}. Leave --compile out.") from error
 
 
 def _train(
@@ -373,7 +374,7 @@ def _load_initial(
 ) -> None:
     path = execution.initial_weights
     if path is None or sha256_file(path) != config.initial_weights:
-        raise EngineError(
+        raise UsageError(
             f"{config.name} starts from weights that {path or 'no --weights'} are not."
         )
     load_backbone_weights(network, path)

@@ -11,6 +11,7 @@ from mlcore.engine.config import EngineError
 from mlcore.engine.run_config import RunConfig
 from mlcore.engine.training.distributed import World
 from mlcore.engine.training.progress import OnEvent
+from mlcore.errors import UsageError
 
 
 def training_rows(
@@ -49,7 +50,7 @@ def training_rows(
 def _check_batches(images: int, batch_size: int, world: World) -> None:
     smallest = images // -(-images // batch_size)
     if world.size > 1 and smallest // world.size < 2:
-        raise EngineError(
+        raise UsageError(
             f"{world.size} processes share batches of {smallest} images, and batch "
             "norm needs 2 in each. Start fewer, or raise --set batch_size."
         )

@@ -28,6 +28,7 @@ from mlcore.engine.model.backbones import GreyNetwork
 from mlcore.engine.model.batchnorm import Branch, attacking
 from mlcore.engine.model.networks import full_precision
 from mlcore.engine.runs import LoadedRun
+from mlcore.errors import UsageError
 from mlcore.evaluation.arrays import Floats
 from mlcore.evaluation.part import Row
 
@@ -103,13 +104,14 @@ def cka(
         Per run and branch the biased, then the unbiased form.
 
     Raises:
-        EngineError: fewer than 4 test images, or a setting that is too small.
+        EngineError: fewer than 4 test images.
+        UsageError: a setting that is too small.
     """
     rows = table.split_indices("test")
     if min(len(rows), images) < 4:
         raise EngineError(f"CKA wants 4 test images of {table.name} or more.")
     if block < 1 or batch_size < _LEAST_BATCH:
-        raise EngineError(
+        raise UsageError(
             f"CKA wants a block of 1 or more and batches of {_LEAST_BATCH} or more."
         )
     order = torch.randperm(len(rows), generator=generator_for(seed, "cka")).numpy()

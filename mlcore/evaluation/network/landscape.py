@@ -13,12 +13,12 @@ from torch.nn import functional
 
 from mlcore.datasets.table import ImageTable
 from mlcore.engine.batches import Images, generator_for
-from mlcore.engine.config import EngineError
 from mlcore.engine.model.attack import input_gradient
 from mlcore.engine.model.backbones import GreyNetwork
 from mlcore.engine.model.batchnorm import attacking
 from mlcore.engine.model.networks import full_precision
 from mlcore.engine.runs import LoadedRun
+from mlcore.errors import UsageError
 from mlcore.evaluation.arrays import Floats
 from mlcore.evaluation.part import Row
 from mlcore.evaluation.robustness.measure import labelled_rows
@@ -90,10 +90,11 @@ def landscape(
         Per run, branch and image; all of a branch before the next.
 
     Raises:
-        EngineError: no test image has a known label, or a setting is out of range.
+        EngineError: no test image has a known label.
+        UsageError: a setting is out of range.
     """
     if images < 1 or points < 2 or not reach > 0:
-        raise EngineError(
+        raise UsageError(
             "A loss surface wants at least 1 image, 2 points and a reach above 0."
         )
     rows = labelled_rows(table)[:images]

@@ -17,6 +17,7 @@ from mlcore.engine.model.networks import full_precision
 from mlcore.engine.model.objectives import summed_bce
 from mlcore.engine.model.predict import Attacker, SummedLoss, auc_per_class, loss_of
 from mlcore.engine.runs import LoadedRun
+from mlcore.errors import UsageError
 from mlcore.evaluation.part import Row
 
 BATCH_SIZE = 256
@@ -72,10 +73,11 @@ def robustness(
         counts the images that the attack could not change (see `Attacker`).
 
     Raises:
-        EngineError: no test image has a known label, or a setting is out of range.
+        EngineError: no test image has a known label.
+        UsageError: a setting is out of range.
     """
     if images is not None and images < 1:
-        raise EngineError("Robustness wants at least 1 image.")
+        raise UsageError("Robustness wants at least 1 image.")
     sweeps = {"pgd": _sweep(eps, steps), "margin": _sweep(margin_eps, steps)}
     shown = load_images(table, labelled_rows(table)[:images], device)
     rows: list[Row] = []

@@ -2,26 +2,18 @@
 
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandParser
 
-from mlcore.benchmark.command_line import add_arguments, benchmark
-from mlcore.engine.arguments import complain_in_one_line
-from mlcore.engine.config import EngineError
+from mlcore.benchmark.command_line import ENDING, add_arguments, benchmark
+from mlcore.management.base import OneLineCommand
 
 
-class Command(BaseCommand):
+class Command(OneLineCommand):
+    ending = ENDING
     help = "Measure how fast training and saliency are, beside a plain loop."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        if parser.called_from_command_line:
-            complain_in_one_line(parser)
         add_arguments(parser)
 
-    def handle(self, **options: Any) -> None:
-        try:
-            table = benchmark(options, self.stderr.write)
-        except EngineError as error:
-            raise CommandError(str(error), returncode=2) from error
-        except KeyboardInterrupt:
-            raise CommandError("Interrupted.") from None
-        self.stdout.write(table, ending="")
+    def work(self, options: dict[str, Any]) -> None:
+        self.stdout.write(benchmark(options, self.stderr.write), ending="")

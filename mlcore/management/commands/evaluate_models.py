@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import torch
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandParser
 
-from mlcore.datasets.table import TableError, open_table
-from mlcore.engine.config import EngineError
+from mlcore.datasets.table import open_table
+from mlcore.engine.arguments import Ending
 from mlcore.engine.model.networks import find_device
 from mlcore.engine.model.saliency import find_method
 from mlcore.evaluation.answer import answer
@@ -24,12 +24,17 @@ from mlcore.evaluation.evaluate import (
 )
 from mlcore.evaluation.part import Subject
 from mlcore.evaluation.report import write_report
+from mlcore.management.base import OneLineCommand
 from mlcore.management.locate import table_folder
-from mlcore.management.runs import add_method_argument, chosen_runs
+from mlcore.management.runs import add_method_argument, chosen_runs, gpu_memory
 
 
-class Command(BaseCommand):
+class Command(OneLineCommand):
     help = "Evaluate the variants on the test split and write a report."
+    ending = Ending(
+        failed="The evaluation was not written",
+        interrupted="Interrupted; no evaluation was written.",
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         some: dict[str, Any] = {"nargs": "+", "action": "extend"}
@@ -61,22 +66,8 @@ class Command(BaseCommand):
             help="default: reports/evaluation-DATASET in the data folder",
         )
 
-    def handle(self, **options: Any) -> None:
-        try:
-            self._evaluate(options)
-        except (EngineError, TableError) as error:
-            raise CommandError(str(error), returncode=2) from error
-        except OSError as error:  # such as a full disk
-            reason = f"{error.strerror or error} ({error.filename or options['out']})"
-            raise CommandError(f"The evaluation was not written: {reason}.") from error
-        except torch.OutOfMemoryError as error:
-            raise CommandError(
-                "The GPU's memory does not suffice. Without it: --device cpu, slower."
-            ) from error
-        except KeyboardInterrupt:
-            raise CommandError("Interrupted; no evaluation was written.") from None
-
-    def _evaluate(self, options: dict[str, Any]) -> None:
+    @gpu_memory()
+    def work(self, options: dict[str, Any]) -> None:
         how = checked_settings(options)
         table = open_table(table_folder(options["dataset"]))
         other = options["external"]

@@ -3,22 +3,28 @@
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandParser
 
 from mlcore.bundle.drawing import draw_cases
-from mlcore.bundle.writing import CaseBundleError, write_bundle
+from mlcore.bundle.writing import write_bundle
 from mlcore.datasets.display import DisplayImage, display_case
-from mlcore.datasets.table import TableError, open_table
-from mlcore.engine.config import EngineError
+from mlcore.datasets.table import open_table
+from mlcore.engine.arguments import Ending
 from mlcore.engine.model.networks import find_device
 from mlcore.engine.model.saliency import find_method
+from mlcore.errors import UsageError
+from mlcore.management.base import OneLineCommand
 from mlcore.management.cases_of_runs import cases_of, contents_of
 from mlcore.management.locate import table_folder
-from mlcore.management.runs import add_method_argument, chosen_runs
+from mlcore.management.runs import add_method_argument, chosen_runs, gpu_memory
 
 
-class Command(BaseCommand):
+class Command(OneLineCommand):
     help = "Draw test cases and write each variant's saliency maps of them."
+    ending = Ending(
+        failed="The bundle was not written",
+        interrupted="Interrupted; no bundle was written.",
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         flag: dict[str, Any] = {"action": "store_true"}
@@ -48,23 +54,13 @@ class Command(BaseCommand):
         add("--device", help="cpu, cuda or cuda:N; default a GPU if there is one")
         add("--out", required=True, metavar="PATH", help="folder of the case bundle")
 
-    def handle(self, **options: Any) -> str:
-        try:
-            return self._generate(options)
-        except (CaseBundleError, EngineError, TableError) as error:
-            raise CommandError(str(error), returncode=2) from error
-        except OSError as error:  # such as a full disk
-            reason = f"{error.strerror or error} ({error.filename or options['out']})"
-            raise CommandError(f"The bundle was not written: {reason}.") from error
-        except KeyboardInterrupt:
-            raise CommandError("Interrupted; no bundle was written.") from None
-
-    def _generate(self, options: dict[str, Any]) -> str:
+    @gpu_memory()
+    def work(self, options: dict[str, Any]) -> str:
         table = open_table(table_folder(options["dataset"]))
         device, out = find_device(options["device"]), Path(options["out"])
         source = Path(options["source"]) if options["source"] else None
         if source is not None and not source.is_dir():
-            raise TableError(f"--source {source} is no folder.")
+            raise UsageError(f"--source {source} is no folder.")
 
         def display(row: int) -> DisplayImage:
             return display_case(table, row, source)

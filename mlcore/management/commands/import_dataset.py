@@ -5,12 +5,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandParser
 
 from mlcore.datasets.formats import all_formats
 from mlcore.datasets.formats.format import Option, Source, whole_number
 from mlcore.datasets.importing import ImportOptions, import_source, read_source
-from mlcore.datasets.table import SPLITS, ImageTable, TableError, verify_table
+from mlcore.datasets.table import SPLITS, ImageTable, verify_table
+from mlcore.engine.arguments import Ending
+from mlcore.management.base import OneLineCommand
 from mlcore.management.database import require_table
 from mlcore.management.identifiers import identifier_key
 from mlcore.management.locate import check_name, table_folder, tables_root
@@ -18,8 +20,13 @@ from mlcore.management.progress_bar import saying, shown_images
 from mlcore.models import Dataset
 
 
-class Command(BaseCommand):
+class Command(OneLineCommand):
     help = "Import images into a data set that trainings and studies start from."
+    ending = Ending(
+        failed="The import failed",
+        interrupted="Interrupted; the data set is as it was before. The same command "
+        "goes on.",
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         add = parser.add_argument
@@ -53,26 +60,17 @@ class Command(BaseCommand):
         add("--verify", action="store_true", help="only check the data set's hashes")
         _add_format_options(parser)
 
-    def handle(self, **options: Any) -> str:
+    def work(self, options: dict[str, Any]) -> str:
         name = options["name"]
-        try:
-            if options["verify"]:
-                table, done = verify_table(table_folder(name)), "is as it was written"
-            else:
-                table, done = self._import(name, options)
-        except TableError as error:
-            raise CommandError(str(error)) from error
-        except BrokenPipeError:  # such as: ... | head; manage.py answers it
-            raise
-        except OSError as error:  # such as a full disk
-            reason = f"{error.strerror or error} ({error.filename or tables_root()})"
-            raise CommandError(f"The import failed: {reason}.") from error
-        except KeyboardInterrupt:
-            raise CommandError(
-                f"Interrupted; {name} is as it was before. The same command goes on."
-            ) from None
+        if options["verify"]:
+            table, done = verify_table(table_folder(name)), "is as it was written"
+        else:
+            table, done = self._import(name, options)
         counts = (f"{table.counts[split]['images']} {split}" for split in SPLITS)
         return f"{name} {done}: {len(table)} images ({', '.join(counts)})."
+
+    def place(self, options: dict[str, Any]) -> Path:  # noqa: ARG002
+        return tables_root()
 
     def _import(self, name: str, options: dict[str, Any]) -> tuple[ImageTable, str]:
         folder = tables_root() / check_name(name)

@@ -4,21 +4,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandParser
 
 from mlcore.datasets.table import open_table
-from mlcore.engine.arguments import complain_in_one_line
 from mlcore.engine.run_config import to_json
 from mlcore.engine.training.command_line import (
-    FAILURES,
+    ENDING,
     Job,
     add_arguments,
     carry_out,
-    explain,
     plan,
 )
 from mlcore.engine.training.distributed import joined
 from mlcore.engine.training.progress import Event, OnEvent
+from mlcore.management.base import OneLineCommand
 from mlcore.management.database import require_table
 from mlcore.management.locate import runs_root, table_folder
 from mlcore.management.progress_bar import saying, shown
@@ -26,25 +25,15 @@ from mlcore.models import TrainingRun
 from mlcore.recorder import recorded
 
 
-class Command(BaseCommand):
+class Command(OneLineCommand):
     help = "Train the variants of the classifier on a data set."
+    ending = ENDING
 
     def add_arguments(self, parser: CommandParser) -> None:
-        if parser.called_from_command_line:
-            complain_in_one_line(parser)
         parser.add_argument("dataset", help="name of a data set, or its folder")
         add_arguments(parser)
 
-    def handle(self, **options: Any) -> None:
-        try:
-            self._train(options)
-        except BrokenPipeError:  # nobody reads on; manage.py ends quietly
-            raise
-        except FAILURES as error:
-            line, status = explain(error)
-            raise CommandError(line, returncode=status) from error
-
-    def _train(self, options: dict[str, Any]) -> None:
+    def work(self, options: dict[str, Any]) -> None:
         with joined(options["device"]) as (world, device):
             table = open_table(table_folder(options["dataset"]))
             # The first process alone knows the database; all hear its complaint.

@@ -5,25 +5,24 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.utils import timezone
 
 from readerstudy.analysis.analyse import analyse, write_analysis
 from readerstudy.analysis.context import PROFILES, Options
-from readerstudy.analysis.csv_records import RatingsError
 from readerstudy.analysis.ratings import Ratings, parse_ratings, read_ratings
 from readerstudy.analysis.report.page import report_files
 from readerstudy.analysis.report.terminal import summary
 from readerstudy.analysis.units import MISSING
+from readerstudy.management.base import OneLineCommand
 from readerstudy.management.lookup import find_study
 from readerstudy.models import Study
 from readerstudy.trial.enrolment import TOLD_APART
 from readerstudy.trial.exports.reporting_facts import study_facts
 from readerstudy.trial.exports.tables import ratings_table
-from readerstudy.trial.policies import Refusal
 from readerstudy.trial.record.events import recorded_at_lock, told_apart
 from readerstudy.trial.recorded_analyses import analyses_folder, record_analysis
-from readerstudy.trial.verification import BrokenLedger, study_chain, verify
+from readerstudy.trial.verification import study_chain, verify
 
 # Options of the command that are options of the analysis.
 CHOICES = ("profile", "missing", "blocks", "redraws", "seed")
@@ -43,7 +42,8 @@ class Input:
     facts: dict[str, Any] | None = None
 
 
-class Command(BaseCommand):
+class Command(OneLineCommand):
+    failed = "The analysis was not written"
     help = "Test the ratings of a study or of a table, and write every result."
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -86,29 +86,23 @@ class Command(BaseCommand):
             default=Options.redraws,
             help="of images, for the intervals (default %(default)s)",
         )
-        parser.add_argument(
-            "--seed", type=int, default=Options.seed, help="of the redraws"
-        )
+        parser.add_argument("--seed", type=int, default=Options.seed, help="of those")
 
-    def handle(self, **options: Any) -> None:
-        read = _from_csv if options["csv"] else _from_study
-        try:
-            given = read(options)
-            out: Path = options["out"] or given.usual_out
-            analysis = analyse(
-                given.ratings,
-                source=given.source,
-                ledger=given.ledger,
-                end_of_study=given.end_of_study,
-                **{name: options[name] for name in CHOICES},
-            )
-            report = report_files(analysis, given.ratings, given.facts)
-            write_analysis(analysis, out, files=report)
-            # Results that went elsewhere cannot be watched over from here.
-            if options["name"] and not options["out"]:
-                record_analysis(study=find_study(options["name"]), folder=out)
-        except (RatingsError, Refusal, BrokenLedger) as error:
-            raise CommandError(str(error)) from error
+    def work(self, options: dict[str, Any]) -> None:
+        given = (_from_csv if options["csv"] else _from_study)(options)
+        out: Path = options["out"] or given.usual_out
+        analysis = analyse(
+            given.ratings,
+            source=given.source,
+            ledger=given.ledger,
+            end_of_study=given.end_of_study,
+            **{name: options[name] for name in CHOICES},
+        )
+        report = report_files(analysis, given.ratings, given.facts)
+        write_analysis(analysis, out, files=report)
+        # Results that went elsewhere cannot be watched over from here.
+        if options["name"] and not options["out"]:
+            record_analysis(study=find_study(options["name"]), folder=out)
         terminal = self.stdout.isatty()
         width = shutil.get_terminal_size().columns if terminal else 100
         self.stdout.write(summary(analysis, width=width, terminal=terminal))
@@ -131,7 +125,8 @@ def _end_of_study(study: Study) -> dict[str, int]:
 def _from_csv(options: dict[str, Any]) -> Input:
     path: Path = options["csv"]
     if options["blinded"]:
-        raise CommandError("--blinded goes with a study; a file keeps its own codes.")
+        line = "--blinded goes with a study; a file keeps its own codes."
+        raise CommandError(line, returncode=2)
     ratings = read_ratings(path, options["variants"])
     out = settings.READERSTUDY_DATA / "reports" / path.stem
     return Input(path.name, ratings, out)

@@ -1,15 +1,16 @@
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandParser
 
+from readerstudy.management.base import OneLineCommand
 from readerstudy.management.lookup import find_user
-from readerstudy.trial.policies import Refusal
 from readerstudy.trial.protocol import FIELDS, read_protocol
 from readerstudy.trial.study import create_study
 
 
-class Command(BaseCommand):
+class Command(OneLineCommand):
+    failed = "The study was not made"
     help = "Make a draft study of the cases in one or more bundles."
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -41,26 +42,20 @@ class Command(BaseCommand):
             "--coordinator", metavar="USER", help="who runs it; see also open_study"
         )
 
-    def handle(self, **options: Any) -> str:
+    def work(self, options: dict[str, Any]) -> str:
         readers = [find_user(username) for username in options["readers"]]
         coordinator = options["coordinator"]
-        try:
-            path = options["protocol"]
-            fields = {} if path is None else read_protocol(path)
-            if options["repeats"] is not None:
-                fields["repeats"] = options["repeats"]
-            study = create_study(
-                name=options["name"],
-                bundles=options["bundle"],
-                readers=readers,
-                by=find_user(coordinator) if coordinator else None,
-                fields=fields,
-            )
-        except Refusal as refusal:
-            raise CommandError(str(refusal)) from refusal
-        except OSError as error:  # such as a full disk
-            reason = f"{error.strerror or error} ({error.filename})"
-            raise CommandError(f"The study was not made: {reason}.") from error
+        path = options["protocol"]
+        fields = {} if path is None else read_protocol(path)
+        if options["repeats"] is not None:
+            fields["repeats"] = options["repeats"]
+        study = create_study(
+            name=options["name"],
+            bundles=options["bundle"],
+            readers=readers,
+            by=find_user(coordinator) if coordinator else None,
+            fields=fields,
+        )
         return (
             f"Study '{study}' is a draft: {study.cases.count()} cases, "
             f"{len(readers)} readers. `manage.py open_study` opens it."

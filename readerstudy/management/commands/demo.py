@@ -20,8 +20,9 @@ from typing import Any
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.management import call_command
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
+from readerstudy.management.base import OneLineCommand
 from readerstudy.models import Study
 
 DATASET = "phantom-demo"
@@ -116,7 +117,7 @@ def robustness_claims(results: Mapping[str, Any]) -> list[Claim]:
     return found
 
 
-class Command(BaseCommand):
+class Command(OneLineCommand):
     help = "Train on synthetic radiographs, set a study up and serve it."
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -133,7 +134,7 @@ class Command(BaseCommand):
             help=f"radiographs to make ({IMAGES}); fewer may not show the effect",
         )
 
-    def handle(self, **options: Any) -> None:
+    def work(self, options: dict[str, Any]) -> None:
         address = options["address"]
         if not options["no_serve"]:
             _check_free(address)

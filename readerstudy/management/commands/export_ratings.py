@@ -3,17 +3,18 @@ import io
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from mlcore.files import atomic_file
+from readerstudy.management.base import OneLineCommand
 from readerstudy.management.lookup import find_study
 from readerstudy.trial.exports.tables import EXPORTS
-from readerstudy.trial.policies import Refusal
 from readerstudy.trial.record.events import recorded_at_lock, voided_runs
-from readerstudy.trial.verification import BrokenLedger, verify
+from readerstudy.trial.verification import verify
 
 
-class Command(BaseCommand):
+class Command(OneLineCommand):
+    failed = "The table was not written"
     help = "Write the ratings of a locked or unblinded study, or what explains them."
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -32,19 +33,16 @@ class Command(BaseCommand):
             help="letters for the variants, also of an unblinded study",
         )
 
-    def handle(self, **options: Any) -> str:
+    def work(self, options: dict[str, Any]) -> str:
         study = find_study(options["name"])
         out: Path = options["out"]
-        try:
-            text = EXPORTS[options["format"]](study, blinded=options["blinded"])
-            # The record that is named below has to hold for what is written.
-            study_chain, *_ = verify(study)
-            with atomic_file(out) as file:
-                file.write(text.encode())
-        except (Refusal, BrokenLedger) as refusal:
-            raise CommandError(str(refusal)) from refusal
-        except OSError as error:
-            raise CommandError(f"{out}: {error.strerror or error}.") from error
+        if out.is_dir():
+            raise CommandError(f"{out} is a folder; name a file.", returncode=2)
+        text = EXPORTS[options["format"]](study, blinded=options["blinded"])
+        # The record that is named below has to hold for what is written.
+        study_chain, *_ = verify(study)
+        with atomic_file(out) as file:
+            file.write(text.encode())
         if options["format"] == "ledger":
             said = f"{len(text.splitlines())} events of '{study}' are in {out}."
         else:

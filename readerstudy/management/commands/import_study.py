@@ -1,30 +1,25 @@
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandParser
 
+from readerstudy.management.base import OneLineCommand
 from readerstudy.management.lookup import ready_database
 from readerstudy.models import Study
 from readerstudy.trial.archive.transfer import import_study
-from readerstudy.trial.policies import Refusal
 
 
-class Command(BaseCommand):
+class Command(OneLineCommand):
+    failed = "The study was not imported"
     help = "Make the study that export_study wrote into a folder, whole or not at all."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("folder", type=Path, help="that export_study wrote")
 
-    def handle(self, **options: Any) -> str:
+    def work(self, options: dict[str, Any]) -> str:
         with ready_database():
             Study.objects.exists()
-        try:
-            imported = import_study(options["folder"])
-        except Refusal as refusal:
-            raise CommandError(str(refusal)) from refusal
-        except OSError as error:  # such as a full disk
-            reason = f"{error.strerror or error} ({error.filename})"
-            raise CommandError(f"The study was not imported: {reason}.") from error
+        imported = import_study(options["folder"])
         lines = [
             f"Study '{imported.study}' is here, {imported.study.state}, as exported.",
             *map(str, imported.chains),

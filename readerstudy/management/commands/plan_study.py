@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from readerstudy.analysis.context import ALPHA
-from readerstudy.analysis.csv_records import RatingsError
 from readerstudy.analysis.planning.figure import MOST_READERS
 from readerstudy.analysis.planning.files import FILES, write_plan
 from readerstudy.analysis.planning.power import (
@@ -21,6 +20,7 @@ from readerstudy.analysis.planning.power import (
 )
 from readerstudy.analysis.ratings import ALL, read_ratings
 from readerstudy.analysis.results_folder import check_replaceable
+from readerstudy.management.base import OneLineCommand
 
 HEADER = (
     "Power in %. Friedman: its test by image rejects at P < {alpha:g}. Pair: and so "
@@ -30,7 +30,8 @@ HEADER = (
 )
 
 
-class Command(BaseCommand):
+class Command(OneLineCommand):
+    failed = "The plan was not written"
     help = "Say how likely studies of several sizes find a shift, by simulating them."
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -74,25 +75,23 @@ class Command(BaseCommand):
         parser.add_argument("--out", type=Path, metavar="DIR", help="for the results")
         _add_components(parser)
 
-    def handle(self, **options: Any) -> None:
+    def work(self, options: dict[str, Any]) -> None:
         out: Path = options["out"] or settings.READERSTUDY_DATA / "reports" / "plan"
         if len(set(options["readers"])) > MOST_READERS:
-            raise CommandError(f"Give at most {MOST_READERS} numbers of readers.")
-        try:
-            check_replaceable(out, FILES, "plan")
-            components = _components(options)
-            self.stdout.write(f"Parts of a rating: {described(components)}.")
-            self.stdout.write(HEADER.format(alpha=options["alpha"]))
-            powers = []
-            for row in _powers(components, options):
-                powers.append(row)
-                self.stdout.write(_line(row))
-            chosen = {name: options[name] for name in ("alpha", "studies", "seed")}
-            pilot = options["pilot"] and options["pilot"].name
-            chosen |= {"pilot": pilot, "pilot_dataset": options["dataset"]}
-            write_plan(out, powers, components, chosen)
-        except RatingsError as error:
-            raise CommandError(str(error)) from error
+            line = f"Give at most {MOST_READERS} numbers of readers."
+            raise CommandError(line, returncode=2)
+        check_replaceable(out, FILES, "plan")
+        components = _components(options)
+        self.stdout.write(f"Parts of a rating: {described(components)}.")
+        self.stdout.write(HEADER.format(alpha=options["alpha"]))
+        powers = []
+        for row in _powers(components, options):
+            powers.append(row)
+            self.stdout.write(_line(row))
+        chosen = {name: options[name] for name in ("alpha", "studies", "seed")}
+        pilot = options["pilot"] and options["pilot"].name
+        chosen |= {"pilot": pilot, "pilot_dataset": options["dataset"]}
+        write_plan(out, powers, components, chosen)
         margin = 196 * powers[0].standard_error
         self.stdout.write(
             f"Simulation leaves each number uncertain by up to {margin:.1f}. Table and "

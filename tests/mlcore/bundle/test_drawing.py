@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from mlcore.bundle.drawing import draw_cases, findings_of
 from mlcore.bundle.writing import CaseBundleError
+from mlcore.errors import UsageError
 
 
 def relabelled(table, labels, classes=None):
@@ -56,9 +57,7 @@ def test_too_few_patients_for_training_are_an_error_that_says_how_many(table):
         "3 cases and 2 training cases were asked for, but toy has images with a "
         "finding of only 4 patients in test."
     )
-    with pytest.raises(
-        CaseBundleError, match="training cases is a whole number from 0"
-    ):
+    with pytest.raises(UsageError, match="training cases is a whole number from 0"):
         draw_cases(table, 3, 0, training=-1)
 
 
@@ -101,5 +100,5 @@ def test_too_few_patients_are_an_error_that_says_how_many(table):
         "5 cases were asked for, but toy has images with a finding of only "
         f"{len(ill)} patients in test."
     )
-    with pytest.raises(CaseBundleError, match="At least one case"):
+    with pytest.raises(UsageError, match="At least one case"):
         draw_cases(table, 0, 0)

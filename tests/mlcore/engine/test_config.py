@@ -3,7 +3,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlcore.engine.config import (
-    EngineError,
     TrainConfig,
     differences,
     flat,
@@ -12,6 +11,7 @@ from mlcore.engine.config import (
     to_dict,
     with_overrides,
 )
+from mlcore.errors import UsageError
 
 
 def test_the_paper_preset_holds_the_papers_values():
@@ -108,21 +108,21 @@ def test_an_override_is_read_back_exactly(eps, steps, milestones):
     ],
 )
 def test_it_refuses_a_wrong_override_in_one_line(assignment, message):
-    with pytest.raises(EngineError) as caught:
+    with pytest.raises(UsageError) as caught:
         with_overrides(preset("paper"), [assignment])
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_it_refuses_an_unknown_preset_and_names_the_known_ones():
-    with pytest.raises(EngineError, match="known: paper, code, demo"):
+    with pytest.raises(UsageError, match="known: paper, code, demo"):
         preset("papre")
 
 
 def test_it_refuses_a_configuration_with_a_missing_or_a_foreign_key():
     content = to_dict(preset("paper"))
     del content["epochs"]
-    with pytest.raises(EngineError, match='lacks "epochs"'):
+    with pytest.raises(UsageError, match='lacks "epochs"'):
         from_dict(TrainConfig, content)
-    with pytest.raises(EngineError, match='Unknown setting "epoch"'):
+    with pytest.raises(UsageError, match='Unknown setting "epoch"'):
         from_dict(TrainConfig, content | {"epoch": 3})

@@ -12,6 +12,7 @@ from mlcore.engine.config import (
     with_overrides,
 )
 from mlcore.engine.run_config import Added, RunConfig, from_json, is_of, to_json
+from mlcore.errors import UsageError
 from mlcore.files import canonical_json, sha256_bytes
 from tests.conftest import ROOT
 
@@ -65,7 +66,7 @@ def test_a_run_is_not_identified_by_the_name_of_its_data():
     "changes", [{"fraction": 0.0}, {"fraction": 1.5}, {"seed": -1}]
 )
 def test_it_refuses_a_fraction_or_seed_out_of_range(changes):
-    with pytest.raises(EngineError, match=r"fraction|seed"):
+    with pytest.raises(UsageError, match=r"fraction|seed"):
         run_config(**changes)
 
 

@@ -23,6 +23,7 @@ from mlcore.engine.runs import (
     occupied,
     open_run,
 )
+from mlcore.errors import UsageError
 from mlcore.files import write_json
 from tests.conftest import ROOT
 from tests.mlcore.toy import QUICK, write_toy_table
@@ -105,14 +106,14 @@ def test_runs_that_were_not_trained_alike_are_refused(
     make_run(root, table, "dual_bn", *more, finished=newest, **({"seed": 1} | options))
     for variant in ("standard", "single_bn"):
         make_run(root, table, variant, seed=1, finished=newest)
-    with pytest.raises(EngineError, match=message):
+    with pytest.raises(UsageError, match=message):
         choose_runs(root, pytest.fail)
 
 
 def test_runs_on_two_states_of_a_data_set_are_refused(root, table, tmp_path):
     other = write_toy_table(tmp_path / "other", seed=9)
     make_run(root, other, "dual_bn", finished="2026-02-01T00:00:00+00:00")
-    with pytest.raises(EngineError, match="differ in dataset_sha256"):
+    with pytest.raises(UsageError, match="differ in dataset_sha256"):
         choose_runs(root, pytest.fail)
 
 
@@ -121,7 +122,7 @@ def test_runs_of_another_table_or_of_one_variant_twice_are_refused(
 ):
     runs = [open_run(folder) for folder in sorted(root.iterdir())]
     check_runs(runs, table)
-    with pytest.raises(EngineError, match="Two of the runs are of the variant"):
+    with pytest.raises(UsageError, match="Two of the runs are of the variant"):
         check_runs([runs[0], runs[0]], table)
     other = write_toy_table(tmp_path / "other", seed=9)
     with pytest.raises(EngineError, match="trained on another state of toy"):

@@ -25,6 +25,7 @@ from mlcore.datasets.formats.format import (
 from mlcore.datasets.importing import ImportOptions, read_source
 from mlcore.datasets.record import ImageRecord
 from mlcore.datasets.table import TableError, open_table
+from mlcore.errors import UsageError
 from mlcore.management.commands.import_dataset import Command
 from mlcore.management.locate import table_folder
 from tests.mlcore.datasets.making import description, grey, image, save
@@ -148,7 +149,7 @@ def test_a_table_of_a_format_that_is_not_known_is_not_shown_wrongly(tmp_path):
 
     with pytest.raises(TableError, match='imported as "album", a format that this'):
         display_case(table, 0)
-    with pytest.raises(TableError, match='no format "album"'):
+    with pytest.raises(UsageError, match='no format "album"'):
         read_source("album", ImportOptions(root=tmp_path))
 
 

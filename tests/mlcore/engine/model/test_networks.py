@@ -16,6 +16,7 @@ from mlcore.engine.model.networks import (
     load_backbone_weights,
     wants_bfloat16,
 )
+from mlcore.errors import UsageError
 
 
 @pytest.mark.parametrize("side", [32, 33])
@@ -132,7 +133,7 @@ def test_a_torch_without_the_private_probes_gets_float32(monkeypatch, cpu):
 
 
 def test_it_refuses_an_unknown_device_and_names_those_here():
-    with pytest.raises(EngineError, match='Unknown device "tpu"; here: cpu'):
+    with pytest.raises(UsageError, match='Unknown device "tpu"; here: cpu'):
         find_device("tpu")
     assert find_device("cpu") == torch.device("cpu")
     assert find_device(None).type in ("cpu", "cuda")

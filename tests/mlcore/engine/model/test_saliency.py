@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from mlcore.engine.config import EngineError, SaliencyTarget
+from mlcore.engine.config import SaliencyTarget
 from mlcore.engine.model.batchnorm import branch as through
 from mlcore.engine.model.objectives import summed_bce
 from mlcore.engine.model.saliency import (
@@ -13,6 +13,7 @@ from mlcore.engine.model.saliency import (
     find_method,
     saliency_maps,
 )
+from mlcore.errors import UsageError
 
 
 def maps_of(network, images, labels, *, target="loss", branch="std"):
@@ -79,5 +80,5 @@ def test_a_method_is_found_by_name_and_has_a_legend_for_all_it_may_explain(metho
 
 
 def test_an_unknown_method_is_refused_with_the_known_ones():
-    with pytest.raises(EngineError, match='Unknown method "tea leaves"; known: grad'):
+    with pytest.raises(UsageError, match='Unknown method "tea leaves"; known: grad'):
         find_method("tea leaves")

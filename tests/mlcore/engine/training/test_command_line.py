@@ -8,8 +8,9 @@ from mlcore.engine.config import PRESETS, EngineError
 from mlcore.engine.model.objectives import OBJECTIVES, VARIANTS
 from mlcore.engine.run_config import to_json
 from mlcore.engine.runs import occupied
-from mlcore.engine.training.command_line import add_arguments, explain, plan
+from mlcore.engine.training.command_line import ENDING, add_arguments, plan
 from mlcore.engine.training.distributed import ALONE
+from mlcore.errors import UsageError
 from mlcore.files import write_json
 
 
@@ -60,7 +61,7 @@ def test_arguments_reach_the_configuration(table, tmp_path):
     ],
 )
 def test_what_cannot_be_done_is_refused(table, tmp_path, arguments, message):
-    with pytest.raises(EngineError, match=message):
+    with pytest.raises(UsageError, match=message):
         plan(table, tmp_path, options(*arguments), ALONE)
 
 
@@ -92,8 +93,9 @@ FREE = " Free some space, then go on with --resume."
 @pytest.mark.parametrize(
     ("error", "line", "status"),
     [
-        (EngineError("No."), "No.", 2),
-        (TableError("No table."), "No table.", 2),
+        (UsageError("No such thing."), "No such thing.", 2),
+        (EngineError("No."), "No.", 1),
+        (TableError("No table."), "No table.", 1),
         (OSError(13, "Denied", "a/b"), "The training failed: Denied (a/b).", 1),
         (OSError(28, "Full", "a/b"), f"The training failed: Full (a/b).{FREE}", 1),
         (OSError(27, "Too large"), f"The training failed: Too large.{FREE}", 1),
@@ -102,7 +104,7 @@ FREE = " Free some space, then go on with --resume."
     ],
 )
 def test_a_failure_is_explained_in_one_line(error, line, status):
-    assert explain(error) == (line, status)
+    assert ENDING.explain(error) == (line, status)
 
 
 def test_of_several_processes_only_the_first_complains_of_arguments(

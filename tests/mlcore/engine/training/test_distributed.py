@@ -20,6 +20,7 @@ from mlcore.engine.training import distributed as module
 from mlcore.engine.training.distributed import ALONE, World, joined
 from mlcore.engine.training.learner import Learner
 from mlcore.engine.training.train import Execution, train
+from mlcore.errors import UsageError
 from tests.mlcore.toy import QUICK, write_toy_table
 
 MASTER = ("MASTER_ADDR", "MASTER_PORT")
@@ -286,7 +287,7 @@ def test_batches_too_small_to_be_shared_are_refused(tmp_path):
     table = write_toy_table(tmp_path / "toy")
     config = configure(table, "standard", "demo", QUICK)
     execution = Execution(torch.device("cpu"), world=FourOfFive())
-    with pytest.raises(EngineError, match="5 processes share batches of 8 images"):
+    with pytest.raises(UsageError, match="5 processes share batches of 8 images"):
         train(table, tmp_path / "run", config, execution)
 
 

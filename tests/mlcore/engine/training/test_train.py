@@ -22,6 +22,7 @@ from mlcore.engine.training import progress as progress_module
 from mlcore.engine.training import train as engine
 from mlcore.engine.training.learner import learning_rate
 from mlcore.engine.training.train import Execution, train
+from mlcore.errors import UsageError
 from mlcore.files import write_json
 from tests.mlcore.toy import QUICK, write_toy_table
 
@@ -292,9 +293,9 @@ def test_a_training_can_start_from_given_weights(table, tmp_path, cpu):
         rtol=0,
         atol=1e-6,
     )
-    with pytest.raises(EngineError, match="starts from weights that no --weights are"):
+    with pytest.raises(UsageError, match="starts from weights that no --weights are"):
         train(table, tmp_path / "other", config, Execution(cpu))
-    with pytest.raises(EngineError, match=r"gone\.pth cannot be read"):
+    with pytest.raises(UsageError, match=r"gone\.pth cannot be read"):
         quick(table, weights=tmp_path / "gone.pth")
 
 
