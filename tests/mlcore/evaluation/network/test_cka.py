@@ -15,6 +15,7 @@ from mlcore.engine.batches import Images
 from mlcore.engine.config import EngineError, NetworkConfig
 from mlcore.engine.model.batchnorm import branch as through
 from mlcore.engine.model.networks import build_network
+from mlcore.errors import UsageError
 from mlcore.evaluation.network import cka as module
 from mlcore.evaluation.network.cka import (
     Similarity,
@@ -447,5 +448,5 @@ def test_too_few_images_are_refused(toy, dual, cpu):
 
 @pytest.mark.parametrize("setting", [{"block": 0}, {"batch_size": 6}])
 def test_too_small_batches_are_refused(toy, dual, cpu, setting):
-    with pytest.raises(EngineError, match="batches of 7 or more"):
+    with pytest.raises(UsageError, match="batches of 7 or more"):
         next(cka(toy, [dual], images=4, seed=1, device=cpu, **setting))

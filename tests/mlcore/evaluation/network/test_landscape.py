@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from mlcore.engine.config import EngineError
 from mlcore.engine.model.batchnorm import branch as through
+from mlcore.errors import UsageError
 from mlcore.evaluation.network.landscape import (
     Surface,
     landscape,
@@ -275,5 +275,5 @@ def test_where_the_gradient_is_zero_no_steepness_is_told(table, dual, cpu):
 
 @pytest.mark.parametrize("setting", [{"images": 0}, {"points": 1}, {"reach": 0}])
 def test_a_surface_of_nothing_is_refused(table, dual, cpu, setting):
-    with pytest.raises(EngineError, match="at least 1 image, 2 points"):
+    with pytest.raises(UsageError, match="at least 1 image, 2 points"):
         lipschitz(table, [dual], seed=1, device=cpu, **{"images": 1, **setting})

@@ -10,6 +10,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from mlcore.engine.config import EngineError
 from mlcore.engine.model.batchnorm import branch as through
+from mlcore.errors import UsageError
 from mlcore.evaluation.robustness import measure as module
 from mlcore.evaluation.robustness.measure import robustness, summed_margin
 from mlcore.evaluation.robustness.part import ROBUSTNESS, strengths
@@ -147,7 +148,7 @@ def test_the_first_images_may_stand_for_all(toy, dual, cpu):
     short = {"eps": [], "margin_eps": [], "steps": 1, "device": cpu}
     rows = robustness(toy, [dual], images=5, **short)
     assert {row["n"] for row in rows if row["finding"] == "all"} == {5}
-    with pytest.raises(EngineError, match="at least 1 image"):
+    with pytest.raises(UsageError, match="at least 1 image"):
         robustness(toy, [dual], images=0, **short)
 
 
@@ -248,7 +249,7 @@ def test_a_table_without_a_labelled_test_image_is_refused(cpu, tmp_path):
 
 
 def test_a_strength_out_of_range_is_refused(toy, dual, cpu):
-    with pytest.raises(EngineError, match="eps lies between 0 and 1"):
+    with pytest.raises(UsageError, match="eps lies between 0 and 1"):
         robustness(toy, [dual], eps=[0.01, 2], margin_eps=[], steps=1, device=cpu)
 
 
