@@ -18,6 +18,7 @@ from mlcore.engine.training.command_line import (
 )
 from mlcore.engine.training.console import plain_lines
 from mlcore.engine.training.distributed import joined
+from mlcore.errors import UsageError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -55,6 +56,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _train(options: Mapping[str, Any]) -> None:
+    if not options["table"].is_dir():
+        raise UsageError(f"--table {options['table']} is no folder.")
     with joined(options["device"]) as (world, device):
         table = open_table(options["table"])
         jobs = plan(table, options["out"], options, world)

@@ -4,8 +4,10 @@ An argument that is not UTF-8 reaches Python with bytes that no database takes; 
 nobody.
 """
 
+from argparse import ArgumentTypeError
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from django.contrib.auth.models import User
@@ -52,6 +54,14 @@ def ready_database() -> Iterator[None]:
         raise CommandError(
             f"The database is not ready ({cause}): run `manage.py migrate` first."
         ) from error
+
+
+def existing_path(text: str) -> Path:
+    """The path that an argument names; for `type` of argparse, which ends with 2."""
+    path = Path(text)
+    if not path.exists():
+        raise ArgumentTypeError(f"{text} is not there")
+    return path
 
 
 def _listed(names: Iterable[Any], most: int = 10) -> str:

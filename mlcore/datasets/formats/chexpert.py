@@ -36,6 +36,7 @@ from mlcore.datasets.formats.lists import (
 from mlcore.datasets.record import ImageRecord
 from mlcore.datasets.splits import assign_splits
 from mlcore.datasets.table import TableError, check_patients
+from mlcore.errors import UsageError
 
 FINDINGS = (
     "No Finding",
@@ -134,11 +135,12 @@ def read_chexpert(
 
     Raises:
         TableError: a list is missing or malformed, or none of the images is there.
+        UsageError: an unknown finding or policy.
     """
     names = chosen_classes(FINDINGS, OVERLAPPING if classes is None else classes)
     if uncertain not in POLICIES:
         policies = ", ".join(POLICIES)
-        raise TableError(f'--uncertain "{uncertain}" is not known; known: {policies}.')
+        raise UsageError(f'--uncertain "{uncertain}" is not known; known: {policies}.')
     home = _home(root)
     lists = {name: _list(home, name) for name in LISTS}
     read = {name: _read_list(home, lists[name], name) for name in LISTS}

@@ -52,6 +52,7 @@ from mlcore.datasets.formats.lists import source_digest
 from mlcore.datasets.record import ImageRecord
 from mlcore.datasets.splits import assign_splits
 from mlcore.datasets.table import Box, TableError, check_patients
+from mlcore.errors import UsageError
 from mlcore.files import canonical_json, sha256_bytes
 
 
@@ -81,6 +82,7 @@ def read_folder(
 
     Raises:
         TableError: what is wrong in a list, with its line, or what is missing.
+        UsageError: no window.
     """
     _check_window(window)
     columns, rows = read_labels(root, classes, ignore_columns)
@@ -136,7 +138,7 @@ def _check_window(window: tuple[float, float] | None) -> None:
     center, width = window
     # Not-a-number fails both comparisons.
     if not (abs(center) < LARGEST and 1 <= width < LARGEST):
-        raise TableError(
+        raise UsageError(
             "--window needs a centre and a width of at least 1, both below a billion."
         )
 

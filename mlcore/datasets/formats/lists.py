@@ -11,6 +11,7 @@ from typing import Any
 
 from mlcore.datasets.table import TableError, split_address
 from mlcore.datasets.writing.table_writer import file_state
+from mlcore.errors import UsageError
 from mlcore.files import canonical_json, sha256_bytes, sha256_file
 
 # Control, format, line and paragraph separator.
@@ -163,13 +164,13 @@ def chosen_classes(
     """`wanted` in its own order, or all that are `known`.
 
     Raises:
-        TableError: a wanted class is not known, or is named twice.
+        UsageError: a wanted class is not known, or is named twice.
     """
     if wanted is None:
         return tuple(known)
     for name in wanted:
         if name not in known:
-            raise TableError(f'Unknown class "{name}"; known: {", ".join(known)}.')
+            raise UsageError(f'Unknown class "{name}"; known: {", ".join(known)}.')
     if len(set(wanted)) != len(wanted):
-        raise TableError("--classes names a class twice.")
+        raise UsageError("--classes names a class twice.")
     return tuple(wanted)

@@ -15,7 +15,7 @@ from readerstudy.analysis.report.page import report_files
 from readerstudy.analysis.report.terminal import summary
 from readerstudy.analysis.units import MISSING
 from readerstudy.management.base import OneLineCommand
-from readerstudy.management.lookup import find_study
+from readerstudy.management.lookup import existing_path, find_study
 from readerstudy.models import Study
 from readerstudy.trial.enrolment import TOLD_APART
 from readerstudy.trial.exports.reporting_facts import study_facts
@@ -49,7 +49,9 @@ class Command(OneLineCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         source = parser.add_mutually_exclusive_group(required=True)
         source.add_argument("name", nargs="?", help="of the study")
-        source.add_argument("--csv", type=Path, metavar="FILE", help="a ratings table")
+        source.add_argument(
+            "--csv", type=existing_path, metavar="FILE", help="a ratings table"
+        )
         parser.add_argument("--out", type=Path, metavar="DIR", help="for the results")
         parser.add_argument(
             "--profile",

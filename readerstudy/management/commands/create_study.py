@@ -1,10 +1,9 @@
-from pathlib import Path
 from typing import Any
 
 from django.core.management.base import CommandParser
 
 from readerstudy.management.base import OneLineCommand
-from readerstudy.management.lookup import find_user
+from readerstudy.management.lookup import existing_path, find_user
 from readerstudy.trial.protocol import FIELDS, read_protocol
 from readerstudy.trial.study import create_study
 
@@ -19,7 +18,7 @@ class Command(OneLineCommand):
             "--bundle",
             nargs="+",
             required=True,
-            type=Path,
+            type=existing_path,
             help="folders that generate_saliency wrote",
         )
         parser.add_argument(
@@ -27,7 +26,7 @@ class Command(OneLineCommand):
         )
         parser.add_argument(
             "--protocol",
-            type=Path,
+            type=existing_path,
             metavar="FILE.json",
             help=f"some of {', '.join(FIELDS)}",
         )

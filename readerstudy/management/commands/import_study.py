@@ -1,10 +1,9 @@
-from pathlib import Path
 from typing import Any
 
 from django.core.management.base import CommandParser
 
 from readerstudy.management.base import OneLineCommand
-from readerstudy.management.lookup import ready_database
+from readerstudy.management.lookup import existing_path, ready_database
 from readerstudy.models import Study
 from readerstudy.trial.archive.transfer import import_study
 
@@ -14,7 +13,9 @@ class Command(OneLineCommand):
     help = "Make the study that export_study wrote into a folder, whole or not at all."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("folder", type=Path, help="that export_study wrote")
+        parser.add_argument(
+            "folder", type=existing_path, help="that export_study wrote"
+        )
 
     def work(self, options: dict[str, Any]) -> str:
         with ready_database():

@@ -21,6 +21,7 @@ from readerstudy.analysis.planning.power import (
 from readerstudy.analysis.ratings import ALL, read_ratings
 from readerstudy.analysis.results_folder import check_replaceable
 from readerstudy.management.base import OneLineCommand
+from readerstudy.management.lookup import existing_path
 
 HEADER = (
     "Power in %. Friedman: its test by image rejects at P < {alpha:g}. Pair: and so "
@@ -104,7 +105,10 @@ def _add_components(parser: CommandParser) -> None:
         "parts of a rating", "standard deviations in rating points, or a pilot"
     )
     pilot.add_argument(
-        "--pilot", type=Path, metavar="FILE", help="estimate them from a ratings table"
+        "--pilot",
+        type=existing_path,
+        metavar="FILE",
+        help="estimate them from a ratings table",
     )
     pilot.add_argument("--dataset", default=ALL, help="of the pilot; default all")
     pilot.add_argument(

@@ -14,7 +14,13 @@ from tests.conftest import ROOT
 from tests.mlcore.toy import QUICK
 
 ALLOWED = {"torch", "torchvision", "numpy", "safetensors"}
-OURS = {"mlcore.engine", "mlcore.benchmark", "mlcore.files", "mlcore.datasets.table"}
+OURS = {
+    "mlcore.benchmark",
+    "mlcore.datasets.table",
+    "mlcore.engine",
+    "mlcore.errors",
+    "mlcore.files",
+}
 FOLDER = Path(mlcore.__file__).parent
 MODULES = [
     path for room in ("engine", "benchmark") for path in (FOLDER / room).rglob("*.py")

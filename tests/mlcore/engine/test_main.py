@@ -73,7 +73,7 @@ def test_an_interrupted_training_is_resumed(run, monkeypatch):
         status, _, said = run()
     assert (status, said) == (1, ["Interrupted; --resume goes on from there."])
     status, _, (line,) = run()
-    assert status == 2
+    assert status == 1
     assert "was begun and is not finished. Add --resume" in line
     status, lines, _ = run("--resume")
     assert status == 0
@@ -84,10 +84,9 @@ def test_an_interrupted_training_is_resumed(run, monkeypatch):
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (["--table=no-such-folder"], "no-such-folder is no image table"),
+        (["--table=no-such-folder"], "--table no-such-folder is no folder."),
         (["--device=tpu"], 'Unknown device "tpu"; here: cpu'),
         (["--variants", "triple_bn"], 'Unknown variant "triple_bn"'),
-        (["--set", "optimiser.lr=1e30"], "Try --set optimiser.lr="),
         (["--weights", "no-such-file"], "no-such-file cannot be read"),
     ],
 )
@@ -95,6 +94,17 @@ def test_what_it_cannot_do_is_one_line_and_status_2(run, more, message):
     status, _, (line,) = run(*more)
     assert status == 2
     assert message in line
+
+
+def test_a_training_that_diverges_is_one_line_and_status_1(run):
+    status, _, (line,) = run("--set", "optimiser.lr=1e30")
+    assert status == 1
+    assert "Try --set optimiser.lr=" in line
+
+
+def test_a_folder_that_is_no_table_is_one_line_and_status_1(run, tmp_path):
+    status, _, (line,) = run(f"--table={tmp_path}")
+    assert (status, line) == (1, f"{tmp_path} is no image table: no dataset.json.")
 
 
 def test_a_place_that_cannot_be_written_is_one_line_and_status_1(run, tmp_path):

@@ -30,6 +30,7 @@ from mlcore.datasets.formats.lists import (
 from mlcore.datasets.record import ImageRecord
 from mlcore.datasets.splits import assign_splits
 from mlcore.datasets.table import TableError
+from mlcore.errors import UsageError
 
 CLASSES = ("Malignant",)
 SHARES: Mapping[str, float] = {"train": 0.8, "dev": 0.1, "test": 0.1}
@@ -52,12 +53,12 @@ def checked_window(window: tuple[float, float] | None) -> tuple[float, float]:
     """Centre and width of the default window; `PATCH_WINDOW` if none was asked for.
 
     Raises:
-        TableError: it is no window.
+        UsageError: it is no window.
     """
     center, width = window or PATCH_WINDOW
     # Not-a-number fails both comparisons.
     if not (abs(center) < LARGEST and 2 <= width < LARGEST):
-        raise TableError(
+        raise UsageError(
             "--window needs a centre and a width of at least 2, in HU, both below a "
             "billion."
         )
@@ -101,7 +102,8 @@ def read_patches(
     Splits: 80, 10 and 10 % of the patches, stratified.
 
     Raises:
-        TableError: the file or folder does not hold the set, or a class is not known.
+        TableError: the file or folder does not hold the set.
+        UsageError: a class is not known, or a window is none.
     """
     names = chosen_classes(CLASSES, classes)
     files = [root] if root.is_file() else _hdf5_files(root)
@@ -113,7 +115,7 @@ def read_patches(
         labels = _read_labels(files[0])
         addresses = {f"{files[0].name}#{row}": y for row, y in enumerate(labels)}
     elif window is not None:
-        raise TableError("--window is for HU; image files are shown as they are.")
+        raise UsageError("--window is for HU; image files are shown as they are.")
     else:
         addresses = _read_folders(root)
     folder = files[0].parent if files else root

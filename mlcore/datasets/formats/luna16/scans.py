@@ -60,6 +60,7 @@ from mlcore.datasets.formats.luna16.places import (
 from mlcore.datasets.record import ImageRecord
 from mlcore.datasets.splits import assign_splits
 from mlcore.datasets.table import Box, TableError
+from mlcore.errors import UsageError
 
 NODULE, MALIGNANT = "Nodule", "Malignant"
 CONSTANT = f"every patch has a nodule: the class {NODULE} tells nothing apart"
@@ -110,11 +111,12 @@ def read_luna16(
         negatives: patches without a nodule for each with one; default 1.
 
     Raises:
-        TableError: a list or scan is missing or malformed, or an option makes no sense.
+        TableError: a list or scan is missing or malformed.
+        UsageError: an option makes no sense.
     """
     if luna_patches.is_derived(root):
         if negatives is not None:
-            raise TableError("--negatives is for the scans of LUNA16, not for patches.")
+            raise UsageError("--negatives is for the scans of LUNA16, not for patches.")
         return luna_patches.read_patches(
             root, seed=seed, classes=classes, window=window
         )
@@ -147,7 +149,7 @@ def read_part(
 def _per_nodule(negatives: float | None) -> float:
     ratio = 1.0 if negatives is None else negatives
     if not (math.isfinite(ratio) and ratio >= 0):
-        raise TableError("--negatives must be 0 or more.")
+        raise UsageError("--negatives must be 0 or more.")
     return ratio
 
 

@@ -36,6 +36,7 @@ from mlcore.datasets.formats.phantom.exposure import Letter, radiograph
 from mlcore.datasets.formats.phantom.findings import FINDINGS, draw_patient, mask
 from mlcore.datasets.record import ImageRecord
 from mlcore.datasets.table import MARKER, Mask, TableError
+from mlcore.errors import UsageError
 from mlcore.files import canonical_json, sha256_bytes, sha256_file
 
 SPLIT_SHARES = {"train": 0.7, "dev": 0.1, "test": 0.2}
@@ -96,11 +97,12 @@ def read_phantom(
         classes: a choice of `FINDINGS`, in the order wanted; default all.
 
     Raises:
-        TableError: a finding that is not known or not wanted, or the size is too small.
+        UsageError: a finding that is not known or not wanted.
+        TableError: the size is too small.
     """
     recipe = Recipe(seed, chosen_classes(FINDINGS, classes), marker)
     if marker not in (None, *recipe.classes):
-        raise TableError(
+        raise UsageError(
             f'The marker goes with "{marker}", which is none of the findings wanted: '
             f"{', '.join(recipe.classes)}."
         )

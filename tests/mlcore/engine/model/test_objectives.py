@@ -6,7 +6,7 @@ import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from mlcore.engine.config import AttackConfig, EngineError
+from mlcore.engine.config import AttackConfig
 from mlcore.engine.model.batchnorm import branch
 from mlcore.engine.model.objectives import (
     OBJECTIVES,
@@ -15,6 +15,7 @@ from mlcore.engine.model.objectives import (
     summed_bce,
 )
 from mlcore.engine.model.predict import Attacker
+from mlcore.errors import UsageError
 
 ATTACK = AttackConfig(eps=0.03, alpha=0.02, steps=2)
 
@@ -184,6 +185,6 @@ def test_each_objective_learns_from_its_own_images(trained_like, batch, name, se
 
 def test_it_refuses_an_unknown_variant_and_names_the_known_ones():
     with pytest.raises(
-        EngineError, match="known: standard, single_bn, dual_bn, mixed_bn, noise"
+        UsageError, match="known: standard, single_bn, dual_bn, mixed_bn, noise"
     ):
         find_objective("dual")
