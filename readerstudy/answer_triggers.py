@@ -6,6 +6,8 @@ questions, that the primary one is answered, and the reasons why none is; what d
 on the case or on other answers it leaves to the module.
 """
 
+# ruff: noqa: S608  (all of the SQL is this file's own)
+
 NAME = "readerstudy_ratingevent_check_answer"
 TABLE = "readerstudy_ratingevent"
 MESSAGE = "an answer is what its study asks for"
