@@ -124,7 +124,7 @@ BEGIN
   FOR given IN SELECT v FROM jsonb_array_elements(CASE question ->> 'per'
     WHEN 'finding' THEN jsonb_path_query_array(value, '$.*')
     ELSE jsonb_build_array(value) END) AS v LOOP
-   IF {_POSTGRESQL_IS_WRONG} THEN
+   IF ({_POSTGRESQL_IS_WRONG}) THEN
     RAISE EXCEPTION '%: {MESSAGE}', TG_TABLE_NAME
      USING ERRCODE = 'integrity_constraint_violation';
    END IF;

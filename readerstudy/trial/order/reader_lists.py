@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from itertools import groupby
 
 from readerstudy.models import Arm, Case, Enrolment, Overlay, Presentation, Study
-from readerstudy.trial.order import design
+from readerstudy.trial.order import design, slot
 from readerstudy.trial.protocol.document import Protocol
 
-Slot = design.Slot[Case, Arm]
+Slot = slot.Slot[Case, Arm]
 
 
 # How new lists are drawn. What is on record of a list says by which it was drawn; where
