@@ -96,6 +96,9 @@ CANNOT_JUDGE = Column(
     "why the questions were not answered, where the reader said so",
 )
 
+# Of a ratings table, what no question decides.
+ALWAYS_RATED = (*RATED, *CONDUCT, CONFIDENCE, COMMENT, CANNOT_JUDGE)
+
 SHOWN = (*RATED, REPEAT, CURRENT_RUN, POSITION, SESSION)
 ANSWERS_TABLE = (
     *SHOWN,
