@@ -5,12 +5,12 @@ from typing import Any
 from django import forms
 from django.http import QueryDict
 
-from readerstudy.models import RATINGS, RatingEvent
 from readerstudy.trial.checked_json import JsonError, parse_json
 from readerstudy.trial.enrolment import LONGEST_ANSWER, TOLD_APART
-from readerstudy.trial.rating import CONFIDENCES, LONGEST_COMMENT, Answer
+from readerstudy.trial.protocol.document import Protocol
+from readerstudy.trial.protocol.questions import LONGEST_ANSWER as LONGEST_COMMENT
 
-REASONS = RatingEvent.Reason
+CONFIDENCES = range(1, 6)
 LONGEST_SUMMARY = 2048
 LONGEST_MONITOR = 100
 
@@ -57,7 +57,7 @@ class RatingForm(forms.Form):
     """
 
     rating = forms.ChoiceField(
-        choices=[*((str(rating), rating) for rating in RATINGS), *REASONS.choices],
+        choices=[],
         error_messages={
             "required": "Nothing was saved: choose one of the six answers first.",
             "invalid_choice": "Nothing was saved: a rating is a number from 0 to 5.",
@@ -91,10 +91,16 @@ class RatingForm(forms.Form):
         },
     )
 
-    def __init__(self, data: QueryDict, *, asks_confidence: bool) -> None:
+    def __init__(self, data: QueryDict, *, protocol: Protocol) -> None:
         super().__init__(data)
         self.ratings = data.getlist("rating")
-        self.asks_confidence = asks_confidence
+        self.reasons = [option.key for option in protocol.cannot_judge]
+        levels = protocol.primary_question.levels
+        self.fields["rating"].choices = [  # type: ignore[attr-defined]
+            (str(value), value) for value in (*levels, *self.reasons)
+        ]
+        keys = [question.key for question in protocol.questions]
+        self.asks_confidence = "confidence" in keys
 
     def clean_rating(self) -> str:
         # Django would take the last of several, and nobody knows which was meant.
@@ -105,7 +111,7 @@ class RatingForm(forms.Form):
 
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = self.cleaned_data
-        rated = cleaned.get("rating", "") not in REASONS.values
+        rated = cleaned.get("rating", "") not in self.reasons
         if not (self.asks_confidence and rated):
             cleaned["confidence"] = None
         elif cleaned.get("confidence", 0) is None:
@@ -116,17 +122,22 @@ class RatingForm(forms.Form):
         """What is wrong with the form, in one line; empty when nothing is."""
         return next((str(errors[0]) for errors in self.errors.values()), "")
 
-    def answer(self) -> Answer:
-        """What a valid form says."""
-        given = self.cleaned_data["rating"]
-        judged = given not in REASONS.values
-        return Answer(
-            rating=int(given) if judged else None,
-            cannot_judge="" if judged else given,
-            comment=self.cleaned_data["comment"],
-            confidence=self.cleaned_data["confidence"],
-            viewer=_viewer_summary(self.cleaned_data["viewer"]),
-        )
+    def answer(self) -> dict[str, Any]:
+        """The document that a valid form says."""
+        cleaned = self.cleaned_data
+        given = cleaned["rating"]
+        judged = given not in self.reasons
+        answers = {
+            "rating": int(given) if judged else None,
+            "confidence": cleaned["confidence"],
+            "comment": cleaned["comment"] or None,
+        }
+        kept = {key: value for key, value in answers.items() if value is not None}
+        return {"answers": kept} | ({} if judged else {"cannot_judge": given})
+
+    def looked_at(self) -> dict[str, Any]:
+        """How the map was looked at."""
+        return _viewer_summary(self.cleaned_data["viewer"])
 
 
 class ConsentForm(forms.Form):

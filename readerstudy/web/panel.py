@@ -12,8 +12,10 @@ from django.db.models import Count, Q
 
 from readerstudy.models import Case, Overlay, Presentation, RatingEvent, Study
 from readerstudy.trial import policies
-from readerstudy.trial.rating import CONFIDENCES, changeable_before, fetchable_after
-from readerstudy.web.forms import RatingForm
+from readerstudy.trial.protocol.document import Protocol
+from readerstudy.trial.protocol.questions import in_language
+from readerstudy.trial.rating import changeable_before, fetchable_after
+from readerstudy.web.forms import CONFIDENCES, RatingForm
 
 # Answers by which a reader's pace is told.
 PACE_OF = 21
@@ -91,15 +93,31 @@ class Panel:
 
     @property
     def case(self) -> Case:
-        return self.presentation.overlay.case
+        return self.presentation.case
 
     @property
-    def overlay(self) -> Overlay:
+    def overlay(self) -> Overlay | None:
         return self.presentation.overlay
 
     @property
     def study(self) -> Study:
         return self.presentation.enrolment.study
+
+    @property
+    def protocol(self) -> Protocol:
+        return Protocol.of(self.study.protocol)
+
+    @property
+    def question(self) -> str:
+        return in_language(self.protocol.primary_question.text, self._language)
+
+    @property
+    def asks_confidence(self) -> bool:
+        return any(q.key == "confidence" for q in self.protocol.questions)
+
+    @property
+    def _language(self) -> str:
+        return self.presentation.enrolment.language or self.protocol.languages[0]
 
     @property
     def windows(self) -> str:
@@ -140,8 +158,9 @@ class Panel:
         else:
             place = f"Case {shown.position - self.practice}"
         value = answer_in_words(self.saved)
-        if shown.training and self.saved.rating is not None:
-            value = f"{value}, “{self.study.anchors[self.saved.rating]}”"
+        rating = _rating(self.saved)
+        if shown.training and rating is not None:
+            value = f"{value}, “{self.scale[rating][1]}”"
         return f"{place} saved: {value}"
 
     @property
@@ -149,9 +168,10 @@ class Panel:
         """What stands so far, of an answer that may be changed."""
         if self.change is None:
             return ""
-        if self.change.rating is None:
+        rating = _rating(self.change)
+        if rating is None:
             return "You said that it cannot be judged."
-        return f"You rated it {self.change.rating}."
+        return f"You rated it {rating}."
 
     @property
     def time_left(self) -> str:
@@ -165,12 +185,17 @@ class Panel:
     @property
     def scale(self) -> list[tuple[str, str]]:
         """The ratings with their anchors."""
-        return [(str(rating), text) for rating, text in enumerate(self.study.anchors)]
+        primary = self.protocol.primary_question
+        return [
+            (str(level), in_language(anchor, self._language))
+            for level, anchor in zip(primary.levels, primary.anchors, strict=True)
+        ]
 
     @property
     def reasons(self) -> list[tuple[str, str]]:
         """Why a map may not be judged."""
-        return list(RatingEvent.Reason.choices)
+        reasons = self.protocol.cannot_judge
+        return [(r.key, in_language(r.text, self._language)) for r in reasons]
 
     @property
     def confidences(self) -> list[str]:
@@ -178,7 +203,7 @@ class Panel:
 
     @property
     def opacity_percent(self) -> int:
-        return round(100 * self.study.opacity)
+        return round(100 * self.protocol.opacity)
 
 
 def _changeable(
@@ -191,8 +216,20 @@ def _changeable(
     return answered if answered.session == current.session else None
 
 
+def _rating(event: RatingEvent) -> int | None:
+    rating: int | None = answers_of(event).get("rating")
+    return rating
+
+
+def answers_of(event: RatingEvent) -> dict[str, Any]:
+    """What an answer says, by question."""
+    answers: dict[str, Any] = (event.answer or {}).get("answers", {})
+    return answers
+
+
 def answer_in_words(event: RatingEvent) -> str:
-    return "cannot be judged" if event.rating is None else str(event.rating)
+    rating = _rating(event)
+    return "cannot be judged" if rating is None else str(rating)
 
 
 def seconds_left(moments: Sequence[datetime], presentations: int) -> float | None:

@@ -14,9 +14,10 @@ from django_htmx.http import HttpResponseClientRedirect, replace_url
 from readerstudy.models import Enrolment, Presentation, RatingEvent
 from readerstudy.trial import policies, rating
 from readerstudy.trial.cases import files as case_files
+from readerstudy.trial.protocol.document import Protocol
 from readerstudy.web.forms import RatingForm
 from readerstudy.web.http import HtmxHttpRequest
-from readerstudy.web.panel import Given, Panel, answer_in_words
+from readerstudy.web.panel import Given, Panel, answer_in_words, answers_of
 from readerstudy.web.sitting import Sitting
 
 
@@ -52,15 +53,17 @@ def read(request: HtmxHttpRequest, token: str) -> HttpResponse:
 
 
 def _rate(request: HtmxHttpRequest, presentation: Presentation) -> HttpResponse:
-    asks = presentation.enrolment.study.asks_confidence
-    form = RatingForm(request.POST, asks_confidence=asks)
+    protocol = Protocol.of(presentation.enrolment.study.protocol)
+    form = RatingForm(request.POST, protocol=protocol)
     if not form.is_valid():
         return _ask_again(request, presentation, form)
     try:
         following = rating.record_answer_and_show_next(
             presentation=presentation,
             user=request.user,
+            stage="map",
             answer=form.answer(),
+            viewer=form.looked_at(),
             change=form.cleaned_data["change"],
         )
     except rating.InvalidRating as problem:
@@ -179,7 +182,7 @@ def change(request: HtmxHttpRequest, token: str) -> HttpResponse:
     ):
         return redirect("readerstudy:read", token)
     # What was written stays unless it is taken out; the rating is given anew.
-    given = Given(comment=standing.comment)
+    given = Given(comment=answers_of(standing).get("comment", ""))
     response = _show(request, presentation, change=standing, given=given)
     return replace_url(response, request.path) if request.htmx else response
 
@@ -189,13 +192,16 @@ def change(request: HtmxHttpRequest, token: str) -> HttpResponse:
 
 @require_http_methods(["GET"])
 def image(request: HtmxHttpRequest, token: str) -> HttpResponse:
-    shown = _get_presentation(request, token).overlay.case
+    shown = _get_presentation(request, token).case
     return _pixels(case_files.image_buffer(shown))
 
 
 @require_http_methods(["GET"])
 def overlay(request: HtmxHttpRequest, token: str) -> HttpResponse:
-    shown = _get_presentation(request, token).overlay
+    presentation = _get_presentation(request, token)
+    shown = presentation.overlay
+    if shown is None or rating.stage_of(presentation) == RatingEvent.Stage.IMAGE:
+        raise Http404
     return _pixels(case_files.overlay_buffer(shown))
 
 

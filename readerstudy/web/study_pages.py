@@ -15,6 +15,7 @@ from readerstudy.querysets import EnrolmentQuerySet
 from readerstudy.trial import policies, rating
 from readerstudy.trial.enrolment import consent, record_display_check, sign_off
 from readerstudy.trial.policies import Refusal
+from readerstudy.trial.protocol.document import Protocol
 from readerstudy.web.forms import ConsentForm, DisplayForm, SettingsForm, SignOffForm
 from readerstudy.web.http import HtmxHttpRequest
 from readerstudy.web.sitting import Sitting
@@ -71,8 +72,13 @@ def study(request: HtmxHttpRequest, uuid: UUID) -> HttpResponse:
         return redirect("readerstudy:display", uuid)
     following = rating.next_presentation(enrolment)
     waits = following is not None and not policies.has_begun(following)
+    protocol = Protocol.of(enrolment.study.protocol)
+    primary = protocol.primary_question
     context = {
         "enrolment": enrolment,
+        "protocol": protocol,
+        "question": primary.text,
+        "scale": list(zip(primary.levels, primary.anchors, strict=True)),
         "form": form,
         "following": following,
         "begins": policies.session_begins(following) if following and waits else None,
