@@ -95,7 +95,7 @@ def test_the_exit_status_is_that_of_the_worse_half(
 def test_the_second_half_finds_the_tests_that_touch_the_database():
     """A marker that is set once tests were chosen would leave none of them."""
     chosen = "tests/readerstudy/trial/test_rating.py"
-    arguments = ["-q", "--collect-only", "-m", "database", "-p", "no:xdist", chosen]
+    arguments = ["-q", "--collect-only", "-m", "database", chosen]
     done = subprocess.run(
         [sys.executable, "-m", "pytest", *arguments],
         cwd=ROOT,
