@@ -1,5 +1,6 @@
 """Forms of the readers' pages: what a reader's browser may post."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from django import forms
@@ -11,6 +12,8 @@ from readerstudy.trial.protocol.document import Protocol
 from readerstudy.trial.protocol.questions import LONGEST_ANSWER as LONGEST_COMMENT
 
 CONFIDENCES = range(1, 6)
+NOT_CHOSEN = ""
+UNKNOWN_GUESS = "unknown"
 LONGEST_SUMMARY = 2048
 LONGEST_MONITOR = 100
 
@@ -205,6 +208,32 @@ class SignOffForm(forms.Form):
         widget=forms.PasswordInput(attrs={"autocomplete": "current-password"}),
         error_messages={"required": "Type your password to sign."},
     )
+
+
+class GuessForm(forms.Form):
+    """How each of some maps was made, in their order."""
+
+    def __init__(
+        self, data: QueryDict | None, *, maps: int, labels: Sequence[str]
+    ) -> None:
+        super().__init__(data)
+        choices = [
+            (NOT_CHOSEN, "choose"),
+            (UNKNOWN_GUESS, "I do not know"),
+            *((f"arm {label}", label) for label in labels),
+        ]
+        for place in range(1, maps + 1):
+            self.fields[f"map_{place}"] = forms.ChoiceField(
+                choices=choices,
+                error_messages={"required": "Choose, or say that you do not know."},
+            )
+
+    def guesses(self) -> list[str]:
+        """What a valid form says of each map: a label, or empty."""
+        given = [self.cleaned_data[name] for name in self.fields]
+        return [
+            text.removeprefix("arm ") if text != UNKNOWN_GUESS else "" for text in given
+        ]
 
 
 class SettingsForm(forms.Form):

@@ -18,6 +18,7 @@ from readerstudy.trial.protocol.document import Protocol
 from readerstudy.web.forms import RatingForm
 from readerstudy.web.http import HtmxHttpRequest
 from readerstudy.web.panel import Given, Panel, answer_in_words, answers_of
+from readerstudy.web.pictures import pixels
 from readerstudy.web.sitting import Sitting
 
 
@@ -193,7 +194,7 @@ def change(request: HtmxHttpRequest, token: str) -> HttpResponse:
 @require_http_methods(["GET"])
 def image(request: HtmxHttpRequest, token: str) -> HttpResponse:
     shown = _get_presentation(request, token).case
-    return _pixels(case_files.image_buffer(shown))
+    return pixels(case_files.image_buffer(shown))
 
 
 @require_http_methods(["GET"])
@@ -202,13 +203,4 @@ def overlay(request: HtmxHttpRequest, token: str) -> HttpResponse:
     shown = presentation.overlay
     if shown is None or rating.stage_of(presentation) == RatingEvent.Stage.IMAGE:
         raise Http404
-    return _pixels(case_files.overlay_buffer(shown))
-
-
-def _pixels(content: bytes) -> HttpResponse:
-    # Nothing but bytes, equally many for every arm: no name, no date, no fingerprint.
-    return HttpResponse(
-        content,
-        content_type="application/octet-stream",
-        headers={"Cache-Control": "no-store"},
-    )
+    return pixels(case_files.overlay_buffer(shown))

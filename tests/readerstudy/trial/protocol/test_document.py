@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from readerstudy.models import ANCHORS, PRIMARY_ANALYSIS, QUESTION
 from readerstudy.trial.checked_json import JsonError, parse_json
 from readerstudy.trial.protocol.defaults import KEYS, SCHEMA_FILE, template_document
 from readerstudy.trial.protocol.document import (
@@ -30,6 +29,22 @@ VALID = sorted(
     if not path.stem.startswith(("invalid", "tables"))
 )
 SCHEMA = jsonschema.Draft202012Validator(json.loads(SCHEMA_FILE.read_text("utf-8")))
+
+# What a study said and asked when this was all that one could.
+QUESTION = "How useful is this map in guiding a radiologist to the correct diagnosis?"
+ANCHORS = [
+    "No correlation between the pathology and the hot spots",
+    "Barely any of the hot spots lie on the pathology",
+    "A minority of the hot spots lie on the pathology",
+    "About half of the hot spots lie on the pathology",
+    "Most hot spots lie on the pathology, some elsewhere",
+    "The map points clearly and unambiguously to the pathology",
+]
+PRIMARY_ANALYSIS = (
+    "Per data set: Friedman's test of the three arms over images, ratings summed over "
+    "the readers, images with every rating, P < 0.001; then Wilcoxon's signed-rank "
+    "test of each pair. It speaks for these readers."
+)
 
 
 def fixture(name):

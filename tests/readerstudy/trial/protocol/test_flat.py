@@ -10,7 +10,8 @@ from readerstudy.trial.protocol.document import (
     complete,
     template,
 )
-from readerstudy.trial.protocol.flat import FIELDS, from_flat, to_flat
+from readerstudy.trial.protocol.flat import FLAT_FIELDS as FIELDS
+from readerstudy.trial.protocol.flat import from_flat, to_flat
 
 OTHER = {
     "question": "Is it there?",
