@@ -8,9 +8,10 @@ from django.db.models import Count
 
 from readerstudy import triggers
 from readerstudy.models import Overlay, Study
-from readerstudy.trial import policies, protocol
+from readerstudy.trial import policies
 from readerstudy.trial.cases import files as case_files
 from readerstudy.trial.cases.manifest import VARIANTS
+from readerstudy.trial.protocol.document import Protocol, ProtocolError, complete
 
 
 def readiness(study: Study) -> list[str]:
@@ -59,15 +60,13 @@ def _people(study: Study) -> list[str]:
 
 
 def _protocol(study: Study) -> list[str]:
-    problems = []
-    for key, value in protocol.of_study(study).items():
-        try:
-            protocol.checked_changes({key: value})
-        except policies.Refusal as refusal:
-            problems.append(str(refusal))
-    needed = ("question", "primary_analysis")
-    empty = [key for key in needed if not getattr(study, key).strip()]
-    return [*problems, *(f"protocol.{key}: must not be empty." for key in empty)]
+    try:
+        protocol = Protocol.of(complete(study.protocol))
+    except ProtocolError as error:
+        return [f"The protocol is wrong: {error}"]
+    if not protocol.primary_analysis.strip():
+        return ["The protocol does not say its primary_analysis."]
+    return []
 
 
 def _maps(study: Study) -> list[str]:

@@ -24,6 +24,8 @@ from readerstudy.trial import policies
 from readerstudy.trial.exports.codebook import ALLOCATION_TABLE, RATINGS_TABLE
 from readerstudy.trial.exports.tables import allocation_table, ratings_table
 from readerstudy.trial.policies import Refusal
+from readerstudy.trial.protocol.document import Protocol
+from readerstudy.trial.protocol.questions import in_language
 from readerstudy.trial.reader_progress import progress
 from readerstudy.web.serializers import (
     RunProgressSerializer,
@@ -111,10 +113,15 @@ def _as_seen(study: Study, own: Mapping[int, Enrolment]) -> dict[str, Any]:
         "uuid": study.uuid,
         "name": study.name,
         "state": study.state,
-        "question": study.question,
+        "question": _question(study),
         "roles": [role for row in study.own for role in row.roles],
         "progress": run and {"rated": run.rated, "total": run.total},
     }
+
+
+def _question(study: Study) -> str:
+    protocol = Protocol.of(study.protocol)
+    return in_language(protocol.primary_question.text, protocol.languages[0])
 
 
 @contextmanager

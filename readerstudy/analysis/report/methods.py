@@ -129,12 +129,12 @@ def _voided(analysis: Analysis) -> str:
 
 def _reading_facts(analysis: Analysis, recorded: StudyFacts) -> dict[str, str]:
     version = analysis["run"]["versions"]["readerstudy"]
-    anchors = enumerate(recorded.get("anchors", ()))
+    scale = recorded.get("scale", {})
     return {
         "Tool": _if(recorded, f"readerstudy {version}, in a web browser"),
         "Display and reading conditions": _text(recorded, "display"),
         "Question": _text(recorded, "question"),
-        "Scale": "; ".join(f"{score}: {text}" for score, text in anchors)
+        "Scale": "; ".join(f"{level}: {text}" for level, text in scale.items())
         or NOT_RECORDED,
         "Instructions": _text(recorded, "instructions"),
         "Blinding": _if(

@@ -124,10 +124,10 @@ def allocation_table(study: Study, *, blinded: bool) -> ExportedTable:
         "block",
         "repeat",
         "training",
-        "overlay__case__dataset",
-        "overlay__case__case_id",
-        "overlay__arm__letter",
-        "overlay__arm__variant",
+        "case__dataset",
+        "case__case_id",
+        "arm__letter",
+        "arm__variant",
     )
     cells = [[_cell(value) for value in row] for row in sorted(rows)]
     return ExportedTable(codebook.ALLOCATION_TABLE, cells)
@@ -225,9 +225,9 @@ def _rating_rows(study: Study, blinded: bool) -> list[dict[str, Cell]]:
     ).values_list(
         "pk",
         "enrolment__reader__username",
-        "overlay__case__dataset",
-        "overlay__case__case_id",
-        "overlay__arm__letter" if is_blinded else "overlay__arm__variant",
+        "case__dataset",
+        "case__case_id",
+        "arm__letter" if is_blinded else "arm__variant",
         "repeat",
         "enrolment__run",
         "position",
