@@ -155,6 +155,12 @@ def field_names(question: Question, findings: Sequence[str]) -> list[str]:
     return [f"{question.key}.{index}" for index in range(len(findings))]
 
 
+def asked_of(question: Question, language: str) -> Asked:
+    """A question as instructions tell of it: with its levels, of no case and finding."""
+    item = Item(question.key, "", "", _levels(question, language, ()))
+    return _in_words(question, 1, language, [item])
+
+
 def _asked(
     question: Question,
     number: int,
@@ -164,6 +170,7 @@ def _asked(
     given: Given,
 ) -> Asked:
     findings = findings_at(protocol, question, place)
+    names = field_names(question, findings)
     items = [
         Item(
             name=name,
@@ -171,10 +178,14 @@ def _asked(
             value=given.get(name) or "",
             levels=_levels(question, language, given.getlist(name)),
         )
-        for name, finding in zip(
-            field_names(question, findings), findings or [""], strict=True
-        )
+        for name, finding in zip(names, findings or [""], strict=True)
     ]
+    return _in_words(question, number, language, items)
+
+
+def _in_words(
+    question: Question, number: int, language: str, items: Sequence[Item]
+) -> Asked:
     return Asked(
         question=question,
         number=number,

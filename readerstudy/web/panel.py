@@ -17,6 +17,7 @@ from readerstudy.trial.protocol.answers import Place, questions_at
 from readerstudy.trial.protocol.document import Protocol
 from readerstudy.trial.protocol.questions import Option, Question, Stage, in_language
 from readerstudy.web.asking import Asking, Given, is_comment, value_in_words
+from readerstudy.web.telling import Telling
 
 # Answers by which a reader's pace is told.
 PACE_OF = 21
@@ -253,9 +254,9 @@ class Panel:
             for option in self.protocol.cannot_judge
         ]
 
-    @property
-    def legend(self) -> list[str]:
-        return [in_language(text, self.language) for text in self.protocol.legend]
+    @cached_property
+    def telling(self) -> Telling:
+        return Telling(self.protocol, self.language)
 
     @property
     def opacity_percent(self) -> int:

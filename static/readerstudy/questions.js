@@ -51,9 +51,9 @@ export function createQuestions(panel, { marks, record, submit }) {
     for (const block of blocks) showBlock(block, items);
     const places = items.filter((item) => PLACES.includes(item.kind));
     marks.show(places, places.includes(active) ? active : null, () => answered(active));
+    if (!counts()) return;
     const button = form.querySelector("[type=submit] [data-label]");
     const { length } = missing();
-    if (!counts()) return;
     const more = `${length} more answer${length === 1 ? "" : "s"}`;
     button.textContent = length ? more : button.dataset.label;
   }
