@@ -6,6 +6,8 @@ questions, that the primary one is answered, and the reasons why none is; what d
 on the case or on other answers it leaves to the module.
 """
 
+# ruff: noqa: S608  (all of the SQL is this file's own)
+
 NAME = "readerstudy_ratingevent_check_answer"
 TABLE = "readerstudy_ratingevent"
 MESSAGE = "an answer is what its study asks for"
@@ -122,7 +124,7 @@ BEGIN
   FOR given IN SELECT v FROM jsonb_array_elements(CASE question ->> 'per'
     WHEN 'finding' THEN jsonb_path_query_array(value, '$.*')
     ELSE jsonb_build_array(value) END) AS v LOOP
-   IF {_POSTGRESQL_IS_WRONG} THEN
+   IF ({_POSTGRESQL_IS_WRONG}) THEN
     RAISE EXCEPTION '%: {MESSAGE}', TG_TABLE_NAME
      USING ERRCODE = 'integrity_constraint_violation';
    END IF;

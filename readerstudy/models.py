@@ -20,6 +20,7 @@ from readerstudy.querysets import (
     StudyQuerySet,
 )
 
+
 class Study(models.Model):
     """A set of cases, shown to readers under every arm."""
 
@@ -137,7 +138,7 @@ class Case(models.Model):
     truth = models.JSONField(
         null=True,
         blank=True,
-        help_text="by finding: label, boxes and the file of a mask; never sent to readers",
+        help_text="by finding; never sent to readers",
     )
     training = models.BooleanField(
         default=False, help_text="to practise on; never analysed"

@@ -15,7 +15,7 @@ from readerstudy.models import Case, Study
 from readerstudy.trial import policies
 from readerstudy.trial.checked_json import JsonError, JsonObject, parse_json
 from readerstudy.trial.protocol.document import (
-    LARGEST,
+    LARGEST_FILE,
     LONGEST_WASHOUT_DAYS,
     TEMPLATES,
 )
@@ -125,7 +125,9 @@ class DocumentField(TextField):
 
     def clean(self, value: Any) -> Any:
         try:
-            return JsonObject(parse_json(super().clean(value), largest=LARGEST)).value
+            return JsonObject(
+                parse_json(super().clean(value), largest=LARGEST_FILE)
+            ).value
         except JsonError as error:
             raise forms.ValidationError(f"{error}.") from error
 

@@ -23,7 +23,7 @@ CANNOT_JUDGE = [
     {'key': 'image_quality', 'text': 'The image quality does not allow it'},
     {'key': 'other', 'text': 'Another reason'},
 ]
-EACH = {'when': 'with', 'per': 'case'}
+EACH = {'when': 'with', 'per': 'case', 'repeat': 'each'}
 CONFIDENCE = {
     'key': 'confidence',
     'kind': 'scale',
@@ -98,7 +98,6 @@ def protocol(study):
         **EACH,
     }
     confidence = [CONFIDENCE] if study['asks_confidence'] else []
-    texts = {name: study[name] for name in ('instructions', 'consent') if study[name]}
     return {
         'schema': 2,
         'template': 'paper',
@@ -108,7 +107,9 @@ def protocol(study):
         'cannot_judge': CANNOT_JUDGE,
         'reference': 'shown',
         'reading': 'map',
-        **texts,
+        'findings': [],
+        'instructions': study['instructions'],
+        'consent': study['consent'],
         'opacity': study['opacity'],
         'display_mode': study['display_mode'],
         'legend': json_value(study['legend']),
@@ -121,6 +122,7 @@ def protocol(study):
         'break_after': {'answers': 60, 'minutes': 30},
         'open_by': 'one',
         'ended_runs': 'keep',
+        'ends_on': None,
         'guess_arms': False,
         'analysis': ANALYSIS,
     }
@@ -233,7 +235,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='case',
             name='truth',
-            field=models.JSONField(blank=True, help_text='by finding: label, boxes and the file of a mask; never sent to readers', null=True),
+            field=models.JSONField(blank=True, help_text='by finding; never sent to readers', null=True),
         ),
         migrations.AddField(
             model_name='enrolment',

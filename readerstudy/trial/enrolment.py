@@ -108,20 +108,21 @@ def consent(*, enrolment: Enrolment, user: User, language: str = "") -> None:
             it does not have.
     """
     protocol = Protocol.of(enrolment.study.protocol)
-    chosen = language or protocol.languages[0]
-    if chosen not in protocol.languages or not (language or protocol.has_one_language):
+    if not language and len(protocol.languages) == 1:
+        (language,) = protocol.languages
+    if language not in protocol.languages:
         known = ", ".join(protocol.languages)
         raise Refusal(f"Choose one of the languages of the study: {known}.")
     with transaction.atomic():
         _hold_own(enrolment, user)
         policies.check_can_consent(enrolment)
         if enrolment.consented_at is None:
-            text = in_language(protocol.consent, chosen)
+            text = in_language(protocol.consent, language)
             event = _add_own_event(
-                enrolment, StudyEvent.Kind.CONSENTED, consent=text, language=chosen
+                enrolment, StudyEvent.Kind.CONSENTED, consent=text, language=language
             )
             enrolment.consented_at = event.at
-            enrolment.language = chosen
+            enrolment.language = language
             enrolment.save(update_fields=["consented_at", "language"])
 
 

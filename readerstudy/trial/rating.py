@@ -23,6 +23,7 @@ from readerstudy.trial.protocol.answers import (
     questions_at,
 )
 from readerstudy.trial.protocol.document import Protocol
+from readerstudy.trial.protocol.questions import Stage as StageName
 from readerstudy.trial.record import events as record_events
 from readerstudy.trial.record.hash_chain import canonical_text
 
@@ -117,6 +118,14 @@ def stage_of(presentation: Presentation) -> Stage:
     return _stage(protocol, place_of(presentation), _events(presentation))
 
 
+def can_see_map(presentation: Presentation) -> bool:
+    """Whether its map may be sent: where an image is asked about before any map is
+    there, not before it was shown with it."""
+    if not Protocol.of(presentation.enrolment.study.protocol).asks_before:
+        return True
+    return _shown(_events(presentation), Stage.MAP)
+
+
 def record_shown(*, presentation: Presentation, user: User) -> None:
     """Record that the reader was shown this in its present stage, the first time.
 
@@ -136,7 +145,7 @@ def record_answer(
     *,
     presentation: Presentation,
     user: User,
-    stage: str,
+    stage: StageName,
     answer: Mapping[str, Any],
     viewer: Mapping[str, Any] | None = None,
     change: int | None = None,
@@ -168,7 +177,7 @@ def record_answer_and_show_next(
     *,
     presentation: Presentation,
     user: User,
-    stage: str,
+    stage: StageName,
     answer: Mapping[str, Any],
     viewer: Mapping[str, Any] | None = None,
     change: int | None = None,
@@ -239,7 +248,7 @@ def changeable_last(enrolment: Enrolment) -> Presentation | None:
 
 
 def _checked(
-    presentation: Presentation, stage: str, answer: Mapping[str, Any]
+    presentation: Presentation, stage: StageName, answer: Mapping[str, Any]
 ) -> dict[str, Any]:
     if stage not in Stage.values:
         raise InvalidRating(f"There is no stage {stage!r}.")
@@ -298,7 +307,7 @@ def _check_turn(
 
 
 def _stage(protocol: Protocol, place: Place, events: Sequence[RatingEvent]) -> Stage:
-    asked = protocol.asks_before and questions_at(protocol, Stage.IMAGE, place)
+    asked = protocol.asks_before and questions_at(protocol, "image", place)
     return Stage.IMAGE if asked and not _standing(events, Stage.IMAGE) else Stage.MAP
 
 

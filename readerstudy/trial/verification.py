@@ -11,7 +11,8 @@ from readerstudy import triggers
 from readerstudy.models import Enrolment, RatingEvent, Study, StudyEvent
 from readerstudy.trial import recorded_analyses, roles
 from readerstudy.trial.cases import files as case_files
-from readerstudy.trial.order.reader_lists import Order, ReaderLists
+from readerstudy.trial.order.design import Order
+from readerstudy.trial.order.reader_lists import ReaderLists
 from readerstudy.trial.policies import Refusal
 from readerstudy.trial.record import digests
 from readerstudy.trial.record import events as record_events

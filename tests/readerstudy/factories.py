@@ -11,7 +11,9 @@ from django.contrib.auth.models import User
 
 from readerstudy.models import Enrolment, Presentation, RatingEvent, Study
 from readerstudy.trial.enrolment import consent
-from readerstudy.trial.rating import Answer, record_answer, record_shown
+from readerstudy.trial.protocol.document import of_template
+from readerstudy.trial.protocol.flat import FLAT_FIELDS
+from readerstudy.trial.rating import record_answer, record_shown
 from readerstudy.trial.roles import give_role
 from readerstudy.trial.study import create_study, open_study
 
@@ -148,7 +150,7 @@ def study_over(
         bundles=[bundle],
         readers=list(readers),
         by=coordinator(),
-        fields={"repeats": 0, **(protocol or {})},
+        protocol=with_defaults(protocol or {}),
     )
     if opened:
         open_study(study=study, by=coordinator(), reason="ready")
@@ -169,14 +171,43 @@ def give(study: Study, user: User, role: str) -> User:
     return user
 
 
-def answer(presentation: Presentation, user: User, value: int = 3, **more: Any):
-    """Show a presentation and rate it, the quick way."""
+def answer(
+    presentation: Presentation,
+    user: User,
+    value: int | None = 3,
+    *,
+    change: int | None = None,
+    viewer: dict[str, Any] | None = None,
+    **more: Any,
+):
+    """Show a presentation and rate it, the quick way; `more` as for `said`."""
     record_shown(presentation=presentation, user=user)
-    change = more.pop("change", None)
-    given = Answer(rating=value, **more)
     return record_answer(
-        presentation=presentation, user=user, answer=given, change=change
+        presentation=presentation,
+        user=user,
+        stage="map",
+        answer=said(value, **more),
+        viewer=viewer,
+        change=change,
     )
+
+
+def said(rating: int | None, cannot_judge: str = "", **more: Any) -> dict[str, Any]:
+    """The document of an answer to the paper's question, and to others by key."""
+    given = {"rating": rating, **more}
+    answers = {key: value for key, value in given.items() if value not in (None, "")}
+    return {"answers": answers} | (
+        {"cannot_judge": cannot_judge} if cannot_judge else {}
+    )
+
+
+def with_defaults(protocol: dict[str, Any]) -> dict[str, Any]:
+    """A flat protocol, or keys laid over the template `paper`; without repeats."""
+    if "schema" in protocol:
+        return protocol
+    if protocol.keys() <= set(FLAT_FIELDS):
+        return {"repeats": 0, **protocol}
+    return {**of_template("paper"), "repeats": 0, **protocol}
 
 
 def coordinator() -> User:

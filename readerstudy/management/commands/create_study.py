@@ -4,12 +4,7 @@ from django.core.management.base import CommandParser
 
 from readerstudy.management.base import OneLineCommand
 from readerstudy.management.lookup import existing_path, find_user
-from readerstudy.trial.protocol.document import (
-    TEMPLATES,
-    read_protocol,
-    template,
-    without_legend,
-)
+from readerstudy.trial.protocol.document import TEMPLATES, of_template, read_protocol
 from readerstudy.trial.study import create_study
 
 
@@ -54,7 +49,7 @@ class Command(OneLineCommand):
         readers = [find_user(username) for username in options["readers"]]
         coordinator = options["coordinator"]
         path = options["protocol"]
-        protocol = read_protocol(path) if path else without_legend(template(options["template"]))
+        protocol = read_protocol(path) if path else of_template(options["template"])
         if options["repeats"] is not None:
             protocol["repeats"] = options["repeats"]
         study = create_study(

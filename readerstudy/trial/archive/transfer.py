@@ -24,6 +24,7 @@ from django.db import transaction
 
 from readerstudy.models import Case, Overlay, Study
 from readerstudy.trial import policies
+from readerstudy.trial.archive import version_1, version_2
 from readerstudy.trial.archive.study_rows import (
     TABLES,
     Row,
@@ -33,7 +34,6 @@ from readerstudy.trial.archive.study_rows import (
     people_in,
     rows_of,
 )
-from readerstudy.trial.archive import version_1, version_2
 from readerstudy.trial.cases import files as case_files
 from readerstudy.trial.checked_json import JsonError, JsonObject, is_text, parse_json
 from readerstudy.trial.locking import hold

@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from readerstudy.models import RATINGS, RatingEvent
-
 TIME = "UTC, ISO 8601 with milliseconds"
 Type = Literal["text", "integer", "time", "object", "list of texts"]
 
@@ -67,7 +65,7 @@ RATINGS_TABLE = (
     Column(
         "rating",
         "integer",
-        f"{RATINGS[0]} to {RATINGS[-1]}, or empty",
+        "{levels}, or empty",
         "the answer that stood at the end.",
         "{scale}",
     ),
@@ -104,7 +102,7 @@ RATINGS_TABLE = (
     Column(
         "cannot_judge",
         "text",
-        f"{', '.join(RatingEvent.Reason.values)}, or empty",
+        "{reasons}, or empty",
         "why there is no rating, where the reader said so",
     ),
 )
@@ -116,7 +114,7 @@ IMRMC_TABLE = (
     Column(
         "score",
         "integer",
-        f"{RATINGS[0]} to {RATINGS[-1]}",
+        "{levels}",
         "as rating in the ratings table, of the first presentation; there is no row "
         "where there is no rating, and none with the truth of a case, for the score is "
         "of a map",
@@ -133,7 +131,7 @@ ALLOCATION_TABLE = (
     Column("training", "integer", "0 or 1", "1 for practice, which is never analysed"),
     DATASET,
     IMAGE,
-    Column("letter", "text", "X, Y, Z", "what concealed the variant"),
+    Column("letter", "text", "{letters}", "what concealed the variant"),
     Column("variant", "text", "{names}", "whose map was shown"),
 )
 

@@ -12,10 +12,10 @@ def study_facts(study: Study) -> dict[str, Any]:
     """What is recorded of a study; no arm is named in it.
 
     Of the protocol, in the study's first language, the primary `question`, by level its
-    `scale`, `instructions` and `primary_analysis`; `qualification`, `training`, `display` and `selection`, each
-    in words, where there is something to say; and of the events that opened and locked
-    the study, as `opening` and `lock`, the `number`, `hash`, `at`, `reason` and what
-    they fixed.
+    `scale`, `instructions` and `primary_analysis`; `qualification`, `training`,
+    `display` and `selection`, each in words, where there is something to say; and of
+    the events that opened and locked the study, as `opening` and `lock`, the `number`,
+    `hash`, `at`, `reason` and what they fixed.
     """
     facts = {
         **_protocol(study),

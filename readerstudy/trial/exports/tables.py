@@ -20,6 +20,8 @@ from readerstudy.trial import policies
 from readerstudy.trial.exports import codebook
 from readerstudy.trial.exports.codebook import Column
 from readerstudy.trial.policies import Refusal
+from readerstudy.trial.protocol.document import Protocol
+from readerstudy.trial.protocol.questions import in_language
 from readerstudy.trial.record import events as record_events
 from readerstudy.trial.record.hash_chain import (
     BrokenChain,
@@ -143,13 +145,21 @@ def codebook_csv(study: Study, *, blinded: bool) -> str:
     arms = sorted(study.arms.values_list("letter", "variant"))
     letters, variants = zip(*arms, strict=True)
     is_blinded = _is_blinded(study, blinded)
-    scale = "; ".join(f"{value}: {text}" for value, text in enumerate(study.anchors))
+    protocol = Protocol.of(study.protocol)
+    language, primary = protocol.languages[0], protocol.primary_question
+    scale = "; ".join(
+        f"{level}: {in_language(text, language)}"
+        for level, text in zip(primary.levels, primary.anchors, strict=True)
+    )
     voided = "; ".join(map(str, record_events.voided_runs(study)))
     words = {
         "voided": f"Voided: {voided}" if voided else "None was voided",
         "variants": ", ".join(letters if is_blinded else sorted(variants)),
         "names": "names of variants" if is_blinded else ", ".join(sorted(variants)),
-        "scale": f"{study.question} {scale}",
+        "letters": ", ".join(letters),
+        "levels": f"{primary.levels[0]} to {primary.levels[-1]}",
+        "reasons": ", ".join(option.key for option in protocol.cannot_judge),
+        "scale": f"{in_language(primary.text, language)} {scale}",
     }
     return csv_text(
         codebook.HEADER,
@@ -250,16 +260,17 @@ def _history(events: Iterable[RatingEvent]) -> dict[str, Cell]:
     shown = [event for event in events if event.kind == RatingEvent.Kind.SHOWN]
     answers = [event for event in events if event.kind in ANSWERS]
     last = answers[-1] if answers else None
-    refused = last is not None and last.kind == RatingEvent.Kind.CANNOT_JUDGE
+    document = (last and last.answer) or {"answers": {}}
+    given = document["answers"]
     times = [e.viewer["active_ms"] for e in answers if "active_ms" in e.viewer]
     return {
-        "rating": last.rating if last else None,
+        "rating": given.get("rating"),
         "shown_at": _time_cell(shown[0].at) if shown else "",
         "submitted_at": _time_cell(last.at) if last else "",
         "active_ms": sum(times) if times else None,
-        "confidence": last.confidence if last else None,
-        "comment": text_cell(last.comment) if last else "",
-        "cannot_judge": last.reason if last and refused else "",
+        "confidence": given.get("confidence"),
+        "comment": text_cell(given.get("comment", "")),
+        "cannot_judge": document.get("cannot_judge", ""),
     }
 
 

@@ -3,18 +3,17 @@
 import secrets
 from collections.abc import Sequence
 from itertools import groupby
-from typing import Literal
 
 from readerstudy.models import Arm, Case, Enrolment, Overlay, Presentation, Study
-from readerstudy.trial.order import design
+from readerstudy.trial.order import design, slot
 from readerstudy.trial.protocol.document import Protocol
 
-Slot = design.Slot[Case, Arm]
-Order = Literal[1, 2]
+Slot = slot.Slot[Case, Arm]
+
 
 # How new lists are drawn. What is on record of a list says by which it was drawn; where
 # it says nothing, by 1.
-ORDER: Order = 2
+ORDER: design.Order = 2
 
 
 class ReaderLists:
@@ -37,7 +36,9 @@ class ReaderLists:
         self._cases = [list(group) for _, group in groupby(rated, lambda c: c.dataset)]
         self._arms = sorted(study.arms.all(), key=lambda arm: arm.letter)
 
-    def presentations(self, enrolment: Enrolment, order: Order) -> list[Presentation]:
+    def presentations(
+        self, enrolment: Enrolment, order: design.Order
+    ) -> list[Presentation]:
         """The list that the enrolment's seed gives, in order: unsaved, no tokens.
 
         Args:
@@ -68,7 +69,7 @@ class ReaderLists:
             presentation.token = secrets.token_urlsafe(16)
         Presentation.objects.bulk_create(presentations)
 
-    def _slots(self, seed: str, order: Order) -> Sequence[Slot]:
+    def _slots(self, seed: str, order: design.Order) -> Sequence[Slot]:
         shown = sum(map(len, self._cases)) * len(self._arms)
         return design.presentation_list(
             seed=seed,

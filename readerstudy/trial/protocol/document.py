@@ -43,6 +43,7 @@ __all__ = [
     "Protocol",
     "ProtocolError",
     "complete",
+    "of_template",
     "read_protocol",
     "template",
 ]
@@ -154,6 +155,15 @@ class Protocol:
     def primary_question(self) -> Question:
         return self.question(self.primary)
 
+    @property
+    def asks_before(self) -> bool:
+        """Whether anything is asked before the map is shown."""
+        return any(question.when == "before" for question in self.questions)
+
+    def session_count(self, arms: int) -> int:
+        """In how many sessions a reader reads."""
+        return arms if self.sessions == "per_arm" else 1
+
 
 def read_protocol(path: Path) -> dict[str, Any]:
     """The object in a protocol's file; `complete` says whether it is a protocol.
@@ -184,6 +194,15 @@ def template(name: str) -> dict[str, Any]:
         names = ", ".join(TEMPLATES)
         raise ProtocolError(f"template: there is no {quoted(name)}; there are {names}.")
     return complete(template_document(name))
+
+
+def of_template(name: str) -> dict[str, Any]:
+    """A template for a new study, but for the legend, which its bundles bring.
+
+    Raises:
+        ProtocolError: there is no such template.
+    """
+    return {key: value for key, value in template(name).items() if key != "legend"}
 
 
 def complete(given: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from readerstudy.trial.protocol.questions import (
     LONGEST_TEXT,
 )
 
-FIELDS = (
+FLAT_FIELDS = (
     "question",
     "anchors",
     "instructions",
@@ -31,6 +31,32 @@ FIELDS = (
     "asks_confidence",
     "primary_analysis",
 )
+# What they do not say, as it was while there was nothing else. Their studies are known
+# by the document that is made of them: it stays, whatever new studies begin with.
+_REST: Mapping[str, Any] = {
+    "template": "paper",
+    "languages": ["en"],
+    "cannot_judge": [
+        {"key": "finding_not_visible", "text": "The finding is not visible to me"},
+        {"key": "image_quality", "text": "The image quality does not allow it"},
+        {"key": "other", "text": "Another reason"},
+    ],
+    "findings": [],
+    "reference": "shown",
+    "reading": "map",
+    "break_after": {"answers": 60, "minutes": 30},
+    "open_by": "one",
+    "ended_runs": "keep",
+    "ends_on": None,
+    "guess_arms": False,
+    "analysis": {
+        "alpha": 0.001,
+        "pooling": "complete",
+        "margin": None,
+        "threshold": None,
+        "primary_dataset": None,
+    },
+}
 # What the document calls alike.
 _SAME = (
     "instructions", "consent", "opacity", "display_mode", "legend", "blocks",
@@ -61,9 +87,8 @@ def from_flat(fields: Mapping[str, Any]) -> dict[str, Any]:
     )
     return {
         "schema": SCHEMA,
-        **deepcopy(dict(DEFAULTS)),
+        **deepcopy(dict(_REST)),
         **{name: deepcopy(fields[name]) for name in _SAME},
-        "template": "paper",
         "sessions": _SESSIONS[fields["sessions"]],
         "questions": questions,
         "primary": "rating",
@@ -94,8 +119,8 @@ def checked(given: Mapping[str, Any]) -> dict[str, Any]:
     defaults = _fields({**DEFAULTS, **template_document("paper")})
     fields = Fields({**defaults, **given}, languages=DEFAULTS["languages"])
     for key in given:
-        if key not in FIELDS:
-            names = ", ".join(FIELDS)
+        if key not in FLAT_FIELDS:
+            names = ", ".join(FLAT_FIELDS)
             fields.refuse(
                 f"there is no {quoted(key)}; there are {names}, or 'schema' for a "
                 "list of questions"
@@ -116,7 +141,7 @@ def _fields(document: Mapping[str, Any]) -> dict[str, Any]:
         "sessions": 3 if document["sessions"] == "per_arm" else 1,
         "asks_confidence": any(q["key"] == "confidence" for q in document["questions"]),
     }
-    return {name: fields[name] for name in FIELDS}
+    return {name: fields[name] for name in FLAT_FIELDS}
 
 
 def _scale(key: str, text: Any, start: int, anchors: list[Any]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from readerstudy.models import Enrolment, Overlay, Study
+from readerstudy.trial.protocol.fields import ProtocolError
 from readerstudy.trial.protocol.flat import to_flat
 from readerstudy.trial.record.hash_chain import sha256_of
 
@@ -103,10 +104,18 @@ def _digested(fixed: Mapping[str, Any]) -> Digested:
     return VERSIONS[version]
 
 
+def _protocol_1(study: Study) -> Any:
+    try:
+        return to_flat(study.protocol)
+    except (ProtocolError, LookupError, TypeError):
+        return None  # it was changed into what no flat protocol gives
+
+
 def _stimuli(study: Study) -> Any:
+    truth = study.cases.values_list("dataset", "case_id", "truth")
     return {
         **_stimuli_1(study),
-        "truth": sorted(study.cases.values_list("dataset", "case_id", "truth"), key=str),
+        "truth": sorted(truth, key=lambda row: row[:2]),
     }
 
 
@@ -132,7 +141,7 @@ def _reading_list(enrolment: Enrolment) -> Any:
 
 
 VERSIONS: Mapping[int, Digested] = {
-    1: Digested(lambda study: to_flat(study.protocol), _stimuli_1, _reading_list),
+    1: Digested(_protocol_1, _stimuli_1, _reading_list),
     2: Digested(lambda study: study.protocol, _stimuli, _reading_list),
 }
 VERSION = max(VERSIONS)
