@@ -54,17 +54,16 @@ class Telling:
         ]
 
     @property
-    def is_single(self) -> bool:
-        """Whether it asks about each map in one way: how useful it is, perhaps."""
-        return len(self.questions) == 1
-
-    @property
     def shows_findings(self) -> bool:
         return self.protocol.reference == "shown"
 
     @property
     def is_sequential(self) -> bool:
         return self.protocol.asks_before
+
+    @property
+    def asks_places(self) -> bool:
+        return any(question.is_place for question in self.protocol.questions)
 
     @property
     def languages(self) -> list[tuple[str, str]]:

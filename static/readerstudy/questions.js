@@ -55,7 +55,7 @@ export function createQuestions(panel, { marks, record, submit }) {
     const button = form.querySelector("[type=submit] [data-label]");
     const { length } = missing();
     const more = `${length} more answer${length === 1 ? "" : "s"}`;
-    button.textContent = length ? more : button.dataset.label;
+    button.textContent = length && items.length > 1 ? more : button.dataset.label;
   }
 
   function showBlock({ element, items }, shown) {
