@@ -14,6 +14,8 @@ from readerstudy.trial.protocol.answers import InvalidAnswer, Place, findings_at
 from readerstudy.trial.protocol.document import Protocol
 from readerstudy.trial.protocol.questions import Question
 
+NOT_CHOSEN = ""
+UNKNOWN_GUESS = "unknown"
 LONGEST_SUMMARY = 2048
 LONGEST_MONITOR = 100
 LONGEST_PLACES = 2048
@@ -229,6 +231,32 @@ class SignOffForm(forms.Form):
         widget=forms.PasswordInput(attrs={"autocomplete": "current-password"}),
         error_messages={"required": "Type your password to sign."},
     )
+
+
+class GuessForm(forms.Form):
+    """How each of some maps was made, in their order."""
+
+    def __init__(
+        self, data: QueryDict | None, *, maps: int, labels: Sequence[str]
+    ) -> None:
+        super().__init__(data)
+        choices = [
+            (NOT_CHOSEN, "choose"),
+            (UNKNOWN_GUESS, "I do not know"),
+            *((f"arm {label}", label) for label in labels),
+        ]
+        for place in range(1, maps + 1):
+            self.fields[f"map_{place}"] = forms.ChoiceField(
+                choices=choices,
+                error_messages={"required": "Choose, or say that you do not know."},
+            )
+
+    def guesses(self) -> list[str]:
+        """What a valid form says of each map: a label, or empty."""
+        given = [self.cleaned_data[name] for name in self.fields]
+        return [
+            text.removeprefix("arm ") if text != UNKNOWN_GUESS else "" for text in given
+        ]
 
 
 class SettingsForm(forms.Form):

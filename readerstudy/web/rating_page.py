@@ -22,6 +22,7 @@ from readerstudy.web.asking import Given, prefilled
 from readerstudy.web.forms import PostedAnswer
 from readerstudy.web.http import HtmxHttpRequest
 from readerstudy.web.panel import Panel, answer_in_words
+from readerstudy.web.pictures import pixels
 from readerstudy.web.sitting import Sitting
 
 
@@ -218,7 +219,7 @@ def change(request: HtmxHttpRequest, token: str) -> HttpResponse:
 @require_http_methods(["GET"])
 def image(request: HtmxHttpRequest, token: str) -> HttpResponse:
     shown = _get_presentation(request, token).case
-    return _pixels(case_files.image_buffer(shown))
+    return pixels(case_files.image_buffer(shown))
 
 
 @require_http_methods(["GET"])
@@ -227,13 +228,4 @@ def overlay(request: HtmxHttpRequest, token: str) -> HttpResponse:
     # Not a byte of it before what is asked of the image alone is answered.
     if presentation.overlay is None or not rating.can_see_map(presentation):
         raise Http404
-    return _pixels(case_files.overlay_buffer(presentation.overlay))
-
-
-def _pixels(content: bytes) -> HttpResponse:
-    # Nothing but bytes, equally many for every arm: no name, no date, no fingerprint.
-    return HttpResponse(
-        content,
-        content_type="application/octet-stream",
-        headers={"Cache-Control": "no-store"},
-    )
+    return pixels(case_files.overlay_buffer(presentation.overlay))

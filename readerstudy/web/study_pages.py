@@ -13,7 +13,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from readerstudy.models import Enrolment, Study
 from readerstudy.querysets import EnrolmentQuerySet
-from readerstudy.trial import policies, rating
+from readerstudy.trial import guesses, policies, rating
 from readerstudy.trial.enrolment import consent, record_display_check, sign_off
 from readerstudy.trial.policies import Refusal
 from readerstudy.trial.protocol.document import Protocol
@@ -40,7 +40,7 @@ def _enrolments(request: HtmxHttpRequest) -> EnrolmentQuerySet:
     return enrolments.select_related("study", "reader").with_progress()
 
 
-def _get_reading(request: HtmxHttpRequest, uuid: UUID) -> Enrolment:
+def get_reading(request: HtmxHttpRequest, uuid: UUID) -> Enrolment:
     """The person's part in a study that they may read in now."""
     enrolment: Enrolment = get_object_or_404(_enrolments(request), study__uuid=uuid)
     if not policies.can_rate(enrolment):
@@ -111,7 +111,7 @@ def _telling(request: HtmxHttpRequest, enrolment: Enrolment) -> Telling:
 @never_cache
 def display(request: HtmxHttpRequest, uuid: UUID) -> HttpResponse:
     """The display check, once in each browser session."""
-    enrolment = _get_reading(request, uuid)
+    enrolment = get_reading(request, uuid)
     following = rating.next_presentation(enrolment)
     if following is not None and not policies.has_begun(following):
         return redirect("readerstudy:study", uuid)  # it says when
@@ -140,9 +140,11 @@ def display(request: HtmxHttpRequest, uuid: UUID) -> HttpResponse:
 @never_cache
 def finish(request: HtmxHttpRequest, uuid: UUID) -> HttpResponse:
     """The last question, and the signature."""
-    enrolment = _get_reading(request, uuid)
+    enrolment = get_reading(request, uuid)
     if rating.next_presentation(enrolment) is not None:
         return redirect("readerstudy:study", uuid)
+    if guesses.is_due(enrolment):
+        return redirect("readerstudy:guess", uuid)
     form = SignOffForm(_posted(request))
     if form.is_valid():
         try:

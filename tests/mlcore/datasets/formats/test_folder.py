@@ -4,6 +4,7 @@ import pytest
 from mlcore.datasets.formats.folder import read_folder
 from mlcore.datasets.formats.lists import relative_path
 from mlcore.datasets.table import TableError
+from mlcore.errors import UsageError
 from tests.mlcore.datasets.making import NAN, grey, save
 
 FILES = ("a.png", "sub/b.png", "c.png", "d.png")
@@ -231,7 +232,7 @@ def test_a_folder_without_a_list_and_a_wrong_column_name_are_refused(root, tmp_p
         read(tmp_path)
     with pytest.raises(TableError, match='no column "Masses"'):
         read(root, ignore_columns=["Masses"])
-    with pytest.raises(TableError, match='Unknown class "Masses"; known: Nodule, Mass'):
+    with pytest.raises(UsageError, match='Unknown class "Masses"; known: Nodule, Mass'):
         read(root, classes=["Masses"])
 
 
