@@ -118,6 +118,14 @@ def stage_of(presentation: Presentation) -> Stage:
     return _stage(protocol, place_of(presentation), _events(presentation))
 
 
+def can_see_map(presentation: Presentation) -> bool:
+    """Whether its map may be sent: where an image is asked about before any map is
+    there, not before it was shown with it."""
+    if not Protocol.of(presentation.enrolment.study.protocol).asks_before:
+        return True
+    return _shown(_events(presentation), Stage.MAP)
+
+
 def record_shown(*, presentation: Presentation, user: User) -> None:
     """Record that the reader was shown this in its present stage, the first time.
 
