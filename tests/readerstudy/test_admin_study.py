@@ -14,10 +14,10 @@ from readerstudy.trial.cases import files as case_files
 from readerstudy.trial.cases.legend import BY_TARGET
 from readerstudy.trial.enrolment import sign_off, void_run
 from readerstudy.trial.policies import Refusal
-from readerstudy.trial.rating import Answer, record_answer, record_shown
 from readerstudy.trial.roles import end_role
 from readerstudy.trial.study import lock_study, open_study
 from tests.readerstudy.factories import (
+    answer,
     begin,
     coordinator,
     give,
@@ -90,9 +90,7 @@ def test_it_shows_each_readers_progress_and_times(study, staff, rhea):
     for ms, presentation in zip(
         (1000, 9000, 4000), run.presentations.all(), strict=False
     ):
-        record_shown(presentation=presentation, user=rhea)
-        answer = Answer(rating=5, viewer={"active_ms": ms})
-        record_answer(presentation=presentation, user=rhea, answer=answer)
+        answer(presentation, rhea, 5, viewer={"active_ms": ms})
     page = staff.get(url(study))
     assert "rhea 3 of 6 4.0 s" in text_of(page)
     assert "omar 0 of 6" in text_of(page)

@@ -13,11 +13,10 @@ from readerstudy.trial.exports.tables import (
     EXPORTS,
     allocation_table,
     codebook_csv,
-    imrmc_table,
+    imrmc_tables,
     ratings_table,
 )
 from readerstudy.trial.policies import Refusal
-from readerstudy.trial.rating import Answer, record_answer, record_shown
 from readerstudy.trial.study import create_study, lock_study, open_study, unblind_study
 from tests.readerstudy.factories import (
     VARIANTS,
@@ -46,6 +45,12 @@ def rows_of(text):
 
 def names(columns):
     return [column.name for column in columns]
+
+
+def imrmc_table(study, *, blinded):
+    """The one table of a study with one question."""
+    (table,) = imrmc_tables(study, blinded=blinded).values()
+    return table
 
 
 @pytest.fixture
@@ -99,8 +104,7 @@ def test_imrmc_leaves_out_what_has_no_rating(tmp_path, rhea):
     study = make_study(tmp_path / "bundle", readers=[rhea], cases=1)
     first, second, _ = study.enrolments.get().presentations.order_by("position")
     answer(first, rhea, 0)
-    record_shown(presentation=second, user=rhea)
-    record_answer(presentation=second, user=rhea, answer=Answer(cannot_judge="other"))
+    answer(second, rhea, None, cannot_judge="other")
     (row,) = rows_of(imrmc_table(lock(study), blinded=True).csv())
     assert row["score"] == "0"
 
@@ -115,7 +119,7 @@ def test_imrmc_tells_cases_of_one_name_in_two_data_sets_apart(tmp_path, rhea):
         text = manifest.read_text().replace(f"{bundle.name}-0001", "one")
         manifest.write_text(text)
     study = create_study(
-        name="Two", bundles=bundles, readers=[rhea], by=coordinator(), fields={}
+        name="Two", bundles=bundles, readers=[rhea], by=coordinator(), protocol={}
     )
     open_study(study=study, by=coordinator(), reason="ready")
     begin(study)
@@ -186,10 +190,10 @@ def test_the_allocation_has_every_presentation_of_every_run(study, rhea):
                 p.block,
                 p.repeat,
                 int(p.training),
-                p.overlay.case.dataset,
-                p.overlay.case.case_id,
-                p.overlay.arm.letter,
-                p.overlay.arm.variant,
+                p.case.dataset,
+                p.case.case_id,
+                p.arm.letter,
+                p.arm.variant,
             )
             expected.append(
                 dict(
@@ -225,7 +229,8 @@ def test_the_codebook_explains_every_column_of_every_table(study):
         explained.setdefault(row["table"], []).append(row["column"])
         assert "{" not in str(row["range"]) + row["meaning"]
     assert explained == {
-        "ratings": names(codebook.RATINGS_TABLE),
+        "ratings": ratings_table(study, blinded=True).csv().split("\n")[0].split(","),
+        "answers": names(codebook.ANSWERS_TABLE),
         "imrmc": names(codebook.IMRMC_TABLE),
         "allocation": names(codebook.ALLOCATION_TABLE),
         "ledger": names(codebook.LEDGER_LINE),
