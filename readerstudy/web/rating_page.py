@@ -18,11 +18,12 @@ from readerstudy.trial.cases import files as case_files
 from readerstudy.trial.protocol.answers import InvalidAnswer
 from readerstudy.trial.protocol.document import Protocol
 from readerstudy.trial.protocol.questions import in_language
-from readerstudy.web.asking import Given, prefilled
 from readerstudy.web.forms import PostedAnswer
 from readerstudy.web.http import HtmxHttpRequest
-from readerstudy.web.panel import Panel, answer_in_words
+from readerstudy.web.panel import Panel
 from readerstudy.web.pictures import pixels
+from readerstudy.web.questions.asking import Given, prefilled
+from readerstudy.web.questions.in_words import answer_in_words
 from readerstudy.web.sitting import Sitting
 
 
@@ -126,7 +127,7 @@ def _about(problem: str, enrolment: Enrolment) -> tuple[str, str]:
         if found:
             name = f"“{in_language(question.heading, language)}”"
             name += f", {found[1]}" if found[1] else ""
-            return question.key, f"Nothing was saved. {name}: {problem[found.end():]}"
+            return question.key, f"Nothing was saved. {name}: {problem[found.end() :]}"
     return "", f"Nothing was saved. {problem[:1].upper()}{problem[1:]}"
 
 

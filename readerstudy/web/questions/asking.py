@@ -8,12 +8,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from django.utils import translation
 from django.utils.datastructures import MultiValueDict
 
 from readerstudy.trial.protocol.answers import Place, findings_at
 from readerstudy.trial.protocol.document import Protocol
 from readerstudy.trial.protocol.questions import Question, Text, in_language
+from readerstudy.web.questions.in_words import is_comment, yes_and_no
 
 # Of a level's caption, under a button that is a fifth of the panel wide.
 LONGEST_CAPTION = 22
@@ -135,12 +135,6 @@ class Asking:
         return cls(layout, ready, None, asked(comments))
 
 
-def is_comment(question: Question) -> bool:
-    """A text that nobody has to write: it lies below, folded away until it is wanted."""
-    is_free = not question.required and question.show_if is None
-    return question.kind == "text" and is_free and not question.needs_finding
-
-
 def _is_confidence(asked: Asked) -> bool:
     question = asked.question
     is_scale = question.key == "confidence" and question.kind == "scale"
@@ -243,9 +237,7 @@ def _levels(question: Question, language: str, given: Sequence[str]) -> list[Lev
     ]
 
 
-def _choices(
-    question: Question, language: str
-) -> Iterable[tuple[str, str, str, Text]]:
+def _choices(question: Question, language: str) -> Iterable[tuple[str, str, str, Text]]:
     """Value, digit, label and text of each answer to choose from."""
     if question.kind == "scale":
         for level, anchor in zip(question.levels, question.anchors, strict=True):
@@ -258,40 +250,6 @@ def _choices(
     # Without it nobody could tell "none" from "not answered yet".
     if question.kind == "several" and question.required and question.least == 0:
         yield "", "0", "0", "None of these"
-
-
-def yes_and_no(language: str) -> tuple[str, str]:
-    """The two words in a language, or in English where Django does not know them."""
-    with translation.override(language):
-        yes, no = translation.gettext("yes,no,maybe").split(",")[:2]
-    return yes.capitalize(), no.capitalize()
-
-
-# --- Answers in words ----------------------------------------------------------------
-
-
-def value_in_words(question: Question, value: Any, language: str) -> str:
-    """An answer as a line of text names it: by finding where it was asked so."""
-    if question.needs_finding:
-        return ", ".join(
-            f"{finding} {_one_in_words(question, one, language)}"
-            for finding, one in value.items()
-        )
-    return _one_in_words(question, value, language)
-
-
-def _one_in_words(question: Question, value: Any, language: str) -> str:
-    if question.kind == "yes_no":
-        return yes_and_no(language)[not value].lower()
-    if question.kind in ("choice", "several"):
-        chosen = [value] if isinstance(value, str) else value
-        words = {option.key: option.text for option in question.options}
-        texts = [f"“{in_language(words[key], language)}”" for key in chosen]
-        return " and ".join(texts) or "none"
-    if question.kind in ("points", "box"):
-        one, more = ("point", "points") if question.kind == "points" else ("box", "boxes")
-        return f"{len(value)} {one if len(value) == 1 else more}"
-    return f"“{value}”" if question.kind == "text" else str(value)
 
 
 def prefilled(protocol: Protocol, place: Place, answers: Mapping[str, Any]) -> Given:

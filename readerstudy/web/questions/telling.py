@@ -11,7 +11,8 @@ from django.utils import translation
 
 from readerstudy.trial.protocol.document import Protocol
 from readerstudy.trial.protocol.questions import Question, in_language
-from readerstudy.web.asking import Asked, asked_of, is_comment
+from readerstudy.web.questions.asking import Asked, asked_of
+from readerstudy.web.questions.in_words import is_comment
 
 CHOSEN_BY_DIGIT = ("scale", "choice", "yes_no")
 
