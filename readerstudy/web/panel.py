@@ -97,11 +97,12 @@ class Panel:
 
     @property
     def case(self) -> Case:
-        return self.presentation.case
+        case: Case = self.presentation.case
+        return case
 
     @property
     def overlay(self) -> Overlay | None:
-        """The map on the screen: none in an arm without one, and none before its turn."""
+        """The map on the screen: none in an arm without one, or before its turn."""
         return None if self.stage == "image" else self.presentation.overlay
 
     @property

@@ -1,4 +1,4 @@
-"""Questions as a panel asks them: in one language, with fields, digits and what was given.
+"""Questions as a panel asks them: in one language, with fields and digits.
 
 Which question lies open and what is a row is the browser's affair (`questions.js`).
 """
@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from django.http import QueryDict
 from django.utils.datastructures import MultiValueDict
 
 from readerstudy.trial.protocol.answers import Place, findings_at
@@ -150,7 +151,7 @@ def field_names(question: Question, findings: Sequence[str]) -> list[str]:
 
 
 def asked_of(question: Question, language: str) -> Asked:
-    """A question as instructions tell of it: with its levels, of no case and finding."""
+    """A question as instructions tell of it: with its levels, of no case."""
     item = Item(question.key, "", "", _levels(question, language, ()))
     return _in_words(question, 1, language, [item])
 
@@ -250,6 +251,11 @@ def _choices(question: Question, language: str) -> Iterable[tuple[str, str, str,
     # Without it nobody could tell "none" from "not answered yet".
     if question.kind == "several" and question.required and question.least == 0:
         yield "", "0", "0", "None of these"
+
+
+def given_in(data: QueryDict) -> Given:
+    """What a form came with, to be shown once more."""
+    return Given({name: data.getlist(name) for name in data})
 
 
 def prefilled(protocol: Protocol, place: Place, answers: Mapping[str, Any]) -> Given:

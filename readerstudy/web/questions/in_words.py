@@ -1,4 +1,4 @@
-"""Answers in words: how a page tells a reader what was answered, in the study's language."""
+"""Answers in words, as a page tells a reader what was answered."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,7 +10,7 @@ from readerstudy.trial.protocol.questions import Question, in_language
 
 
 def is_comment(question: Question) -> bool:
-    """A text that nobody has to write: it lies below, folded away until it is wanted."""
+    """A text that nobody has to write: it lies below, until it is wanted."""
     is_free = not question.required and question.show_if is None
     return question.kind == "text" and is_free and not question.needs_finding
 

@@ -1,6 +1,6 @@
-"""Instructions: what a study's readers are told before they begin, and which keys do what.
+"""Instructions: what readers are told before they begin, and which keys do what.
 
-Both follow the protocol. A study that asks as the paper does is told in the paper's words.
+Both follow the protocol.
 """
 
 from collections.abc import Collection, Iterator, Sequence
@@ -68,7 +68,7 @@ class Telling:
 
     @property
     def languages(self) -> list[tuple[str, str]]:
-        """The study's languages by code, each with its own name; empty for one alone."""
+        """The study's languages by code, each by its own name; none if it has one."""
         codes = self.protocol.languages
         return [(code, language_name(code)) for code in codes] if len(codes) > 1 else []
 
