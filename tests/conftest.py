@@ -68,6 +68,13 @@ def _is_fuzzing(config: pytest.Config) -> bool:
     return config.getoption("--hypothesis-profile") == "fuzz"
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    # Here, and not once all are collected: `-m database` has chosen by then.
+    names = set(getattr(item, "fixturenames", ()))
+    if item.get_closest_marker("django_db") or names & {"db", "transactional_db"}:
+        item.add_marker("database")
+
+
 @pytest.hookimpl(trylast=True)  # after hypothesis has marked its own
 def pytest_collection_modifyitems(
     config: pytest.Config, items: list[pytest.Item]
@@ -80,9 +87,6 @@ def pytest_collection_modifyitems(
             item.obj._hypothesis_internal_use_settings = settings(
                 drawn, max_examples=most
             )
-        names = set(getattr(item, "fixturenames", ()))
-        if item.get_closest_marker("django_db") or names & {"db", "transactional_db"}:
-            item.add_marker("database")
     # The longest begin first, so that none is left to one process at the end.
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 

@@ -1,7 +1,11 @@
+import subprocess
+import sys
+
 import pytest
 
 from tests import both_halves
 from tests.both_halves import run_both
+from tests.conftest import ROOT
 
 ANSWERING = "postgres://postgres@db.example/trial"
 
@@ -85,3 +89,19 @@ def test_the_exit_status_is_that_of_the_worse_half(
     *_, first, second = capsys.readouterr().out.splitlines()
     assert first.startswith("SQLite, browser and everything else: ")
     assert second.startswith("PostgreSQL: passed in ")
+
+
+@pytest.mark.slow
+def test_the_second_half_finds_the_tests_that_touch_the_database():
+    """A marker that is set once tests were chosen would leave none of them."""
+    chosen = "tests/readerstudy/trial/test_rating.py"
+    arguments = ["-q", "--collect-only", "-m", "database", chosen]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    assert "deselected" not in done.stdout

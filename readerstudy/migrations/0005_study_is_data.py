@@ -119,7 +119,7 @@ def protocol(study):
         'repeats': study['repeats'],
         'ratings_can_change': bool(study['ratings_can_change']),
         'primary_analysis': study['primary_analysis'],
-        'break_after': {'answers': 60, 'minutes': 30},
+        'break_after': {'answers': 40, 'minutes': 30},
         'open_by': 'one',
         'ended_runs': 'keep',
         'ends_on': None,

@@ -7,7 +7,7 @@ from django.contrib.auth.models import User
 from django.db import transaction
 
 from readerstudy.models import Enrolment, Membership, RatingEvent, Study, StudyEvent
-from readerstudy.trial import policies
+from readerstudy.trial import guesses, policies
 from readerstudy.trial.checked_json import is_text
 from readerstudy.trial.locking import hold, hold_enrolment
 from readerstudy.trial.order.reader_lists import ReaderLists
@@ -171,6 +171,8 @@ def sign_off(
         rest = enrolment.presentations.unrated().count()
         if rest:
             raise Refusal(f"{rest} maps are still to be rated.")
+        if guesses.is_due(enrolment):
+            raise Refusal("Your guess of how the maps were made is still to be given.")
         event = _add_own_event(
             enrolment,
             StudyEvent.Kind.SIGNED_OFF,

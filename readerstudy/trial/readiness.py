@@ -66,6 +66,10 @@ def _protocol(study: Study) -> list[str]:
         return [f"The protocol is wrong: {error}"]
     if not protocol.primary_analysis.strip():
         return ["The protocol does not say its primary_analysis."]
+    if protocol.guess_arms and not study.cases.filter(training=True).exists():
+        return [
+            "The protocol asks for a guess of the arms; that needs a practice case."
+        ]
     return []
 
 

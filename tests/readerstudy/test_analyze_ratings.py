@@ -316,7 +316,7 @@ def test_a_bad_table_is_one_line_and_writes_nothing(tmp_path, data_folder, table
 @pytest.mark.parametrize(
     ("args", "said"),
     [
-        (["--csv", "no.csv"], "cannot read no.csv: No such file"),
+        (["--csv", "no.csv"], "argument --csv: no.csv is not there"),
         (["--csv", str(TABLE), "--blinded"], "--blinded goes with a study"),
         (
             ["--csv", str(TABLE), "--variants", "A", "A", "B"],

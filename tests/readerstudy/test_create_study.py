@@ -48,7 +48,7 @@ def test_it_takes_a_protocol(tmp_path, bundle, rhea):
         ('{"opacity": 1, "opacity": 0}', 'the key "opacity" stands twice'),
         ('{"opacity": NaN}', "NaN is no number"),
         ('{"consent": "' + "x" * 2**20 + '"}', "larger than 1,048,576 bytes"),
-        (None, "No such file"),
+        (None, "protocol.json is not there"),
     ],
 )
 def test_it_refuses_a_protocol(tmp_path, bundle, rhea, text, problem):
@@ -74,7 +74,7 @@ def test_it_says_how_to_make_the_first_user(db, bundle):
 def test_it_names_a_bundle_that_is_not_there(tmp_path, rhea):
     gone = tmp_path / "gone"
     said = refusal("create_study", "C", "--bundle", gone, "--readers", "rhea")
-    assert said == f"{gone}/manifest.json: No such file or directory."
+    assert said == f"Error: argument --bundle: {gone} is not there"
 
 
 def test_it_refuses_a_name_that_is_taken(bundle, rhea):

@@ -96,7 +96,7 @@ def test_without_out_it_goes_to_the_reports_of_the_data_folder(data_folder):
         (["--residual", "-1"], "expected one argument|is not a number from 0 to 5"),
         (["--studies", "5"], '"5" is not a whole number from 100'),
         (["--readers", *"123456"], "at most 5 numbers of readers"),
-        (["--pilot", "no.csv"], "cannot read no.csv: No such file"),
+        (["--pilot", "no.csv"], "argument --pilot: no.csv is not there"),
     ],
 )
 def test_what_cannot_be_planned_is_said_in_one_line(data_folder, args, said):

@@ -44,7 +44,7 @@ _REST: Mapping[str, Any] = {
     "findings": [],
     "reference": "shown",
     "reading": "map",
-    "break_after": {"answers": 60, "minutes": 30},
+    "break_after": {"answers": 40, "minutes": 30},
     "open_by": "one",
     "ended_runs": "keep",
     "ends_on": None,

@@ -5,6 +5,7 @@ import pytest
 
 from mlcore.datasets.formats.chestxray14 import CLASSES, read_chestxray14
 from mlcore.datasets.table import Box, TableError
+from mlcore.errors import UsageError
 from tests.mlcore.datasets.making import grey, save
 
 # As NIH wrote it: the commas in the last two names stand without quotes.
@@ -298,9 +299,9 @@ def test_a_choice_of_classes_restricts_labels_and_boxes(root):
     assert found["00000001_001"].labels == (1, 1)
     assert found["00000001_000"].labels == (0, 1)
     assert [box.finding for box in found["00000001_000"].boxes] == ["Cardiomegaly"]
-    with pytest.raises(TableError, match='class "Effusion"; known: Atelectasis'):
+    with pytest.raises(UsageError, match='class "Effusion"; known: Atelectasis'):
         read_chestxray14(root, seed=1, classes=("Effusion",))
-    with pytest.raises(TableError, match="names a class twice"):
+    with pytest.raises(UsageError, match="names a class twice"):
         read_chestxray14(root, seed=1, classes=("Mass", "Mass"))
 
 

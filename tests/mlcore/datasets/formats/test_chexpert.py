@@ -8,6 +8,7 @@ from mlcore.datasets.display import display_case
 from mlcore.datasets.formats.chexpert import FINDINGS, OVERLAPPING, read_chexpert
 from mlcore.datasets.importing import ImportOptions, import_source, read_source
 from mlcore.datasets.table import TableError, verify_table
+from mlcore.errors import UsageError
 from tests.mlcore.datasets.making import grey, save
 
 HEADER = (
@@ -138,7 +139,7 @@ def test_any_of_the_fourteen_findings_can_be_chosen(root):
     assert found["valid/patient64541/study1/view1_frontal"].labels[:4] == (0, 1, 1, 1)
     found = records(root, classes=("Support Devices", "No Finding"))
     assert found["train/patient00001/study1/view1_frontal"].labels == (1, 1)
-    with pytest.raises(TableError, match='class "Effusion"; known: No Finding'):
+    with pytest.raises(UsageError, match='class "Effusion"; known: No Finding'):
         records(root, classes=("Effusion",))
 
 
@@ -338,7 +339,7 @@ def test_a_folder_that_is_not_chexpert_is_refused(root, tmp_path):
 
 
 def test_an_unknown_policy_is_refused(root):
-    with pytest.raises(TableError, match="known: paper, ignore, zeros, ones"):
+    with pytest.raises(UsageError, match="known: paper, ignore, zeros, ones"):
         read_chexpert(root, seed=1, uncertain="maybe")
 
 

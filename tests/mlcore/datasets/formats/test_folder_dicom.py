@@ -15,6 +15,7 @@ from mlcore.datasets.formats.folder import read_folder
 from mlcore.datasets.importing import import_source
 from mlcore.datasets.table import Box, TableError
 from mlcore.datasets.writing.decode_ahead import prepare
+from mlcore.errors import UsageError
 from tests.mlcore.datasets.dicom_files import dataset, write
 from tests.mlcore.datasets.making import contents, grey, save
 
@@ -185,7 +186,7 @@ def test_a_window_of_the_import_comes_first_in_the_table_and_on_the_screen(
 
 @pytest.mark.parametrize("window", [(0, 0.5), (0, float("nan")), (float("inf"), 9)])
 def test_a_window_must_have_a_width(root, window):
-    with pytest.raises(TableError, match="--window needs a centre and a width"):
+    with pytest.raises(UsageError, match="--window needs a centre and a width"):
         read(root, window=window)
 
 

@@ -10,6 +10,7 @@ from mlcore.datasets.formats.luna16 import scans
 from mlcore.datasets.formats.luna16.patches import LEAKY
 from mlcore.datasets.importing import ImportOptions, import_source, read_source
 from mlcore.datasets.table import TableError
+from mlcore.errors import UsageError
 from tests.mlcore.datasets.making import contents, grey, save
 
 COUNT = 40
@@ -138,7 +139,7 @@ def test_folders_of_images_take_no_window_and_need_both_classes(tmp_path):
     with pytest.raises(TableError, match="in malignant/ and in benign/"):
         read_luna16(tmp_path)
     save(tmp_path / "benign" / "1.png", grey(2, 64))
-    with pytest.raises(TableError, match="--window is for HU"):
+    with pytest.raises(UsageError, match="--window is for HU"):
         read_luna16(tmp_path, window=(40, 400))
 
 
@@ -222,11 +223,11 @@ def test_several_files_need_a_choice_and_other_options_are_refused(tmp_path):
 
     with pytest.raises(TableError, match="2 HDF5 files; name one"):
         read_luna16(folder)
-    with pytest.raises(TableError, match="--negatives is for the scans"):
+    with pytest.raises(UsageError, match="--negatives is for the scans"):
         read_luna16(folder / "x.h5", negatives=1)
-    with pytest.raises(TableError, match='class "Nodule"'):
+    with pytest.raises(UsageError, match='class "Nodule"'):
         read_luna16(folder / "x.h5", classes=["Nodule"])
-    with pytest.raises(TableError, match="width of at least 2"):
+    with pytest.raises(UsageError, match="width of at least 2"):
         read_luna16(folder / "x.h5", window=(0, 1))
     with pytest.raises(TableError, match="is a file; give the folder"):
         read_luna16(save(tmp_path / "a.png", grey(1)))

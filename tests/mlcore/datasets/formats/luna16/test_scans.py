@@ -20,6 +20,7 @@ from mlcore.datasets.formats.luna16.places import (
 )
 from mlcore.datasets.importing import ImportOptions, import_source, read_source
 from mlcore.datasets.table import TableError, split_address
+from mlcore.errors import UsageError
 from tests.mlcore.datasets.volumes import SERIES, lidc_volume, world, write_volume
 
 ORIGIN, SPACING = (-90.5, -60.25, -200.0), (0.75, 0.5, 2.5)
@@ -610,7 +611,7 @@ def test_a_scan_smaller_than_a_patch_is_refused(tmp_path):
     ],
 )
 def test_options_without_sense_are_refused(root, options, said):
-    with pytest.raises(TableError, match=said):
+    with pytest.raises(UsageError, match=said):
         read(root, **options)
 
 

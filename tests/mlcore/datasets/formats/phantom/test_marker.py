@@ -12,6 +12,7 @@ from mlcore.datasets.formats.phantom.reader import (
 )
 from mlcore.datasets.importing import ImportOptions, import_source, read_source
 from mlcore.datasets.table import MARKER, TableError
+from mlcore.errors import UsageError
 
 FINDING = "Pneumothorax"
 RECIPE = Recipe(2, marker=FINDING)
@@ -113,7 +114,7 @@ def test_findings_and_marker_make_another_table(tmp_path):
     ],
 )
 def test_what_cannot_be_drawn_is_told_in_one_line(options, message):
-    with pytest.raises(TableError, match=message) as error:
+    with pytest.raises(UsageError, match=message) as error:
         read_source("phantom", ImportOptions(), **options)
     assert "\n" not in str(error.value)
 
