@@ -95,8 +95,12 @@ def next_presentation(enrolment: Enrolment) -> Presentation | None:
 
 
 def place_of(presentation: Presentation) -> Place:
-    """What of a presentation decides what is asked of it."""
+    """What of a presentation decides what is asked of it.
+
+    Whether it is the first of its case decides nothing where no map is waited for.
+    """
     case = presentation.case
+    asks_before = Protocol.of(presentation.enrolment.study.protocol).asks_before
     earlier = Presentation.objects.filter(
         enrolment=presentation.enrolment_id,
         case=case,
@@ -106,7 +110,7 @@ def place_of(presentation: Presentation) -> Place:
         findings=tuple(case.findings),
         width=case.width,
         height=case.height,
-        first=not earlier.exists(),
+        first=not (asks_before and earlier.exists()),
     )
 
 
@@ -116,6 +120,14 @@ def stage_of(presentation: Presentation) -> Stage:
     if not protocol.asks_before:
         return Stage.MAP
     return _stage(protocol, place_of(presentation), _events(presentation))
+
+
+def can_see_map(presentation: Presentation) -> bool:
+    """Whether its map may be sent: where an image is asked about before any map is
+    there, not before it was shown with it."""
+    if not Protocol.of(presentation.enrolment.study.protocol).asks_before:
+        return True
+    return _shown(_events(presentation), Stage.MAP)
 
 
 def record_shown(*, presentation: Presentation, user: User) -> None:

@@ -7,6 +7,7 @@ from django.contrib.auth.decorators import login_not_required
 from django.db import DatabaseError, connection
 from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.translation.trans_real import parse_accept_lang_header
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
 
@@ -16,10 +17,17 @@ from readerstudy.trial import guesses, policies, rating
 from readerstudy.trial.enrolment import consent, record_display_check, sign_off
 from readerstudy.trial.policies import Refusal
 from readerstudy.trial.protocol.document import Protocol
+from readerstudy.trial.protocol.questions import Question
 from readerstudy.web.forms import ConsentForm, DisplayForm, SettingsForm, SignOffForm
 from readerstudy.web.http import HtmxHttpRequest
+from readerstudy.web.questions.telling import Telling, keys_of, language_of
 from readerstudy.web.sitting import Sitting
 
+# One question of each kind, for the list of all keys; a scale of 0 to 5 as the paper's.
+EVERY_KIND = [
+    Question(key=kind, kind=kind, text="", anchors=("",) * 6 if kind == "scale" else ())
+    for kind in ("scale", "yes_no", "several", "slider", "points", "text")
+]
 SHORTCUTS_COOKIE = "shortcuts"
 A_YEAR = 365 * 24 * 60 * 60
 
@@ -66,19 +74,16 @@ def study(request: HtmxHttpRequest, uuid: UUID) -> HttpResponse:
     form = ConsentForm(_posted(request))
     if request.method == "POST" and form.is_valid():
         try:
-            consent(enrolment=enrolment, user=request.user)
+            language = form.cleaned_data["language"]
+            consent(enrolment=enrolment, user=request.user, language=language)
         except Refusal as refusal:
             raise Http404 from refusal
         return redirect("readerstudy:display", uuid)
     following = rating.next_presentation(enrolment)
     waits = following is not None and not policies.has_begun(following)
-    protocol = Protocol.of(enrolment.study.protocol)
-    primary = protocol.primary_question
     context = {
         "enrolment": enrolment,
-        "protocol": protocol,
-        "question": primary.text,
-        "scale": list(zip(primary.levels, primary.anchors, strict=True)),
+        "telling": _telling(request, enrolment),
         "form": form,
         "following": following,
         "begins": policies.session_begins(following) if following and waits else None,
@@ -86,6 +91,17 @@ def study(request: HtmxHttpRequest, uuid: UUID) -> HttpResponse:
     }
     status = 422 if form.is_bound else 200
     return render(request, "readerstudy/study.html", context, status=status)
+
+
+def _telling(request: HtmxHttpRequest, enrolment: Enrolment) -> Telling:
+    """The instructions, until consent in the language that the reader looks at."""
+    protocol = Protocol.of(enrolment.study.protocol)
+    if enrolment.language:
+        return Telling(protocol, enrolment.language)
+    asked = [request.POST.get("language", ""), request.GET.get("language", "")]
+    header = request.headers.get("Accept-Language", "")
+    browser = [code for code, _ in parse_accept_lang_header(header)]
+    return Telling(protocol, language_of(protocol, [*filter(None, asked), *browser]))
 
 
 # /studies/<uuid>/display/
@@ -148,7 +164,9 @@ def finish(request: HtmxHttpRequest, uuid: UUID) -> HttpResponse:
 
 @require_http_methods(["GET"])
 def help_page(request: HtmxHttpRequest) -> HttpResponse:
-    return render(request, "readerstudy/help.html")
+    # Of any study: whoever reads it here may be in several.
+    keys = list(keys_of(EVERY_KIND, can_refuse=True))
+    return render(request, "readerstudy/help.html", {"keys": keys})
 
 
 @require_http_methods(["GET", "POST"])
