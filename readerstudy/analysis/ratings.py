@@ -1,7 +1,7 @@
 """Ratings table: read from CSV in long form, a row per rating, and checked."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -10,15 +10,18 @@ import numpy as np
 
 from mlcore.files import sha256_bytes
 from readerstudy.analysis.csv_records import RatingsError, csv_records
+from readerstudy.analysis.questions import USEFULNESS, Question
 from readerstudy.analysis.statistics.arrays import Booleans, Floats
 
-# The codes by which a table may name the three variants. A table keeps to one list, and
-# the list's order is the order of variants and pairs in every result.
-CODES = (
-    ("standard", "single_bn", "dual_bn"),
-    ("SSM", "SSBN", "SDBN"),
-    ("X", "Y", "Z"),
-)
+# Arms that have an order of their own wherever they stand, before all others.
+KNOWN = ("standard", "single_bn", "dual_bn", "mixed_bn", "noise")
+# The paper's names for the first three, and the letters of a study that is blinded. A
+# table that has one of a list has no other names: so a slip is not taken for an arm.
+PAPER = ("SSM", "SSBN", "SDBN")
+LETTERS = ("X", "Y", "Z", "U", "V", "W")
+CLOSED = (PAPER, LETTERS)
+MOST_VARIANTS = 6
+LABEL = re.compile(r"[A-Za-z0-9_.]{1,50}")
 
 # Stands for every reader or every data set in the results, so nothing may be named so.
 ALL = "all"
@@ -29,8 +32,6 @@ NO_REASON = "no reason given"
 # Readers times images; every cell takes memory, whether it holds a rating or not.
 MOST_CELLS = 10_000_000
 
-# Looked up, not converted: int() would also take "+3" and digits of other scripts.
-_RATINGS = {"": None} | {str(rating): rating for rating in range(6)}
 _FLAGS = {"": False, "0": False, "false": False, "no": False} | {
     "1": True,
     "true": True,
@@ -68,7 +69,8 @@ class RatingRow:
 class Ratings:
     """A checked table. The order of the file's rows leaves no trace in it.
 
-    values: (readers, images, variants), 0 to 5, NaN where a rating is missing.
+    values: (readers, images, variants), whole numbers, by default of 0 to 5; NaN where
+      a rating is missing.
     assigned: (readers, images), whether the reader has any row in the image's data set.
       Only there can a rating be missing: nobody need read every data set.
     images: (dataset, image) pairs, as image names are unique only within a data set.
@@ -79,6 +81,7 @@ class Ratings:
       table has no such column.
     n_training: rows of training cases, which are not read any further.
     sha256: of the file's bytes.
+    question: whose answers the values are.
     """
 
     readers: tuple[str, ...]
@@ -92,6 +95,7 @@ class Ratings:
     refusals: tuple[RatingRow, ...] | None
     n_training: int
     sha256: str
+    question: Question = USEFULNESS
 
     @property
     def dataset_of_image(self) -> tuple[str, ...]:
@@ -146,14 +150,22 @@ class Ratings:
 
 def read_ratings(path: Path, variants: Sequence[str] | None = None) -> Ratings:
     """Read the table in the file at `path`; see `parse_ratings`."""
+    return parse_ratings(table_bytes(path), variants)
+
+
+def table_bytes(path: Path) -> bytes:
+    """What is in the file of a table. Raises RatingsError where it cannot be read."""
     try:
-        content = path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
         raise RatingsError(f"cannot read {path}: {error.strerror}") from error
-    return parse_ratings(content, variants)
 
 
-def parse_ratings(content: bytes, variants: Sequence[str] | None = None) -> Ratings:
+def parse_ratings(
+    content: bytes,
+    variants: Sequence[str] | None = None,
+    question: Question = USEFULNESS,
+) -> Ratings:
     """Check a ratings table and lay it out as an array.
 
     `content` is a CSV file: UTF-8 with or without a byte-order mark, any line ends, the
@@ -161,27 +173,32 @@ def parse_ratings(content: bytes, variants: Sequence[str] | None = None) -> Rati
     for the first presentation), `run` (of the reader, from 1: one for all of a reader's
     rows), `position` and `session` (whole numbers from 1), `cannot_judge` (the reason,
     or 1) and `training` (1 for a row that is not to be analysed). Other columns are
-    left alone. `variants` names three codes that are in none of CODES, or gives another
-    order.
+    left alone. `variants` are the labels of two to six arms, whatever they are, in the
+    order of every result; without them it is that of `in_order`. `question`, another
+    than 0 to 5 in the column `rating`, names its column by its key; an answer that is
+    no number leaves all values missing.
 
     Raises RatingsError, one line with the number of the file's line, for a missing
-    column, a rating other than 0 to 5 or empty, a variant that is not one of the three,
-    a cell given twice, a reader with two runs, another value that its column does not
-    take, and for a table without all three variants.
+    column, a rating that is neither the question's nor empty, a variant that is none of
+    `variants` or no label, a cell given twice, a reader with two runs, another value
+    that its column does not take, and for a table with one variant, more than six, or
+    not all of `variants`.
     """
-    codes = _named(variants)
+    named = _named(variants)
     rows: dict[tuple[str, str, str, str, int], RatingRow] = {}
     lines: dict[tuple[str, str, str, str, int], int] = {}
     runs: dict[str, int | None] = {}
     n_training = 0
     columns: frozenset[str] = frozenset()
-    for line, cells in csv_records(content):
+    wanted = (question.key,) if question.is_number else ()
+    for line, cells in csv_records(content, wanted):
         columns = columns or frozenset(cells)
-        if _flag(cells, "training", line):
+        if is_training(cells, line):
             n_training += 1
             continue
-        row = _row(cells, line)
-        codes = _checked_codes(codes, row.variant, line)
+        row = _row(cells, question, line)
+        first = next(iter(rows.values()), row).variant
+        _check_variant(row.variant, named or _closed(first), first, line)
         run = _whole(cells, "run", line)
         _check_run(row.reader, run, runs.setdefault(row.reader, run), line)
         if row.key in rows:
@@ -191,17 +208,12 @@ def parse_ratings(content: bytes, variants: Sequence[str] | None = None) -> Rati
                 f"were given before, in line {lines[row.key]}"
             )
         rows[row.key], lines[row.key] = row, line
-    if not rows or codes is None:
+    if not rows:
         raise RatingsError("the ratings table has no rows")
-    named = {row.variant for row in rows.values()}
-    if absent := [code for code in codes if code not in named]:
-        raise RatingsError(
-            f"the table has no row of {' and '.join(absent)}: all three of "
-            f"{', '.join(codes)} are needed"
-        )
     return _laid_out(
         list(rows.values()),
-        codes,
+        _variants_of(rows.values(), named),
+        question=question,
         knows_refusals="cannot_judge" in columns,
         n_training=n_training,
         sha256=sha256_bytes(content),
@@ -217,7 +229,7 @@ def _check_run(reader: str, run: int | None, first: int | None, line: int) -> No
         )
 
 
-def _row(cells: dict[str, str], line: int) -> RatingRow:
+def _row(cells: dict[str, str], question: Question, line: int) -> RatingRow:
     for name in ("reader", "dataset", "image", "variant"):
         if not cells[name]:
             raise RatingsError(f"line {line}: {name} is empty")
@@ -232,11 +244,9 @@ def _row(cells: dict[str, str], line: int) -> RatingRow:
                 f"line {line}: a {name} cannot be named {ALL!r}, which stands for all "
                 "of them in the results"
             )
-    if cells["rating"] not in _RATINGS:
-        raise RatingsError(
-            f"line {line}: rating {cells['rating']!r} is not a whole number from 0 to "
-            "5; leave it empty if there is none"
-        )
+    rating = None
+    if question.is_number:
+        rating = question.number(cells[question.key], question.key, line)
     repeat = _whole(cells, "repeat", line)
     position, session = (_whole(cells, name, line) for name in ("position", "session"))
     return RatingRow(
@@ -245,10 +255,10 @@ def _row(cells: dict[str, str], line: int) -> RatingRow:
         image=cells["image"],
         variant=cells["variant"],
         repeat=repeat or 0,
-        rating=_RATINGS[cells["rating"]],
+        rating=rating,
         position=position,
         session=session,
-        cannot_judge=_refusal(cells, line),
+        cannot_judge=_refusal(cells, question, line),
     )
 
 
@@ -266,6 +276,11 @@ def _whole(cells: dict[str, str], name: str, line: int) -> int | None:
     return int(cell)
 
 
+def is_training(cells: dict[str, str], line: int) -> bool:
+    """Whether a row of a table is of a training case, and so not of the study."""
+    return _flag(cells, "training", line)
+
+
 def _flag(cells: dict[str, str], name: str, line: int) -> bool:
     cell = cells.get(name) or ""
     if cell.lower() not in _FLAGS:
@@ -275,7 +290,7 @@ def _flag(cells: dict[str, str], name: str, line: int) -> bool:
     return _FLAGS[cell.lower()]
 
 
-def _refusal(cells: dict[str, str], line: int) -> str:
+def _refusal(cells: dict[str, str], question: Question, line: int) -> str:
     """The reason in the column cannot_judge, "" where the map could be judged."""
     cell = cells.get("cannot_judge") or ""
     if not _FLAGS.get(cell.lower(), True):
@@ -285,41 +300,82 @@ def _refusal(cells: dict[str, str], line: int) -> str:
             f"line {line}: cannot_judge {cell!r} holds a line break or another control "
             "character"
         )
-    if cells["rating"]:
+    given = cells[question.key] if question.is_number else ""
+    if given:
         raise RatingsError(
-            f"line {line}: rating {cells['rating']!r} beside cannot_judge {cell!r}; "
+            f"line {line}: {question.key} {given!r} beside cannot_judge {cell!r}; "
             "one of them must be empty"
         )
     return NO_REASON if cell.lower() in _FLAGS else cell
 
 
+def in_order(labels: Iterable[str]) -> tuple[str, ...]:
+    """Each label once: those of KNOWN, of the paper and of blinded studies in their
+    order, then the others as they came."""
+    listed = [*KNOWN, *PAPER, *LETTERS]
+    last = len(listed)
+    return tuple(
+        sorted(
+            dict.fromkeys(labels),
+            key=lambda name: listed.index(name) if name in listed else last,
+        )
+    )
+
+
 def _named(variants: Sequence[str] | None) -> tuple[str, ...] | None:
     if variants is None:
         return None
-    if len(set(variants)) != 3 or not all(variants):
+    right = 2 <= len(variants) <= MOST_VARIANTS and all(variants)
+    if not right or len(set(variants)) < len(variants):
         raise RatingsError(
-            f"three different variants are needed, not {', '.join(variants)}"
+            f"two to six different variants are needed, not {', '.join(variants)}"
         )
     return tuple(variants)
 
 
-def _checked_codes(
-    codes: tuple[str, ...] | None, variant: str, line: int
-) -> tuple[str, ...]:
-    """The table's codes, of which `variant` is one; the first row tells which list."""
-    for names in CODES if codes is None else (codes,):
-        if variant in names:
-            return names
-    if codes is not None:
+def _closed(first: str) -> tuple[str, ...] | None:
+    """The list that a table keeps to by its first variant, if it is such a list's."""
+    return next((names for names in CLOSED if first in names), None)
+
+
+def _check_variant(
+    variant: str, allowed: tuple[str, ...] | None, first: str, line: int
+) -> None:
+    if allowed is not None and variant not in allowed:
         raise RatingsError(
             f"line {line}: variant {variant!r} is unknown here; the variants "
-            f"of this table are {', '.join(codes)}"
+            f"of this table are {', '.join(allowed)}"
         )
-    lists = "; ".join(", ".join(names) for names in CODES)
-    raise RatingsError(
-        f"line {line}: variant {variant!r} is unknown; use one of the lists {lists}, "
-        "or name your own three with --variants"
-    )
+    if allowed is None and _closed(variant):
+        raise RatingsError(
+            f"line {line}: variant {variant!r} cannot stand beside {first!r}: it is "
+            f"of the list {', '.join(_closed(variant) or ())}"
+        )
+    if allowed is None and not LABEL.fullmatch(variant):
+        raise RatingsError(
+            f"line {line}: variant {variant!r} is not 1 to 50 letters, digits, _ and "
+            ".; name the variants with --variants if it is one"
+        )
+
+
+def _variants_of(
+    rows: Iterable[RatingRow], named: tuple[str, ...] | None
+) -> tuple[str, ...]:
+    """The variants that the table has, in the order of results."""
+    there = dict.fromkeys(row.variant for row in rows)
+    if absent := [variant for variant in named or () if variant not in there]:
+        raise RatingsError(
+            f"the table has no row of {' and '.join(absent)}: all of "
+            f"{', '.join(named or ())} are needed"
+        )
+    if not 2 <= len(there) <= MOST_VARIANTS:
+        raise RatingsError(
+            f"the table compares nothing: its only variant is {next(iter(there))}"
+            if len(there) == 1
+            else f"the table has {len(there)} variants; at most {MOST_VARIANTS} can be "
+            "compared"
+        )
+    return named or in_order(there)
 
 
 def _natural(name: str) -> tuple[list[str | tuple[int, str]], str]:
@@ -338,6 +394,7 @@ def _laid_out(
     rows: list[RatingRow],
     variants: tuple[str, ...],
     *,
+    question: Question,
     knows_refusals: bool,
     n_training: int,
     sha256: str,
@@ -370,6 +427,7 @@ def _laid_out(
         refusals=_refusals(rows) if knows_refusals else None,
         n_training=n_training,
         sha256=sha256,
+        question=question,
     )
 
 

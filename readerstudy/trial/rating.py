@@ -95,8 +95,12 @@ def next_presentation(enrolment: Enrolment) -> Presentation | None:
 
 
 def place_of(presentation: Presentation) -> Place:
-    """What of a presentation decides what is asked of it."""
+    """What of a presentation decides what is asked of it.
+
+    Whether it is the first of its case decides nothing where no map is waited for.
+    """
     case = presentation.case
+    asks_before = Protocol.of(presentation.enrolment.study.protocol).asks_before
     earlier = Presentation.objects.filter(
         enrolment=presentation.enrolment_id,
         case=case,
@@ -106,7 +110,7 @@ def place_of(presentation: Presentation) -> Place:
         findings=tuple(case.findings),
         width=case.width,
         height=case.height,
-        first=not earlier.exists(),
+        first=not (asks_before and earlier.exists()),
     )
 
 

@@ -12,7 +12,7 @@ from readerstudy.trial.checked_json import JsonError, parse_json
 from readerstudy.trial.enrolment import LONGEST_ANSWER, TOLD_APART
 from readerstudy.trial.protocol.answers import InvalidAnswer, Place, findings_at
 from readerstudy.trial.protocol.document import Protocol
-from readerstudy.trial.protocol.questions import Question
+from readerstudy.trial.protocol.questions import Question, Stage
 
 NOT_CHOSEN = ""
 UNKNOWN_GUESS = "unknown"
@@ -20,7 +20,8 @@ LONGEST_SUMMARY = 2048
 LONGEST_MONITOR = 100
 LONGEST_PLACES = 2048
 CANNOT_JUDGE = "cannot_judge"
-CSRF_TOKEN = "csrfmiddlewaretoken"
+# Of Django, in every form.
+CSRF_FIELD = "csrfmiddlewaretoken"
 # Of ASCII digits, and few: Python would take any digit, and numbers without end.
 WHOLE = re.compile("-?[0-9]{1,9}")
 YES_OR_NO = {"yes": True, "no": False}
@@ -73,7 +74,7 @@ class PostedAnswer:
     """
 
     document: dict[str, Any]
-    stage: str
+    stage: Stage
     change: int | None
     viewer: dict[str, Any]
     texts: bool
@@ -100,7 +101,7 @@ class PostedAnswer:
         kinds = {question.key: question.kind for question in protocol.questions}
         return cls(
             document=document,
-            stage=data.get("_stage", "map"),
+            stage="image" if data.get("_stage") == "image" else "map",
             change=int(change) if change else None,
             viewer=_viewer_summary(data.get("_viewer", "")),
             texts=any(kinds.get(key) == "text" for key in answers),
@@ -111,7 +112,7 @@ def _answers(data: QueryDict, protocol: Protocol, place: Place) -> dict[str, Any
     questions = {question.key: question for question in protocol.questions}
     answers: dict[str, Any] = {}
     for name in data:
-        if name.startswith("_") or name in (CANNOT_JUDGE, CSRF_TOKEN):
+        if name.startswith("_") or name in (CANNOT_JUDGE, CSRF_FIELD):
             continue
         key, _, index = name.partition(".")
         question = questions.get(key)

@@ -16,8 +16,9 @@ from readerstudy.trial import policies, rating
 from readerstudy.trial.protocol.answers import Place, questions_at
 from readerstudy.trial.protocol.document import Protocol
 from readerstudy.trial.protocol.questions import Option, Question, Stage, in_language
-from readerstudy.web.asking import Asking, Given, is_comment, value_in_words
-from readerstudy.web.telling import Telling
+from readerstudy.web.questions.asking import Asking, Given
+from readerstudy.web.questions.in_words import answer_in_words, answer_lines
+from readerstudy.web.questions.telling import Telling
 
 # Answers by which a reader's pace is told.
 PACE_OF = 21
@@ -96,11 +97,12 @@ class Panel:
 
     @property
     def case(self) -> Case:
-        return self.presentation.case
+        case: Case = self.presentation.case
+        return case
 
     @property
     def overlay(self) -> Overlay | None:
-        """The map on the screen: none in an arm without one, and none before its turn."""
+        """The map on the screen: none in an arm without one, or before its turn."""
         return None if self.stage == "image" else self.presentation.overlay
 
     @property
@@ -271,41 +273,6 @@ def _changeable(
         return None
     answered = saved.presentation
     return answered if answered.session == current.session else None
-
-
-def answer_lines(
-    answer: Mapping[str, Any], protocol: Protocol, language: str
-) -> list[tuple[str, str]]:
-    """What was answered, in the order of the questions: how each is called, and words.
-
-    Comments are left out.
-    """
-    answers = answer.get("answers", {})
-    return [
-        (
-            in_language(question.heading, language),
-            value_in_words(question, answers[question.key], language),
-        )
-        for question in protocol.questions
-        if question.key in answers and not is_comment(question)
-    ]
-
-
-def answer_in_words(
-    answer: Mapping[str, Any], protocol: Protocol, language: str
-) -> str:
-    """An answer in a few words, its values alone; how sure somebody is stays out."""
-    if "cannot_judge" in answer:
-        return "cannot be judged"
-    lines = answer_lines(answer, protocol, language)
-    if protocol.primary_question.kind == "scale" and _has_confidence(protocol):
-        lines = lines[:1]
-    return " · ".join(words for _, words in lines)
-
-
-def _has_confidence(protocol: Protocol) -> bool:
-    main = [question.key for question in protocol.questions if not is_comment(question)]
-    return len(main) == 2 and main[1] == "confidence"
 
 
 def seconds_left(moments: Sequence[datetime], presentations: int) -> float | None:

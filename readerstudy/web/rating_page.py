@@ -18,11 +18,12 @@ from readerstudy.trial.cases import files as case_files
 from readerstudy.trial.protocol.answers import InvalidAnswer
 from readerstudy.trial.protocol.document import Protocol
 from readerstudy.trial.protocol.questions import in_language
-from readerstudy.web.asking import Given, prefilled
 from readerstudy.web.forms import PostedAnswer
 from readerstudy.web.http import HtmxHttpRequest
-from readerstudy.web.panel import Panel, answer_in_words
+from readerstudy.web.panel import Panel
 from readerstudy.web.pictures import pixels
+from readerstudy.web.questions.asking import given_in, prefilled
+from readerstudy.web.questions.in_words import answer_in_words
 from readerstudy.web.sitting import Sitting
 
 
@@ -91,7 +92,7 @@ def _refuse_second(
     is_change = posted.change and standing.stage == RatingEvent.Stage.MAP
     if is_change and policies.can_change(enrolment):
         notice = f"Nothing was saved: it was changed meanwhile, {said}"
-        more = {"notice": notice, "given": Given(request.POST), "change": standing}
+        more = {"notice": notice, "given": given_in(request.POST), "change": standing}
         return _show(request, presentation, status=409, **more)
     notice = f"That case was answered before, {said} That answer stays."
     if posted.texts:
@@ -112,12 +113,17 @@ def _ask_again(
         return _go_on(request, enrolment, notice, status=422)
     if current:
         rating.record_shown(presentation=presentation, user=request.user)
-    more = {"notice": notice, "given": Given(request.POST), "change": change, "at": at}
+    more = {
+        "notice": notice,
+        "given": given_in(request.POST),
+        "change": change,
+        "at": at,
+    }
     return _show(request, presentation, status=422, **more)
 
 
 def _about(problem: str, enrolment: Enrolment) -> tuple[str, str]:
-    """The key of the question that a problem is about, and the problem for its reader."""
+    """The key of the question that a problem is about, and the problem in words."""
     protocol = Protocol.of(enrolment.study.protocol)
     language = _language(enrolment)
     for question in protocol.questions:
@@ -126,7 +132,7 @@ def _about(problem: str, enrolment: Enrolment) -> tuple[str, str]:
         if found:
             name = f"“{in_language(question.heading, language)}”"
             name += f", {found[1]}" if found[1] else ""
-            return question.key, f"Nothing was saved. {name}: {problem[found.end():]}"
+            return question.key, f"Nothing was saved. {name}: {problem[found.end() :]}"
     return "", f"Nothing was saved. {problem[:1].upper()}{problem[1:]}"
 
 

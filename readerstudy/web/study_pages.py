@@ -20,8 +20,8 @@ from readerstudy.trial.protocol.document import Protocol
 from readerstudy.trial.protocol.questions import Question
 from readerstudy.web.forms import ConsentForm, DisplayForm, SettingsForm, SignOffForm
 from readerstudy.web.http import HtmxHttpRequest
+from readerstudy.web.questions.telling import Telling, keys_of, language_of
 from readerstudy.web.sitting import Sitting
-from readerstudy.web.telling import Telling, keys_of, language_of
 
 # One question of each kind, for the list of all keys; a scale of 0 to 5 as the paper's.
 EVERY_KIND = [

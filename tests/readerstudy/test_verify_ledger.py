@@ -116,6 +116,6 @@ def test_an_analysis_names_the_runs_that_it_leaves_out(tmp_path, rhea):
 def test_nothing_is_made_of_ratings_that_are_not_as_recorded(study, tmp_path, command):
     with past_the_triggers():
         RatingEvent.objects.filter(kind="rate").update(answer=said(5))
-    said = refusal(command, study, "--out", tmp_path / "out")
-    assert said.startswith("Broken at reader rhea, event ")
+    told = refusal(command, study, "--out", tmp_path / "out")
+    assert told.startswith("Broken at reader rhea, event ")
     assert not (tmp_path / "out").exists()

@@ -188,6 +188,12 @@ LEDGER_LINE = (
         "all that was recorded; a rating names its map by the presentation's token",
     ),
     Column(
+        "schema",
+        "integer",
+        "from 2, or absent",
+        "of the record, which says what keys it has; without it, it is the first",
+    ),
+    Column(
         "withheld",
         "list of texts",
         "keys of record, or absent",
@@ -198,8 +204,13 @@ LEDGER_LINE = (
         "hash",
         "text",
         "64 hex digits",
+<<<<<<< HEAD
         "SHA-256 of the object of schema, where there is one, record, number and "
         "previous_hash: as JSON in ASCII, keys sorted, no spaces",
+=======
+        "SHA-256 of the object of record, number, previous_hash and, where there is "
+        "one, schema: as JSON in ASCII, keys sorted, no spaces",
+>>>>>>> core
     ),
 )
 

@@ -148,7 +148,7 @@ def codebook_csv(study: Study, *, blinded: bool) -> str:
         "variants": ", ".join(letters if is_blinded else sorted(variants)),
         "names": "names of variants" if is_blinded else ", ".join(sorted(variants)),
         "letters": ", ".join(letters),
-        "levels": range_of(protocol.primary_question, "").removesuffix(", or empty"),
+        "levels": range_of(protocol.primary_question).removesuffix(", or empty"),
         "reasons": ", ".join(r.key for r in protocol.cannot_judge) or "none",
         "questions": ", ".join(question.key for question in protocol.questions),
         "findings": ", ".join((*(protocol.findings or findings), "or empty")),

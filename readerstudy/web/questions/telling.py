@@ -1,6 +1,6 @@
-"""Instructions: what a study's readers are told before they begin, and which keys do what.
+"""Instructions: what readers are told before they begin, and which keys do what.
 
-Both follow the protocol. A study that asks as the paper does is told in the paper's words.
+Both follow the protocol.
 """
 
 from collections.abc import Collection, Iterator, Sequence
@@ -11,7 +11,8 @@ from django.utils import translation
 
 from readerstudy.trial.protocol.document import Protocol
 from readerstudy.trial.protocol.questions import Question, in_language
-from readerstudy.web.asking import Asked, asked_of, is_comment
+from readerstudy.web.questions.asking import Asked, asked_of
+from readerstudy.web.questions.in_words import is_comment
 
 CHOSEN_BY_DIGIT = ("scale", "choice", "yes_no")
 
@@ -67,7 +68,7 @@ class Telling:
 
     @property
     def languages(self) -> list[tuple[str, str]]:
-        """The study's languages by code, each with its own name; empty for one alone."""
+        """The study's languages by code, each by its own name; none if it has one."""
         codes = self.protocol.languages
         return [(code, language_name(code)) for code in codes] if len(codes) > 1 else []
 

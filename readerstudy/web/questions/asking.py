@@ -1,4 +1,4 @@
-"""Questions as a panel asks them: in one language, with fields, digits and what was given.
+"""Questions as a panel asks them: in one language, with fields and digits.
 
 Which question lies open and what is a row is the browser's affair (`questions.js`).
 """
@@ -8,12 +8,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from django.utils import translation
+from django.http import QueryDict
 from django.utils.datastructures import MultiValueDict
 
 from readerstudy.trial.protocol.answers import Place, findings_at
 from readerstudy.trial.protocol.document import Protocol
 from readerstudy.trial.protocol.questions import Question, Text, in_language
+from readerstudy.web.questions.in_words import is_comment, yes_and_no
 
 # Of a level's caption, under a button that is a fifth of the panel wide.
 LONGEST_CAPTION = 22
@@ -135,12 +136,6 @@ class Asking:
         return cls(layout, ready, None, asked(comments))
 
 
-def is_comment(question: Question) -> bool:
-    """A text that nobody has to write: it lies below, folded away until it is wanted."""
-    is_free = not question.required and question.show_if is None
-    return question.kind == "text" and is_free and not question.needs_finding
-
-
 def _is_confidence(asked: Asked) -> bool:
     question = asked.question
     is_scale = question.key == "confidence" and question.kind == "scale"
@@ -156,7 +151,7 @@ def field_names(question: Question, findings: Sequence[str]) -> list[str]:
 
 
 def asked_of(question: Question, language: str) -> Asked:
-    """A question as instructions tell of it: with its levels, of no case and finding."""
+    """A question as instructions tell of it: with its levels, of no case."""
     item = Item(question.key, "", "", _levels(question, language, ()))
     return _in_words(question, 1, language, [item])
 
@@ -243,9 +238,7 @@ def _levels(question: Question, language: str, given: Sequence[str]) -> list[Lev
     ]
 
 
-def _choices(
-    question: Question, language: str
-) -> Iterable[tuple[str, str, str, Text]]:
+def _choices(question: Question, language: str) -> Iterable[tuple[str, str, str, Text]]:
     """Value, digit, label and text of each answer to choose from."""
     if question.kind == "scale":
         for level, anchor in zip(question.levels, question.anchors, strict=True):
@@ -260,38 +253,9 @@ def _choices(
         yield "", "0", "0", "None of these"
 
 
-def yes_and_no(language: str) -> tuple[str, str]:
-    """The two words in a language, or in English where Django does not know them."""
-    with translation.override(language):
-        yes, no = translation.gettext("yes,no,maybe").split(",")[:2]
-    return yes.capitalize(), no.capitalize()
-
-
-# --- Answers in words ----------------------------------------------------------------
-
-
-def value_in_words(question: Question, value: Any, language: str) -> str:
-    """An answer as a line of text names it: by finding where it was asked so."""
-    if question.needs_finding:
-        return ", ".join(
-            f"{finding} {_one_in_words(question, one, language)}"
-            for finding, one in value.items()
-        )
-    return _one_in_words(question, value, language)
-
-
-def _one_in_words(question: Question, value: Any, language: str) -> str:
-    if question.kind == "yes_no":
-        return yes_and_no(language)[not value].lower()
-    if question.kind in ("choice", "several"):
-        chosen = [value] if isinstance(value, str) else value
-        words = {option.key: option.text for option in question.options}
-        texts = [f"“{in_language(words[key], language)}”" for key in chosen]
-        return " and ".join(texts) or "none"
-    if question.kind in ("points", "box"):
-        one, more = ("point", "points") if question.kind == "points" else ("box", "boxes")
-        return f"{len(value)} {one if len(value) == 1 else more}"
-    return f"“{value}”" if question.kind == "text" else str(value)
+def given_in(data: QueryDict) -> Given:
+    """What a form came with, to be shown once more."""
+    return Given({name: data.getlist(name) for name in data})
 
 
 def prefilled(protocol: Protocol, place: Place, answers: Mapping[str, Any]) -> Given:
