@@ -104,12 +104,8 @@ def test_it_verifies_on_request(study, statistician):
 def test_it_names_the_first_broken_link(study, statistician):
     event = RatingEvent.objects.filter(kind="rate").first()
     with past_the_triggers():
-<<<<<<< HEAD
         other = said((rating_of(event) + 1) % 6)
         RatingEvent.objects.filter(pk=event.pk).update(answer=other)
-=======
-        RatingEvent.objects.filter(pk=event.pk).update(answer={"answers": {}})
->>>>>>> core
     text = statistician.post(url(study, "ledger")).content.decode()
     assert f"Broken at reader rhea, event {event.number}" in text
     assert "Unbroken" not in text

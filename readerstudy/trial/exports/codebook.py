@@ -179,7 +179,7 @@ LEDGER_LINE = (
         "schema",
         "integer",
         "from 2, or absent",
-        "which keys record has; those of schema 1 where there is none",
+        "which keys the record has; those of schema 1 where there is none",
     ),
     Column(
         "record",
@@ -204,13 +204,8 @@ LEDGER_LINE = (
         "hash",
         "text",
         "64 hex digits",
-<<<<<<< HEAD
-        "SHA-256 of the object of schema, where there is one, record, number and "
-        "previous_hash: as JSON in ASCII, keys sorted, no spaces",
-=======
         "SHA-256 of the object of record, number, previous_hash and, where there is "
         "one, schema: as JSON in ASCII, keys sorted, no spaces",
->>>>>>> core
     ),
 )
 
