@@ -292,23 +292,6 @@ def test_no_reason_is_let_in_where_the_study_has_none(tmp_path, rhea):
         refused(presentation, text, "what its study asks for", kind="cannot_judge")
 
 
-def test_the_primary_answer_is_asked_before_the_map_where_the_study_says_so(
-    tmp_path, rhea
-):
-    rating, comment = template("paper")["questions"]
-    document = {
-        **template("paper"),
-        "reading": "sequential",
-        "sessions": "per_arm",
-        "questions": [{**rating, "when": "before"}, comment],
-        "repeats": 0,
-    }
-    study = make_study(tmp_path / "b", readers=[rhea], cases=1, protocol=document)
-    presentation = study.enrolments.get().presentations.first()
-    refused(presentation, '{"answers": {}}', "its study asks for", stage="image")
-    insert(presentation, '{"answers": {}}', stage="map")
-
-
 def test_it_says_which_table_and_why(presentation):
     said_by_it = f"{TABLE}: an answer is what its study asks for"
     refused(presentation, '{"answers": {"rating": 3}}', said_by_it)
