@@ -14,7 +14,7 @@ from mlcore.files import (
     sha256_file,
     write_json,
 )
-from readerstudy.analysis.answers.answers import Reading, no_number
+from readerstudy.analysis.answers.answers import Reading
 from readerstudy.analysis.context import Context, Options
 from readerstudy.analysis.questions import Question, is_key
 from readerstudy.analysis.ratings import Ratings
@@ -89,7 +89,7 @@ def _primary(context: Context) -> dict[str, list[Row]]:
     Where answers are no ratings, the former say why for whatever they lack.
     """
     tables = {table.name: table.rows(context) for table in all_tables.TABLES}
-    if why := no_number(context.question):
+    if why := context.why_no_ratings:
         for row in (row for rows in tables.values() for row in rows):
             row["reason"] = why if row["reason"] else None
     own = all_tables.kind_tables(context.question)
@@ -105,7 +105,7 @@ def _question(context: Context, reading: Reading | None) -> Row:
     question = context.question
     return _words(question) | {
         "scores": list(context.ratings.question.scores),
-        "why_not": no_number(question),
+        "why_not": context.why_no_ratings,
         "others": [_words(answers.question) for answers in reading.others]
         if reading
         else [],

@@ -108,6 +108,9 @@ def numbers(answers: Answers, laid_out: Ratings, cases: Cases) -> Ratings:
     return _sum([part.ratings for part in answers.parts], question)
 
 
+NO_TRUTH = "it is not known where the findings are"
+
+
 def no_number(question: Question) -> str | None:
     """Why a question's answers are not one number each; None where they are."""
     if question.kind == "slider" and question.per_finding:
