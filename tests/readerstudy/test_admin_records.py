@@ -21,7 +21,14 @@ from readerstudy.trial.exports.tables import (
 from readerstudy.trial.recorded_analyses import analyses_folder, recorded_analyses
 from readerstudy.trial.study import lock_study, unblind_study
 from tests.readerstudy.commands import run
-from tests.readerstudy.factories import coordinator, give, make_study, rate_all
+from tests.readerstudy.factories import (
+    coordinator,
+    give,
+    make_study,
+    rate_all,
+    rating_of,
+    said,
+)
 from tests.readerstudy.tampering import past_the_triggers
 
 SANDBOX = (
@@ -97,7 +104,12 @@ def test_it_verifies_on_request(study, statistician):
 def test_it_names_the_first_broken_link(study, statistician):
     event = RatingEvent.objects.filter(kind="rate").first()
     with past_the_triggers():
+<<<<<<< HEAD
+        other = said((rating_of(event) + 1) % 6)
+        RatingEvent.objects.filter(pk=event.pk).update(answer=other)
+=======
         RatingEvent.objects.filter(pk=event.pk).update(answer={"answers": {}})
+>>>>>>> core
     text = statistician.post(url(study, "ledger")).content.decode()
     assert f"Broken at reader rhea, event {event.number}" in text
     assert "Unbroken" not in text
