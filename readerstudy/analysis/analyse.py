@@ -2,7 +2,7 @@
 
 import platform
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -14,14 +14,20 @@ from mlcore.files import (
     sha256_file,
     write_json,
 )
+from readerstudy.analysis.answers.answers import Reading, no_number
 from readerstudy.analysis.context import Context, Options
+from readerstudy.analysis.questions import Question, is_key
 from readerstudy.analysis.ratings import Ratings
 from readerstudy.analysis.results_folder import csv_text, results_folder
+from readerstudy.analysis.secondary import secondary
 from readerstudy.analysis.table import Analysis, Row
 from readerstudy.analysis.tables import all_tables
 
 # What `report` writes beside the tables, and where the figures lie.
 FIGURES = "figures"
+# A folder a secondary question lies in this one; of a text only what was written.
+SECONDARY = "secondary"
+REMARKS = "texts"
 _DRAWN = (
     "scores",
     "scores_by_reader",
@@ -48,9 +54,13 @@ def analyse(
     source: str,
     ledger: Row | None = None,
     end_of_study: Mapping[str, int] | None = None,
+    reading: Reading | None = None,
     **options: Any,
 ) -> Analysis:
     """Every table, by name, each a list of rows; and `run`, which says how it was made.
+
+    Of a `reading`, whose `ratings` are the ones given, also the tables that the primary
+    question's kind has, and under `secondary` those of the other questions, by key.
 
     `source` names the input in `run`; `options` are those of Options. `ledger`, kept in
     `run`, is the record of the study that the ratings come from: `number` and `hash` of
@@ -62,10 +72,48 @@ def analyse(
     infinite.
     """
     context = Context(ratings, Options(**options))
-    answers = None if end_of_study is None else dict(end_of_study)
-    run = _run(context, source) | {"ledger": ledger, "end_of_study": answers}
+    if reading:
+        context = replace(context, answers=reading.primary, cases=reading.cases)
+    told_apart = None if end_of_study is None else dict(end_of_study)
+    run = _run(context, source) | {"ledger": ledger, "end_of_study": told_apart}
+    run["question"] = _question(context, reading)
+    analysis: Analysis = {"run": run} | _primary(context)
+    if reading and reading.others:
+        analysis["secondary"] = secondary(reading, context.options)
+    return analysis
+
+
+def _primary(context: Context) -> dict[str, list[Row]]:
+    """The tables of ratings, and those of the question's kind.
+
+    Where answers are no ratings, the former say why for whatever they lack.
+    """
     tables = {table.name: table.rows(context) for table in all_tables.TABLES}
-    return {"run": run} | tables
+    if why := no_number(context.question):
+        for row in (row for rows in tables.values() for row in rows):
+            row["reason"] = why if row["reason"] else None
+    own = all_tables.kind_tables(context.question)
+    return tables | {table.name: table.rows(context) for table in own}
+
+
+def _question(context: Context, reading: Reading | None) -> Row:
+    """Which question leads, what its ratings are, and which others there are.
+
+    `scores` are the ratings there can be, none for a slider; `why_not` says why the
+    answers are no ratings at all.
+    """
+    question = context.question
+    return _words(question) | {
+        "scores": list(context.ratings.question.scores),
+        "why_not": no_number(question),
+        "others": [_words(answers.question) for answers in reading.others]
+        if reading
+        else [],
+    }
+
+
+def _words(question: Question) -> Row:
+    return {"key": question.key, "kind": question.kind, "title": question.title}
 
 
 def write_analysis(
@@ -79,13 +127,29 @@ def write_analysis(
     """
     tables = {
         f"{table.name}.csv": csv_text(analysis[table.name]).encode()
-        for table in all_tables.TABLES
+        for table in (*all_tables.TABLES, *all_tables.KIND_TABLES)
+        if table.name in analysis
     }
-    with results_folder(folder, {"analysis.json", *tables, *FILES}) as new:
+    for key, of_question in analysis.get("secondary", {}).items():
+        for name, rows in of_question.items():
+            tables[f"{SECONDARY}/{key}/{name}.csv"] = csv_text(rows).encode()
+    with results_folder(folder, {"analysis.json", *tables, *_earlier(folder)}) as new:
         write_json(new / "analysis.json", analysis)
         for name, content in (tables | dict(files or {})).items():
             with atomic_file(new / name) as file:
                 file.write(content)
+
+
+def _earlier(folder: Path) -> set[str]:
+    """The files of an earlier analysis, whose questions may have been others."""
+    names = [table.name for table in (*all_tables.TABLES, *all_tables.KIND_TABLES)]
+    of_question = {f"{name}.csv" for name in (*names, REMARKS)}
+    others = {
+        path.relative_to(folder).as_posix()
+        for path in folder.glob(f"{SECONDARY}/*/*.csv")
+        if path.name in of_question and is_key(path.parent.name)
+    }
+    return {*FILES, *(f"{name}.csv" for name in names), *others}
 
 
 def _run(context: Context, source: str) -> Row:

@@ -5,7 +5,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeVar
 
+from readerstudy.analysis.answers.answers import Answers
+from readerstudy.analysis.answers.cases import Cases
 from readerstudy.analysis.csv_records import RatingsError
+from readerstudy.analysis.questions import Question
 from readerstudy.analysis.ratings import Ratings
 from readerstudy.analysis.statistics.resampling import Bootstrap
 from readerstudy.analysis.units import MISSING, under_policy
@@ -49,13 +52,25 @@ class Options:
 
 @dataclass(frozen=True, eq=False)
 class Context:
-    """One analysis: its ratings and options, and what several tables share of them."""
+    """One analysis: its ratings and options, and what several tables share of them.
+
+    ratings: one question's answers as numbers. answers: the same by finding and option,
+      and as points; None where there is nothing but a rating. cases: what is known of
+      the cases beside.
+    """
 
     ratings: Ratings
     options: Options
+    answers: Answers | None = None
+    cases: Cases = field(default_factory=Cases)
     _results: dict[Callable[["Context"], Any], Any] = field(
         default_factory=dict, init=False, repr=False
     )
+
+    @property
+    def question(self) -> Question:
+        """As it was asked; `ratings` are of what its answers add up to."""
+        return self.answers.question if self.answers else self.ratings.question
 
     @cached_property
     def tested(self) -> Ratings:

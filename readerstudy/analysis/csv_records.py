@@ -2,9 +2,12 @@
 
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-REQUIRED = ("reader", "dataset", "image", "variant", "rating")
+# What says of which map a row is; beside it stands what was answered.
+NAMES = ("reader", "dataset", "image", "variant")
+RATING = "rating"
+REQUIRED = (*NAMES, RATING)
 # Columns that are read where a table has them. Others are left alone.
 OPTIONAL = ("repeat", "run", "position", "session", "cannot_judge", "training")
 
@@ -13,15 +16,19 @@ class RatingsError(ValueError):
     """What is wrong with a ratings table, or with where its analysis is to go."""
 
 
-def csv_records(content: bytes) -> Iterator[tuple[int, dict[str, str]]]:
+def csv_records(
+    content: bytes, answers: Sequence[str] = (RATING,)
+) -> Iterator[tuple[int, dict[str, str]]]:
     """The number of its first line and the cells by column, for each record.
 
-    Cells are stripped of spaces around them; records of empty cells are left out.
+    `answers` are the columns that are wanted beside NAMES. Cells are stripped of spaces
+    around them; records of empty cells are left out.
 
     Raises RatingsError, one line, for text that is not UTF-8 or no CSV, a record longer
-    or shorter than the header, a header that lacks one of REQUIRED or names a column
-    that is read twice, and for an empty file.
+    or shorter than the header, a header that lacks a column that is wanted or names one
+    twice that is read, and for an empty file.
     """
+    required = (*NAMES, *answers)
     text = _decode(content)
     # newline="": csv wants to see the line ends itself, whichever they are.
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
@@ -31,7 +38,7 @@ def csv_records(content: bytes) -> Iterator[tuple[int, dict[str, str]]]:
         for cells in reader:
             cells = [cell.strip() for cell in cells]
             if header is None:
-                header = _header(cells)
+                header = _header(cells, required)
             elif any(cells):  # spreadsheets leave empty rows at the end
                 if len(cells) != len(header):
                     raise RatingsError(
@@ -44,7 +51,7 @@ def csv_records(content: bytes) -> Iterator[tuple[int, dict[str, str]]]:
         raise RatingsError(f"line {reader.line_num}: not valid CSV: {error}") from error
     if header is None:
         raise RatingsError(
-            f"the ratings table is empty; its first line must be {','.join(REQUIRED)}"
+            f"the ratings table is empty; its first line must be {','.join(required)}"
         )
 
 
@@ -58,13 +65,13 @@ def _decode(content: bytes) -> str:
         ) from error
 
 
-def _header(cells: list[str]) -> list[str]:
-    if absent := [name for name in REQUIRED if name not in cells]:
+def _header(cells: list[str], required: Sequence[str]) -> list[str]:
+    if absent := [name for name in required if name not in cells]:
         raise RatingsError(
             f"line 1: no column {', '.join(absent)}; the header must name "
-            f"{','.join(REQUIRED)}, with commas between"
+            f"{','.join(required)}, with commas between"
         )
-    for name in (*REQUIRED, *OPTIONAL):
+    for name in (*required, *OPTIONAL):
         if cells.count(name) > 1:
             raise RatingsError(f"line 1: the column {name} is there twice")
     return cells

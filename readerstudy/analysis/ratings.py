@@ -10,6 +10,7 @@ import numpy as np
 
 from mlcore.files import sha256_bytes
 from readerstudy.analysis.csv_records import RatingsError, csv_records
+from readerstudy.analysis.questions import USEFULNESS, Question
 from readerstudy.analysis.statistics.arrays import Booleans, Floats
 
 # The codes by which a table may name the three variants. A table keeps to one list, and
@@ -29,8 +30,6 @@ NO_REASON = "no reason given"
 # Readers times images; every cell takes memory, whether it holds a rating or not.
 MOST_CELLS = 10_000_000
 
-# Looked up, not converted: int() would also take "+3" and digits of other scripts.
-_RATINGS = {"": None} | {str(rating): rating for rating in range(6)}
 _FLAGS = {"": False, "0": False, "false": False, "no": False} | {
     "1": True,
     "true": True,
@@ -68,7 +67,8 @@ class RatingRow:
 class Ratings:
     """A checked table. The order of the file's rows leaves no trace in it.
 
-    values: (readers, images, variants), 0 to 5, NaN where a rating is missing.
+    values: (readers, images, variants), whole numbers, by default of 0 to 5; NaN where
+      a rating is missing.
     assigned: (readers, images), whether the reader has any row in the image's data set.
       Only there can a rating be missing: nobody need read every data set.
     images: (dataset, image) pairs, as image names are unique only within a data set.
@@ -79,6 +79,7 @@ class Ratings:
       table has no such column.
     n_training: rows of training cases, which are not read any further.
     sha256: of the file's bytes.
+    question: whose answers the values are.
     """
 
     readers: tuple[str, ...]
@@ -92,6 +93,7 @@ class Ratings:
     refusals: tuple[RatingRow, ...] | None
     n_training: int
     sha256: str
+    question: Question = USEFULNESS
 
     @property
     def dataset_of_image(self) -> tuple[str, ...]:
@@ -146,14 +148,22 @@ class Ratings:
 
 def read_ratings(path: Path, variants: Sequence[str] | None = None) -> Ratings:
     """Read the table in the file at `path`; see `parse_ratings`."""
+    return parse_ratings(table_bytes(path), variants)
+
+
+def table_bytes(path: Path) -> bytes:
+    """What is in the file of a table. Raises RatingsError where it cannot be read."""
     try:
-        content = path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
         raise RatingsError(f"cannot read {path}: {error.strerror}") from error
-    return parse_ratings(content, variants)
 
 
-def parse_ratings(content: bytes, variants: Sequence[str] | None = None) -> Ratings:
+def parse_ratings(
+    content: bytes,
+    variants: Sequence[str] | None = None,
+    question: Question = USEFULNESS,
+) -> Ratings:
     """Check a ratings table and lay it out as an array.
 
     `content` is a CSV file: UTF-8 with or without a byte-order mark, any line ends, the
@@ -162,12 +172,13 @@ def parse_ratings(content: bytes, variants: Sequence[str] | None = None) -> Rati
     rows), `position` and `session` (whole numbers from 1), `cannot_judge` (the reason,
     or 1) and `training` (1 for a row that is not to be analysed). Other columns are
     left alone. `variants` names three codes that are in none of CODES, or gives another
-    order.
+    order. `question`, another than 0 to 5 in the column `rating`, names its column by
+    its key; an answer that is no number leaves all values missing.
 
     Raises RatingsError, one line with the number of the file's line, for a missing
-    column, a rating other than 0 to 5 or empty, a variant that is not one of the three,
-    a cell given twice, a reader with two runs, another value that its column does not
-    take, and for a table without all three variants.
+    column, a rating that is neither the question's nor empty, a variant that is not one
+    of the three, a cell given twice, a reader with two runs, another value that its
+    column does not take, and for a table without all three variants.
     """
     codes = _named(variants)
     rows: dict[tuple[str, str, str, str, int], RatingRow] = {}
@@ -175,12 +186,13 @@ def parse_ratings(content: bytes, variants: Sequence[str] | None = None) -> Rati
     runs: dict[str, int | None] = {}
     n_training = 0
     columns: frozenset[str] = frozenset()
-    for line, cells in csv_records(content):
+    wanted = (question.key,) if question.is_number else ()
+    for line, cells in csv_records(content, wanted):
         columns = columns or frozenset(cells)
-        if _flag(cells, "training", line):
+        if is_training(cells, line):
             n_training += 1
             continue
-        row = _row(cells, line)
+        row = _row(cells, question, line)
         codes = _checked_codes(codes, row.variant, line)
         run = _whole(cells, "run", line)
         _check_run(row.reader, run, runs.setdefault(row.reader, run), line)
@@ -202,6 +214,7 @@ def parse_ratings(content: bytes, variants: Sequence[str] | None = None) -> Rati
     return _laid_out(
         list(rows.values()),
         codes,
+        question=question,
         knows_refusals="cannot_judge" in columns,
         n_training=n_training,
         sha256=sha256_bytes(content),
@@ -217,7 +230,7 @@ def _check_run(reader: str, run: int | None, first: int | None, line: int) -> No
         )
 
 
-def _row(cells: dict[str, str], line: int) -> RatingRow:
+def _row(cells: dict[str, str], question: Question, line: int) -> RatingRow:
     for name in ("reader", "dataset", "image", "variant"):
         if not cells[name]:
             raise RatingsError(f"line {line}: {name} is empty")
@@ -232,11 +245,9 @@ def _row(cells: dict[str, str], line: int) -> RatingRow:
                 f"line {line}: a {name} cannot be named {ALL!r}, which stands for all "
                 "of them in the results"
             )
-    if cells["rating"] not in _RATINGS:
-        raise RatingsError(
-            f"line {line}: rating {cells['rating']!r} is not a whole number from 0 to "
-            "5; leave it empty if there is none"
-        )
+    rating = None
+    if question.is_number:
+        rating = question.number(cells[question.key], question.key, line)
     repeat = _whole(cells, "repeat", line)
     position, session = (_whole(cells, name, line) for name in ("position", "session"))
     return RatingRow(
@@ -245,10 +256,10 @@ def _row(cells: dict[str, str], line: int) -> RatingRow:
         image=cells["image"],
         variant=cells["variant"],
         repeat=repeat or 0,
-        rating=_RATINGS[cells["rating"]],
+        rating=rating,
         position=position,
         session=session,
-        cannot_judge=_refusal(cells, line),
+        cannot_judge=_refusal(cells, question, line),
     )
 
 
@@ -266,6 +277,11 @@ def _whole(cells: dict[str, str], name: str, line: int) -> int | None:
     return int(cell)
 
 
+def is_training(cells: dict[str, str], line: int) -> bool:
+    """Whether a row of a table is of a training case, and so not of the study."""
+    return _flag(cells, "training", line)
+
+
 def _flag(cells: dict[str, str], name: str, line: int) -> bool:
     cell = cells.get(name) or ""
     if cell.lower() not in _FLAGS:
@@ -275,7 +291,7 @@ def _flag(cells: dict[str, str], name: str, line: int) -> bool:
     return _FLAGS[cell.lower()]
 
 
-def _refusal(cells: dict[str, str], line: int) -> str:
+def _refusal(cells: dict[str, str], question: Question, line: int) -> str:
     """The reason in the column cannot_judge, "" where the map could be judged."""
     cell = cells.get("cannot_judge") or ""
     if not _FLAGS.get(cell.lower(), True):
@@ -285,9 +301,10 @@ def _refusal(cells: dict[str, str], line: int) -> str:
             f"line {line}: cannot_judge {cell!r} holds a line break or another control "
             "character"
         )
-    if cells["rating"]:
+    given = cells[question.key] if question.is_number else ""
+    if given:
         raise RatingsError(
-            f"line {line}: rating {cells['rating']!r} beside cannot_judge {cell!r}; "
+            f"line {line}: {question.key} {given!r} beside cannot_judge {cell!r}; "
             "one of them must be empty"
         )
     return NO_REASON if cell.lower() in _FLAGS else cell
@@ -338,6 +355,7 @@ def _laid_out(
     rows: list[RatingRow],
     variants: tuple[str, ...],
     *,
+    question: Question,
     knows_refusals: bool,
     n_training: int,
     sha256: str,
@@ -370,6 +388,7 @@ def _laid_out(
         refusals=_refusals(rows) if knows_refusals else None,
         n_training=n_training,
         sha256=sha256,
+        question=question,
     )
 
 

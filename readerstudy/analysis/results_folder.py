@@ -4,7 +4,7 @@ import csv
 import io
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from mlcore.files import atomic_folder
@@ -41,11 +41,13 @@ def check_replaceable(folder: Path, names: Collection[str], kind: str) -> None:
         if path.exists() and not path.is_dir():
             raise RatingsError(f"{path} is a file; name a folder for the {kind}")
     if folder.is_dir():
-        folders = {name.partition("/")[0] for name in names if "/" in name}
+        folders = {
+            above.as_posix() for name in names for above in PurePosixPath(name).parents
+        }
         others = sorted(
             name
             for path in folder.rglob("*")
-            if (name := str(path.relative_to(folder))) not in names
+            if (name := path.relative_to(folder).as_posix()) not in names
             and not (name in folders and path.is_dir())
         )
         if others:

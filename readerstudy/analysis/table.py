@@ -37,6 +37,7 @@ class Heading(Enum):
     EACH_READER = "Each reader"
     AGREEMENT = "Do the readers agree?"
     SENSITIVITY = "Does it depend on the analysis?"
+    SECONDARY = "Secondary questions"
     ASIDES = "What readers could not judge, and thought"
 
 

@@ -10,7 +10,7 @@ from readerstudy import triggers
 from readerstudy.models import Overlay, Study
 from readerstudy.trial import policies
 from readerstudy.trial.cases import files as case_files
-from readerstudy.trial.cases.manifest import VARIANTS
+from readerstudy.trial.cases.arms import MOST_ARMS
 from readerstudy.trial.protocol.document import Protocol, ProtocolError, complete
 
 
@@ -73,14 +73,24 @@ def _protocol(study: Study) -> list[str]:
     return []
 
 
+def arms_problems(study: Study) -> list[str]:
+    """What is wrong with the number of arms; reading without a map is one of them."""
+    arms = study.arms.count()
+    if 2 <= arms <= MOST_ARMS:
+        return []
+    return [f"A study compares 2 to {MOST_ARMS} arms; this one has {arms}."]
+
+
 def _maps(study: Study) -> list[str]:
     cases = study.cases.annotate(maps=Count("overlays")).order_by("pk")
+    # An arm without a map has no runs.
+    wanted = sum(bool(arm.runs) for arm in study.arms.all())
     if all(case.training for case in cases):
         return ["There are no cases."]
     return [
-        f"Case {case.case_id} of {case.dataset} has {case.maps} maps, not {VARIANTS}."
+        f"Case {case.case_id} of {case.dataset} has {case.maps} maps, not {wanted}."
         for case in cases
-        if case.maps != VARIANTS
+        if case.maps != wanted
     ]
 
 
@@ -102,7 +112,8 @@ def _guards(_study: Study) -> list[str]:
 CHECKS: Mapping[str, Callable[[Study], list[str]]] = {
     "Readers are enrolled, and each can read": _people,
     "The protocol is complete": _protocol,
-    "Every case has its three maps": _maps,
+    "The study compares two to six arms": arms_problems,
+    "Every case has a map of each arm": _maps,
     "All maps of a data set have one size": _map_sizes,
     "The database guards the record": _guards,
 }

@@ -31,15 +31,21 @@ def make_bundle(
     dtype: str = "uint8",
     variants: Iterable[str] = VARIANTS,
     training: int = 0,
+    version: int = 1,
+    signed: bool = True,
 ) -> Path:
     """Write a case bundle whose every file is what its manifest says.
 
     The same arguments give the same bytes. Runs are called `run-of-<variant>`.
+
+    Args:
+        version: of the manifest.
+        signed: the maps of a manifest of version 2.
     """
     rng = np.random.default_rng([cases, height, width])
     folder.mkdir(parents=True)
     manifest = {
-        "schema_version": 1,
+        "schema_version": version,
         "dataset": dataset,
         "modality": "xray",
         "classes": ["Cardiomegaly", "Nodule"],
@@ -50,11 +56,12 @@ def make_bundle(
             "allow_no_finding": False,
         },
         "saliency": {"target": "loss", "labels": "all", "dtype": "int8", "scale": 127},
-        "variants": {
+        "variants" if version == 1 else "arms": {
             variant: {
                 "run": f"run-of-{variant}",
                 "branch": "adv" if variant == "dual_bn" else "std",
                 "checkpoint_sha256": hashlib.sha256(variant.encode()).hexdigest(),
+                **({"method": "gradient", "signed": signed} if version > 1 else {}),
             }
             for variant in variants
         },
@@ -64,7 +71,9 @@ def make_bundle(
         top = np.iinfo(dtype).max
         image = rng.integers(0, top, (height, width), dtype, endpoint=True)
         maps = {
-            variant: rng.integers(-127, 127, overlay, np.int8, endpoint=True)
+            variant: rng.integers(
+                -127 if signed else 0, 127, overlay, np.int8, endpoint=True
+            )
             for variant in variants
         }
         manifest["cases"].append(

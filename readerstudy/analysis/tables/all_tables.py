@@ -3,8 +3,16 @@
 To add one: a file beside this one that makes a `Table`, and a line here.
 """
 
+from readerstudy.analysis.questions import Question
 from readerstudy.analysis.table import Table
 from readerstudy.analysis.tables.agreement import AGREEMENT, AGREEMENT_PAIRS
+from readerstudy.analysis.tables.by_part import (
+    FRIEDMAN_BY_PART,
+    MEANS_BY_PART,
+    OMNIBUS,
+    SHARES,
+    WILCOXON_BY_PART,
+)
 from readerstudy.analysis.tables.descriptives import (
     CANNOT_JUDGE,
     SCORE_DISTRIBUTION,
@@ -14,6 +22,7 @@ from readerstudy.analysis.tables.intra_reader import INTRA_READER
 from readerstudy.analysis.tables.mrmc import MRMC
 from readerstudy.analysis.tables.ordinal_model import ORDINAL_MODEL
 from readerstudy.analysis.tables.periods import PERIOD_EFFECTS, PERIOD_TESTS
+from readerstudy.analysis.tables.points import MAP_PEAKS, POINTS
 from readerstudy.analysis.tables.rank_tables import FRIEDMAN, WILCOXON
 
 TABLES: tuple[Table, ...] = (
@@ -30,3 +39,41 @@ TABLES: tuple[Table, ...] = (
     PERIOD_EFFECTS,
     PERIOD_TESTS,
 )
+
+# Tables that answers of other kinds have: see `kind_tables`.
+KIND_TABLES: tuple[Table, ...] = (
+    OMNIBUS,
+    SHARES,
+    MEANS_BY_PART,
+    POINTS,
+    MAP_PEAKS,
+    FRIEDMAN_BY_PART,
+    WILCOXON_BY_PART,
+)
+
+
+def kind_tables(question: Question) -> tuple[Table, ...]:
+    """What a question of its kind has beside the tables of a rating, or in place."""
+    if question.kind == "points":
+        return (POINTS,) if question.before else (SHARES, POINTS, MAP_PEAKS)
+    if question.kind == "box":
+        return () if question.before else (OMNIBUS,)
+    described = SHARES if question.is_yes_no else MEANS_BY_PART
+    if question.before:  # of no arm, so that there is nothing to compare
+        return (described,)
+    if not question.has_items:
+        return (SHARES,) if question.is_yes_no else ()
+    if question.kind == "slider":
+        return (described, OMNIBUS)
+    return (described, OMNIBUS, FRIEDMAN_BY_PART, WILCOXON_BY_PART)
+
+
+def secondary_tables(question: Question) -> tuple[Table, ...]:
+    """Of a question that is not the primary one: the test first that is adjusted for
+    how many were asked, then what a rating has where it is one, then its own."""
+    own = kind_tables(question)
+    if question.before or question.has_items or question.kind == "box":
+        return own
+    if question.is_yes_no:
+        return (OMNIBUS, *own, FRIEDMAN, WILCOXON)
+    return (OMNIBUS, *TABLES)

@@ -39,16 +39,16 @@ def table1_means(ratings: Ratings) -> list[Row]:
 
 
 def score_distribution(ratings: Ratings) -> list[Row]:
-    """How often each score was given: per reader, data set, variant and score 0 to 5.
+    """How often each score was given: per reader, data set, variant and score.
 
-    `percent` is of the ratings there are; the six sum to 100, or are None with a
+    `percent` is of the ratings there are; they sum to 100, or are None with a
     `reason` where there are none.
     """
     rows = []
     for reader, dataset, values, _ in ratings.parts():
         for i, variant in enumerate(ratings.variants):
             rated = _rated(values[:, :, i])
-            for score in range(6):
+            for score in ratings.question.scores:
                 count = int(np.count_nonzero(rated == score))
                 rows.append(
                     {

@@ -1,5 +1,5 @@
 """Cumulative logit model of the ratings, as a check on the rank tests: it takes the
-six levels as levels and lets the ratings of one image depend on each other."""
+levels as levels and lets the ratings of one image depend on each other."""
 
 import numpy as np
 from scipy import stats
@@ -9,7 +9,7 @@ from readerstudy.analysis.ratings import ALL, Ratings
 from readerstudy.analysis.statistics.arrays import Booleans, Floats
 from readerstudy.analysis.statistics.ordinal_gee import Fit, fit
 from readerstudy.analysis.table import Heading, Row, Table, View, verdict
-from readerstudy.analysis.tables.periods import NO_POSITIONS, is_first
+from readerstudy.analysis.tables.periods import NO_LEVELS, NO_POSITIONS, is_first
 from readerstudy.analysis.units import triples
 
 NO_ERROR = "every image says the same: these odds have no standard error"
@@ -34,6 +34,8 @@ def ordinal_model(ratings: Ratings) -> list[Row]:
 def _contrasts(ratings: Ratings, dataset: str, which: str, kept: Booleans) -> list[Row]:
     if which == "first" and np.isnan(ratings.positions).all():
         result = Fit(0, 0, reason=NO_POSITIONS)
+    elif ratings.question.kind == "slider":
+        result = Fit(0, 0, reason=NO_LEVELS)
     else:
         result = fit(ratings.values, ratings.dataset_of_image, kept)
     # Log odds of each variant against the first.

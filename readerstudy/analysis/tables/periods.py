@@ -17,6 +17,7 @@ from readerstudy.analysis.units import triples
 _SESSION = 10**7
 
 NO_POSITIONS = "the table has no positions"
+NO_LEVELS = "a slider has too many levels for an ordinal model"
 NO_SESSIONS = "the table has no sessions"
 
 
@@ -78,6 +79,8 @@ def _drift(ratings: Ratings, periods: Floats, effect: str) -> Row:
         variants = np.arange(len(ratings.variants))
         crossed = [term & (variants == code) for term in terms for code in variants[1:]]
         terms, asked = terms + crossed, len(crossed)
+    if ratings.question.kind == "slider":
+        return _test(Fit(0, 0, reason=NO_LEVELS), 0)
     model = fit(ratings.values, ratings.dataset_of_image, kept, terms)
     return _test(model, asked)
 

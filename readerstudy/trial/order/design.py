@@ -54,15 +54,6 @@ from readerstudy.trial.order.mixed_repeats import with_repeats
 from readerstudy.trial.order.seeded_random import Draw
 from readerstudy.trial.order.slot import LONGEST_RUN, TRIES, Slot, evenly, spacing
 
-__all__ = [
-    "Order",
-    "Slot",
-    "presentation_list",
-    "repeat_count",
-    "spacing",
-    "williams_orders",
-]
-
 # How a list is drawn: by the rules above, or with its repeats at its end.
 Order = Literal[1, 2]
 

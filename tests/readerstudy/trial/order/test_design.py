@@ -24,9 +24,9 @@ from hypothesis import strategies as st
 from readerstudy.trial.order.design import (
     presentation_list,
     repeat_count,
-    spacing,
     williams_orders,
 )
+from readerstudy.trial.order.slot import spacing
 
 seeds = st.text(max_size=32)
 
