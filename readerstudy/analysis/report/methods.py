@@ -42,7 +42,7 @@ def methods(analysis: Analysis) -> list[Block]:
             if table.methods and table.was_computed(analysis)
         ),
         *(
-            Section(table.title, [table.methods.format(level=level_text(analysis))])
+            Section(table.title, [table.methods.format(**words)])
             for table in all_tables.KIND_TABLES
             if table.methods and _was_computed(table, analysis)
         ),
