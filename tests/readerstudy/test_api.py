@@ -137,14 +137,8 @@ def test_who_holds_a_role_gets_the_study_in_any_state(client, tmp_path, rhea, ev
 def test_progress_says_how_far_everybody_is(client, study, rhea, omar):
     run = study.enrolments.get(reader=rhea)
     for presentation in run.presentations.all()[:2]:
-<<<<<<< HEAD
-        answer(
-            presentation, rhea, 4, viewer={"active_ms": 1000 * presentation.position}
-        )
-=======
         viewer = {"active_ms": 1000 * presentation.position}
         answer(presentation, rhea, 4, viewer=viewer)
->>>>>>> core
     client.force_login(coordinator())
     first, second = client.get(f"{address(study)}progress/").json()
     assert (first["reader"], first["run"]) == ("rhea", 1)

@@ -176,12 +176,6 @@ LEDGER_LINE = (
     Column("number", "integer", "from 1", "place in the chain"),
     Column("previous_hash", "text", "64 hex digits", "the hash before it in the chain"),
     Column(
-        "schema",
-        "integer",
-        "from 2, or absent",
-        "which keys record has; those of schema 1 where there is none",
-    ),
-    Column(
         "record",
         "object",
         "kind, user, at, reason and what belongs to the kind",
@@ -204,13 +198,8 @@ LEDGER_LINE = (
         "hash",
         "text",
         "64 hex digits",
-<<<<<<< HEAD
-        "SHA-256 of the object of schema, where there is one, record, number and "
-        "previous_hash: as JSON in ASCII, keys sorted, no spaces",
-=======
         "SHA-256 of the object of record, number, previous_hash and, where there is "
         "one, schema: as JSON in ASCII, keys sorted, no spaces",
->>>>>>> core
     ),
 )
 

@@ -14,11 +14,7 @@ from readerstudy.models import Arm, Study
 from readerstudy.trial.enrolment import void_run
 from readerstudy.trial.exports.tables import ratings_table
 from readerstudy.trial.policies import Refusal
-<<<<<<< HEAD
-from readerstudy.trial.rating import record_answer, record_shown
-=======
 from readerstudy.trial.rating import record_shown
->>>>>>> core
 from readerstudy.trial.study import lock_study, unblind_study
 from tests.readerstudy.factories import (
     VARIANTS,
@@ -27,8 +23,6 @@ from tests.readerstudy.factories import (
     coordinator,
     make_study,
     rate_all,
-    rating_of,
-    said,
 )
 
 
@@ -69,12 +63,6 @@ def test_it_has_the_columns_of_the_contract(study):
         "submitted_at,active_ms,confidence,comment,cannot_judge"
     )
     assert ratings_table(lock(study), blinded=True).csv().startswith(f"{header}\n")
-<<<<<<< HEAD
-    assert set(header.split(",")) == {c.name for c in codebook.ALWAYS_RATED} | {
-        "rating"
-    }
-=======
->>>>>>> core
 
 
 def test_every_presentation_is_a_row_with_what_was_recorded(study):
@@ -87,15 +75,9 @@ def test_every_presentation_is_a_row_with_what_was_recorded(study):
                 {
                     "reader": enrolment.reader.username,
                     "dataset": "phantom",
-<<<<<<< HEAD
-                    "image": p.case.case_id,
-                    "variant": p.arm.variant,
-                    "rating": str(rating_of(rated)),
-=======
                     "image": p.overlay.case.case_id,
                     "variant": p.overlay.arm.variant,
                     "rating": str(rated.answer["answers"]["rating"]),
->>>>>>> core
                     "repeat": "0",
                     "run": "1",
                     "position": str(p.position),
@@ -244,30 +226,10 @@ def test_a_row_has_the_answer_that_stood_at_the_end(tmp_path, rhea):
 def test_what_cannot_be_judged_has_its_reason_and_no_rating(tmp_path, rhea):
     study = make_study(tmp_path / "bundle", readers=[rhea])
     first, second, *_ = presentations_of(rhea)
-<<<<<<< HEAD
-    for presentation in (first, second):
-        record_shown(presentation=presentation, user=rhea)
-    record_answer(
-        presentation=first,
-        user=rhea,
-        stage="map",
-        answer=said(None, "image_quality", comment="blurred"),
-    )
-    # An answer that was withdrawn is none, whichever came first.
-    given = answer(second, rhea, 4)
-    record_answer(
-        presentation=second,
-        user=rhea,
-        stage="map",
-        answer=said(None, "finding_not_visible"),
-        change=given.number,
-    )
-=======
     answer(first, rhea, None, cannot_judge="image_quality", comment="blurred")
     # An answer that was withdrawn is none, whichever came first.
     given = answer(second, rhea, 4)
     answer(second, rhea, None, cannot_judge="finding_not_visible", change=given.number)
->>>>>>> core
     rows = {
         row["position"]: row
         for row in rows_of(ratings_table(lock(study), blinded=True).csv())

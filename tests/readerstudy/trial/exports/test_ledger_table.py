@@ -17,7 +17,6 @@ from tests.readerstudy.factories import (
     answer,
     coordinator,
     make_study,
-    said,
 )
 from tests.readerstudy.tampering import past_the_triggers
 
@@ -39,13 +38,8 @@ def heads_of(text):
         assert line["number"] == length + 1
         assert line["previous_hash"] == head
         if "withheld" not in line:
-<<<<<<< HEAD
-            covered = {"schema", "record", "number", "previous_hash"} & line.keys()
-            hashed = {key: line[key] for key in covered}
-=======
             keys = {"record", "number", "previous_hash", "schema"} & line.keys()
             hashed = {key: line[key] for key in keys}
->>>>>>> core
             assert line["hash"] == sha256(hashed)
         heads[genesis] = line["number"], line["hash"]
     return list(heads.values())
@@ -168,11 +162,7 @@ def test_a_forged_record_is_exported_as_it_is_and_found(study):
 
 def test_a_column_that_is_not_what_was_recorded_is_refused(study):
     with past_the_triggers():
-<<<<<<< HEAD
-        RatingEvent.objects.filter(kind="change").update(answer=said(5))
-=======
         RatingEvent.objects.filter(kind="change").update(answer={"answers": {}})
->>>>>>> core
     with pytest.raises(Refusal, match="broken at event 3: answer is not as it was re"):
         ledger_jsonl(study, blinded=True)
 
