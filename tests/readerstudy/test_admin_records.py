@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import re
+import zipfile
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from django.urls import reverse
 from readerstudy.models import Overlay, RatingEvent
 from readerstudy.trial.cases import files as case_files
 from readerstudy.trial.exports.tables import (
+    EXPORTS,
     allocation_table,
     ledger_jsonl,
     ratings_table,
@@ -121,6 +123,19 @@ def test_tables_are_fetched_as_the_state_allows(study, statistician):
     assert fetched("ratings") == ratings_table(study, blinded=False).csv()
     assert fetched("allocation") == allocation_table(study, blinded=False).csv()
     assert statistician.get(url(study, "export", "unknown")).status_code == 404
+
+
+def test_several_tables_come_in_one_archive(study, statistician, monkeypatch):
+    lock(study)
+    files = {"1-probability.Nodule": "a,b\n", "2-probability.Mass": "c\n"}
+    monkeypatch.setitem(EXPORTS, "imrmc", lambda study, blinded: files)
+    response = statistician.get(url(study, "export", "imrmc"))
+    assert response["Content-Type"] == "application/zip"
+    assert response["Content-Disposition"].endswith('.zip"')
+    with zipfile.ZipFile(io.BytesIO(response.content)) as archive:
+        texts = {name: archive.read(name).decode() for name in archive.namelist()}
+    name = re.search(r'filename="(.+)\.zip"', response["Content-Disposition"])[1]
+    assert texts == {f"{name}-{end}.csv": text for end, text in files.items()}
 
 
 def test_the_page_links_what_can_be_fetched_and_nothing_else(study, statistician):
