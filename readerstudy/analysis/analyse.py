@@ -102,10 +102,10 @@ def _question(context: Context, reading: Reading | None) -> Row:
     `scores` are the ratings there can be, none for a slider; `why_not` says why the
     answers are no ratings at all.
     """
-    question = context.question
+    question, why_not = context.question, context.why_no_ratings
     return _words(question) | {
-        "scores": list(context.ratings.question.scores),
-        "why_not": context.why_no_ratings,
+        "scores": [] if why_not else list(context.ratings.question.scores),
+        "why_not": why_not,
         "others": [_words(answers.question) for answers in reading.others]
         if reading
         else [],

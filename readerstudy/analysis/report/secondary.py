@@ -11,8 +11,8 @@ from readerstudy.analysis.report.answer import level_text
 from readerstudy.analysis.report.views import shown
 from readerstudy.analysis.results_folder import csv_text
 from readerstudy.analysis.table import Analysis, Row, Table, View
+from readerstudy.analysis.tables import all_tables
 from readerstudy.analysis.tables.agreement import AGREEMENT
-from readerstudy.analysis.tables.all_tables import KIND_TABLES
 from readerstudy.analysis.tables.by_part import OMNIBUS
 from readerstudy.analysis.tables.descriptives import TABLE1_MEANS
 from readerstudy.analysis.tables.rank_tables import FRIEDMAN, WILCOXON
@@ -60,7 +60,7 @@ def kind_blocks(analysis: Analysis) -> list[Block]:
     """What the primary question's kind has beside the tables of ratings."""
     return [
         block
-        for table in KIND_TABLES
+        for table in all_tables.KIND_TABLES
         if table.name in analysis
         for view in _views(table)
         for block in shown(analysis, table, view)
@@ -118,7 +118,7 @@ def _blocks(key: str, tables: Analysis, analysis: Analysis) -> Iterator[Block]:
     is_scored = TABLE1_MEANS.name in tables
     of_kind = [
         (table, view)
-        for table in KIND_TABLES
+        for table in all_tables.KIND_TABLES
         if table is not OMNIBUS
         for view in table.views
     ]

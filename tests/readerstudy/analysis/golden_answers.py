@@ -64,26 +64,14 @@ def points_table():
     header = ["reader", "dataset", "image", "variant"]
     header += [f"point_after.Nodule.{axis}" for axis in "xy"]
     header += [f"point_before.Nodule.{axis}" for axis in "xy"]
-    return table(
-        header,
-        [
-            [
-                row["reader"],
-                row["dataset"],
-                row["image"],
-                row["variant"],
-                row["x"],
-                row["y"],
-                *list(
-                    before[row["reader"], row["image"]]
-                    if row["variant"] == "X"
-                    else ("", "")
-                ),
-            ]
-            for row in rows
-            if row["question"] == "point_after"
-        ],
-    )
+    lines = []
+    for row in rows:
+        if row["question"] == "point_after":
+            seen_first = row["variant"] == ARMS[0]
+            place = before[row["reader"], row["image"]] if seen_first else ("", "")
+            names = (row[name] for name in header[:4])
+            lines.append([*names, row["x"], row["y"], *place])
+    return table(header, lines)
 
 
 def truths(spacing_mm=(0.8, 0.8), finding="Nodule"):
