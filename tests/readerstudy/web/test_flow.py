@@ -373,7 +373,9 @@ def test_practice_is_counted_apart_and_told_what_it_chose(tmp_path, rhea):
     assert "Practice 1 of 2" in text_of(reader.get(address(first)))
     assert "0 of 6 rated" in text_of(reader.get("/"))
     page = text_of(rate(reader, first, 5, **HTMX))
-    assert f"Practice 1 saved: 5, “{study.protocol['questions'][0]['anchors'][5]}”" in page
+    assert (
+        f"Practice 1 saved: 5, “{study.protocol['questions'][0]['anchors'][5]}”" in page
+    )
     page = text_of(rate(reader, next_presentation(enrolment), 0, **HTMX))
     assert "Case 1 of 6" in page
     assert "The practice is over. From this case on your answers count." in page
