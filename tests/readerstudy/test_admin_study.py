@@ -60,6 +60,13 @@ def text_of(response):
     return re.sub(r"\s+", " ", re.sub("<[^>]*>", " ", main))
 
 
+def readiness_of(response):
+    """Of that, what says whether a draft can open."""
+    page = response.content.decode()
+    (section,) = re.findall(r'id="readiness">(.*?)</section>', page, re.DOTALL)
+    return re.sub(r"\s+", " ", re.sub("<[^>]*>", " ", section))
+
+
 def last(study):
     event = study.events.order_by("number").last()
     return event.kind, event.user, event.reason
@@ -74,10 +81,10 @@ def alert(response):
 
 
 def test_a_draft_says_line_by_line_what_it_still_needs(study, staff):
-    assert text_of(staff.get(url(study))).count(": yes") == 6
+    assert readiness_of(staff.get(url(study))).count(": yes") == 6
     file = case_files.study_folder(study) / study.cases.first().file
     file.write_bytes(b"other")
-    text = text_of(staff.get(url(study)))
+    text = readiness_of(staff.get(url(study)))
     assert "Every file is as it was imported: no" in text
     assert f"File {file.name} of the study is missing or not as it was" in text
     assert text.count(": yes") == 5
