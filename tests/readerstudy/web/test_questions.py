@@ -220,7 +220,7 @@ def test_a_first_answer_is_told_and_final(asked):
 
 def test_a_hidden_reference_is_in_no_page(asked):
     reader, enrolment = asked(aided())
-    presentation, page = shown(reader, enrolment)
+    _presentation, page = shown(reader, enrolment)
 
     assert "Reference diagnosis" not in page
     assert "Cardiomegaly" not in page
