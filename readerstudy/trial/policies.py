@@ -191,6 +191,8 @@ def has_begun(presentation: Presentation) -> bool:
 
 def _is_over(presentation: Presentation) -> bool:
     """Whether something of a later session was shown."""
+    if Protocol.of(presentation.enrolment.study.protocol).sessions == "one":
+        return False
     later = RatingEvent.objects.filter(
         enrolment=presentation.enrolment_id,
         presentation__session__gt=presentation.session,

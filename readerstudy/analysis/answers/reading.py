@@ -1,9 +1,12 @@
 """Answers read from a ratings table that has the columns of several questions: `key`,
 `key.Finding`, `key.option`, `key.x` and `key.y`."""
 
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 from readerstudy.analysis.answers.answers import (
     Answers,
@@ -23,6 +26,7 @@ from readerstudy.analysis.ratings import Ratings, is_training, parse_ratings
 # reader, data set, image, variant, repeat
 Key = tuple[str, str, str, str, int]
 Line = tuple[int, Key, Mapping[str, str]]
+LARGEST_PROTOCOL = 2**20  # bytes
 _PIXEL = re.compile("0|[1-9][0-9]{0,5}")
 
 
@@ -38,7 +42,7 @@ class Column:
 
 def asked_of_table(
     content: bytes,
-    protocol: Mapping[str, object] | None,
+    protocol: Mapping[str, Any] | None,
     key: str | None = None,
 ) -> Asked:
     """What the readers of a table were asked: by the protocol beside it, or else
@@ -53,6 +57,31 @@ def asked_of_table(
         return Asked()
     records = csv_records(content, (key,))
     return Asked(guessed(key, [cells[key] for _, cells in records]), declared=key)
+
+
+def protocol_beside(table: Path) -> dict[str, Any] | None:
+    """The object in `protocol.json` in the folder of a table; None without one.
+
+    Raises RatingsError where it cannot be read, is larger than a protocol can be, or is
+    no JSON object.
+    """
+    path = table.parent / "protocol.json"
+    if not path.exists():
+        return None
+    try:
+        with path.open("rb") as file:
+            content = file.read(LARGEST_PROTOCOL + 1)
+    except OSError as error:
+        raise RatingsError(f"cannot read {path}: {error.strerror}") from error
+    if len(content) > LARGEST_PROTOCOL:
+        raise RatingsError(f"{path} is larger than any protocol")
+    try:
+        protocol = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise RatingsError(f"{path} is not JSON: {error}") from error
+    if not isinstance(protocol, dict):
+        raise RatingsError(f"{path} is no protocol, which is a JSON object")
+    return protocol
 
 
 def read_answers(
