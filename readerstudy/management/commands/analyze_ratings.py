@@ -17,7 +17,7 @@ from readerstudy.analysis.answers.reading import (
 )
 from readerstudy.analysis.context import PROFILES, Options
 from readerstudy.analysis.questions import Asked
-from readerstudy.analysis.ratings import table_bytes
+from readerstudy.analysis.ratings import in_order, table_bytes
 from readerstudy.analysis.report.page import report_files
 from readerstudy.analysis.report.terminal import summary
 from readerstudy.analysis.units import MISSING
@@ -151,6 +151,13 @@ def _from_csv(options: dict[str, Any]) -> Input:
     return Input(path.name, reading, out)
 
 
+def _labels(study: Study, *, blinded: bool) -> tuple[str, ...] | None:
+    """The study's arms in the order of results; None where letters stand for them."""
+    if blinded or study.state != Study.State.UNBLINDED:
+        return None
+    return in_order(study.arms.order_by("pk").values_list("variant", flat=True))
+
+
 def _from_study(options: dict[str, Any]) -> Input:
     if options["question"]:
         line = "--question goes with --csv; the protocol of a study names its own."
@@ -159,7 +166,8 @@ def _from_study(options: dict[str, Any]) -> Input:
     table = ratings_table(study, blinded=options["blinded"]).csv()
     # What is printed beside the results as their record has to hold for them.
     verify(study)
-    reading = read_answers(table.encode(), Asked(), options["variants"])
+    variants = options["variants"] or _labels(study, blinded=options["blinded"])
+    reading = read_answers(table.encode(), Asked(), variants)
     out = analyses_folder(study) / f"{timezone.now():%Y%m%dT%H%M%SZ}"
     return Input(
         source=study.name,
