@@ -20,30 +20,6 @@ from readerstudy.querysets import (
     StudyQuerySet,
 )
 
-RATINGS = range(6)
-
-QUESTION = "How useful is this map in guiding a radiologist to the correct diagnosis?"
-# 0 and 5 are the wording of Han et al. 2021; 1 to 4 are ours.
-ANCHORS = [
-    "No correlation between the pathology and the hot spots",
-    "Barely any of the hot spots lie on the pathology",
-    "A minority of the hot spots lie on the pathology",
-    "About half of the hot spots lie on the pathology",
-    "Most hot spots lie on the pathology, some elsewhere",
-    "The map points clearly and unambiguously to the pathology",
-]
-
-# The test that a study is about, as its protocol says it before any rating is there.
-PRIMARY_ANALYSIS = (
-    "Per data set: Friedman's test of the three arms over images, ratings summed over "
-    "the readers, images with every rating, P < 0.001; then Wilcoxon's signed-rank "
-    "test of each pair. It speaks for these readers."
-)
-
-
-def _default_legend() -> list[str]:
-    return ["negative", "positive"]
-
 
 class Study(models.Model):
     """A set of cases, shown to readers under every arm."""
@@ -54,48 +30,12 @@ class Study(models.Model):
         LOCKED = "locked", "locked"
         UNBLINDED = "unblinded", "unblinded"
 
-    class DisplayMode(models.TextChoices):
-        OVERLAY = "overlay", "map over the image"
-        SIDE_BY_SIDE = "side_by_side", "map beside the image"
-
-    class Blocks(models.TextChoices):
-        MIXED = "mixed", "data sets mixed"
-        BY_DATASET = "by_dataset", "one data set after the other"
-
     uuid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
     name = models.CharField(max_length=100, unique=True)
     state = models.CharField(max_length=20, choices=State.choices, default=State.DRAFT)
-    question = models.CharField(max_length=300, default=QUESTION)
-    anchors = models.JSONField(help_text="what each rating from 0 to 5 means")
-    instructions = models.TextField(blank=True)
-    consent = models.TextField(blank=True, help_text="what readers agree to, if set")
-    opacity = models.FloatField(
-        default=0.7, help_text="opacity of the map when a presentation begins, 0 to 1"
+    protocol = models.JSONField(
+        help_text="all that readers are told and asked: `readerstudy.trial.protocol`"
     )
-    display_mode = models.CharField(
-        max_length=20, choices=DisplayMode.choices, default=DisplayMode.OVERLAY
-    )
-    legend = models.JSONField(
-        default=_default_legend,
-        help_text="words for the map's colours below and above zero",
-    )
-    blocks = models.CharField(
-        max_length=20, choices=Blocks.choices, default=Blocks.MIXED
-    )
-    sessions = models.PositiveSmallIntegerField(
-        default=1, help_text="1, or 3 with one map of each case in each"
-    )
-    washout_days = models.PositiveSmallIntegerField(
-        default=28, help_text="between the end of a session and the next"
-    )
-    repeats = models.FloatField(
-        default=0.1, help_text="share of presentations that are shown again, 0 to 0.25"
-    )
-    ratings_can_change = models.BooleanField(
-        default=True, help_text="until the reader signs off"
-    )
-    asks_confidence = models.BooleanField(default=False)
-    primary_analysis = models.TextField(default=PRIMARY_ANALYSIS)
     created_at = models.DateTimeField(auto_now_add=True)
 
     # Set by `with_own_roles()`.
@@ -106,15 +46,6 @@ class Study(models.Model):
     class Meta:
         verbose_name_plural = "studies"
         ordering = ["-created_at"]
-        constraints = [
-            models.CheckConstraint(
-                condition=Q(opacity__gte=0, opacity__lte=1), name="study_opacity_0_to_1"
-            ),
-            models.CheckConstraint(
-                condition=Q(repeats__gte=0, repeats__lte=0.25),
-                name="study_repeats_0_to_a_quarter",
-            ),
-        ]
 
     def __str__(self) -> str:
         return self.name
@@ -159,7 +90,10 @@ class Membership(models.Model):
 
 
 class Arm(models.Model):
-    """A variant as the study conceals it: behind a letter, drawn when it opens."""
+    """One kind of map as the study conceals it: behind a letter, drawn when it opens.
+
+    `variant` is the arm's label, such as `dual_bn`. An arm without a map has no runs.
+    """
 
     study = models.ForeignKey(Study, models.PROTECT, related_name="arms")
     variant = models.CharField(max_length=50)
@@ -201,6 +135,11 @@ class Case(models.Model):
     padding_value = models.IntegerField(null=True, blank=True)
     windows = models.JSONField(help_text="presets: label, center, width")
     pixel_spacing_mm = models.JSONField(null=True, blank=True)
+    truth = models.JSONField(
+        null=True,
+        blank=True,
+        help_text="by finding; never sent to readers",
+    )
     training = models.BooleanField(
         default=False, help_text="to practise on; never analysed"
     )
@@ -260,6 +199,9 @@ class Enrolment(models.Model):
         blank=True, help_text="such as: author of one of the models"
     )
     enrolled_at = models.DateTimeField(auto_now_add=True)
+    language = models.CharField(
+        max_length=10, blank=True, help_text="of the questions, chosen at consent"
+    )
     consented_at = models.DateTimeField(null=True, blank=True)
     signed_off_at = models.DateTimeField(null=True, blank=True)
     voided_at = models.DateTimeField(null=True, blank=True)
@@ -287,12 +229,20 @@ class Enrolment(models.Model):
 
 
 class Presentation(models.Model):
-    """One overlay at one position in one reader's order. Written once, at opening."""
+    """A case under an arm at one position in one reader's order. Written once.
+
+    Pages select neither `arm` nor the arm of `overlay`. An arm without a map has no
+    overlay.
+    """
 
     enrolment = models.ForeignKey(
         Enrolment, models.PROTECT, related_name="presentations"
     )
-    overlay = models.ForeignKey(Overlay, models.PROTECT, related_name="presentations")
+    case = models.ForeignKey(Case, models.PROTECT, related_name="presentations")
+    arm = models.ForeignKey(Arm, models.PROTECT, related_name="presentations")
+    overlay = models.ForeignKey(
+        Overlay, models.PROTECT, null=True, blank=True, related_name="presentations"
+    )
     position = models.PositiveIntegerField(help_text="from 1")
     session = models.PositiveSmallIntegerField(default=1)
     block = models.PositiveSmallIntegerField(
@@ -304,9 +254,6 @@ class Presentation(models.Model):
     training = models.BooleanField(default=False)
     token = models.CharField(max_length=43, unique=True)
 
-    # Set by `with_shown()`.
-    is_shown: bool
-
     objects = PresentationQuerySet.as_manager()
 
     class Meta:
@@ -316,7 +263,7 @@ class Presentation(models.Model):
                 fields=["enrolment", "position"], name="presentation_position_once"
             ),
             models.UniqueConstraint(
-                fields=["enrolment", "overlay", "repeat"],
+                fields=["enrolment", "case", "arm", "repeat"],
                 name="presentation_once_per_repeat",
             ),
         ]
@@ -357,12 +304,11 @@ class RatingEvent(Event):
         CANNOT_JUDGE = "cannot_judge", "cannot be judged"
         VOID = "void", "void"
 
-    class Reason(models.TextChoices):
-        """Why a map cannot be judged."""
+    class Stage(models.TextChoices):
+        """What the reader had before them."""
 
-        NOT_VISIBLE = "finding_not_visible", "The finding is not visible to me"
-        IMAGE_QUALITY = "image_quality", "The image quality does not allow it"
-        OTHER = "other", "Another reason"
+        IMAGE = "image", "the image alone"
+        MAP = "map", "the image with its map"
 
     # As its presentation's; here because the chain is one per enrolment.
     enrolment = models.ForeignKey(
@@ -371,13 +317,20 @@ class RatingEvent(Event):
     presentation = models.ForeignKey(
         Presentation, models.PROTECT, related_name="events"
     )
-    overlay_sha256 = models.CharField(max_length=64, help_text="of the map shown")
+    overlay_sha256 = models.CharField(
+        max_length=64, blank=True, help_text="of the map shown, if there was one"
+    )
+    stage = models.CharField(max_length=10, choices=Stage.choices, default=Stage.MAP)
     kind = models.CharField(max_length=20, choices=Kind.choices)
-    rating = models.PositiveSmallIntegerField(null=True, blank=True)
-    old_rating = models.PositiveSmallIntegerField(null=True, blank=True)
-    reason = models.TextField(blank=True)
-    comment = models.TextField(blank=True)
-    confidence = models.PositiveSmallIntegerField(null=True, blank=True)
+    answer = models.JSONField(
+        null=True,
+        blank=True,
+        help_text="answers by question, and cannot_judge: `trial.protocol.answers`",
+    )
+    language = models.CharField(
+        max_length=10, blank=True, help_text="that the questions were asked in"
+    )
+    reason = models.TextField(blank=True, help_text="why the answer is void")
     viewer = models.JSONField(
         default=dict, blank=True, help_text="summary of how the map was looked at"
     )
@@ -397,32 +350,22 @@ class RatingEvent(Event):
                 condition=Q(number__gte=1), name="rating_event_number_from_1"
             ),
             models.UniqueConstraint(
-                fields=["presentation", "kind"],
+                fields=["presentation", "kind", "stage"],
                 condition=Q(kind__in=["shown", "rate"]),
                 name="rating_event_once_per_kind",
             ),
             models.CheckConstraint(
-                condition=Q(
-                    kind__in=["shown", "cannot_judge", "void"], rating__isnull=True
-                )
+                condition=Q(kind__in=["shown", "void"], answer__isnull=True)
                 | Q(
                     kind__in=["rate", "change"],
-                    # A comparison with NULL is not false, and a check lets it pass.
-                    rating__isnull=False,
-                    rating__gte=0,
-                    rating__lte=5,
+                    answer__has_key="answers",
+                )
+                & ~Q(answer__has_key="cannot_judge")
+                | Q(
+                    kind="cannot_judge",
+                    answer__has_keys=["answers", "cannot_judge"],
                 ),
-                name="rating_event_0_to_5",
-            ),
-            models.CheckConstraint(
-                condition=~Q(kind="cannot_judge")
-                | Q(reason__in=["finding_not_visible", "image_quality", "other"]),
-                name="rating_event_says_why_not",
-            ),
-            models.CheckConstraint(
-                condition=Q(confidence__isnull=True)
-                | Q(confidence__gte=1, confidence__lte=5),
-                name="rating_event_confidence_1_to_5",
+                name="rating_event_answers_its_kind",
             ),
         ]
 
@@ -450,6 +393,7 @@ class StudyEvent(Event):
         LOCKED = "locked", "locked"
         UNBLINDED = "unblinded", "unblinded"
         ANALYSED = "analysed", "analysed"
+        GUESSED = "guessed", "reader guessed the arms"
 
     study = models.ForeignKey(Study, models.PROTECT, related_name="events")
     kind = models.CharField(max_length=20, choices=Kind.choices)

@@ -67,7 +67,10 @@ class EnrolmentQuerySet(models.QuerySet["Enrolment"]):
 
     def with_progress(self) -> Self:
         """Adds `total` and `rated`: counts of presentations, practice left out."""
-        rated = Q(presentations__events__kind__in=FIRST_ANSWERS)
+        rated = Q(
+            presentations__events__kind__in=FIRST_ANSWERS,
+            presentations__events__stage="map",
+        )
         counts = Q(presentations__training=False)
         return self.annotate(
             total=Count("presentations", filter=counts, distinct=True),
@@ -81,16 +84,9 @@ class PresentationQuerySet(models.QuerySet["Presentation"]):
         from readerstudy.models import RatingEvent
 
         answers = RatingEvent.objects.filter(
-            presentation=OuterRef("pk"), kind__in=FIRST_ANSWERS
+            presentation=OuterRef("pk"), kind__in=FIRST_ANSWERS, stage="map"
         )
         return self.annotate(is_rated=Exists(answers))
-
-    def with_shown(self) -> Self:
-        """Adds `is_shown`: whether its reader has seen it."""
-        from readerstudy.models import RatingEvent
-
-        shown = RatingEvent.objects.filter(presentation=OuterRef("pk"), kind="shown")
-        return self.annotate(is_shown=Exists(shown))
 
     def unrated(self) -> Self:
         """Those still to be rated, in the reader's order."""
@@ -98,17 +94,17 @@ class PresentationQuerySet(models.QuerySet["Presentation"]):
 
 
 class RatingEventQuerySet(models.QuerySet["RatingEvent"]):
-    def answers(self) -> Self:
-        """Ratings, changed ones, and reasons why there is none."""
-        return self.filter(kind__in=ANSWERS)
+    def answers(self, stage: str = "map") -> Self:
+        """Answers, changed ones, and reasons why there is none, of one stage."""
+        return self.filter(kind__in=ANSWERS, stage=stage)
 
     def standing(self, presentation: "Presentation") -> "RatingEvent | None":
-        """The answer that counts: the last one given."""
+        """The answer to the map that counts: the last one given."""
         answers = self.filter(presentation=presentation).answers()
         return answers.order_by("-number").first()
 
     def all_standing(self, enrolment: "Enrolment") -> "list[RatingEvent]":
-        """The answer that counts of every presentation that has one."""
-        answers = self.filter(enrolment=enrolment).answers().order_by("number")
+        """The answer that counts of each stage of every presentation that has one."""
+        answers = self.filter(enrolment=enrolment, kind__in=ANSWERS).order_by("number")
         events = answers.select_related("presentation__overlay")
-        return list({event.presentation_id: event for event in events}.values())
+        return list({(e.presentation_id, e.stage): e for e in events}.values())

@@ -17,6 +17,8 @@ from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
 
+from readerstudy import answer_triggers
+
 GUARDED = ("presentation", "ratingevent", "studyevent")
 
 MESSAGE = "rows of a record are added, never changed or removed"
@@ -25,6 +27,7 @@ SQLITE_ACTS = ("update", "delete")
 # 8 delete, 16 update, 32 truncate. Of UPDATE and DELETE for each row, as in SQLite:
 # loading a dump asks with an UPDATE whether the row is there already.
 POSTGRESQL_TYPES = {"update": 1 + 2 + 16, "delete": 1 + 2 + 8, "truncate": 2 + 32}
+INSERT_OF_ROW = 1 + 2 + 4
 POSTGRESQL_BODY = (
     f" BEGIN RAISE EXCEPTION '%: {MESSAGE}', TG_TABLE_NAME"
     " USING ERRCODE = 'integrity_constraint_violation'; END "
@@ -48,6 +51,9 @@ def guarded_tables() -> list[str]:
 def install(connection: BaseDatabaseWrapper) -> None:
     """Make the triggers of all guarded tables, anew where there are some."""
     _execute(connection, guarded_tables(), creating_sql)
+    with connection.cursor() as cursor:
+        for sql in answer_triggers.creating_sql(connection.vendor):
+            cursor.execute(sql, params=None)
 
 
 def remove(connection: BaseDatabaseWrapper) -> None:
@@ -77,13 +83,16 @@ def creating_sql(vendor: str, table: str) -> list[str]:
 
 def dropping_sql(vendor: str, table: str) -> list[str]:
     """The statements that leave `table` unguarded."""
+    is_checked = table == answer_triggers.TABLE
+    checks = answer_triggers.dropping_sql(vendor) if is_checked else []
     if vendor == "postgresql":
         drops = [
             f'DROP TRIGGER IF EXISTS "{_name(table, act)}" ON "{table}"'
             for act in POSTGRESQL_TYPES
         ]
-        return [*drops, f'DROP FUNCTION IF EXISTS "{_function(table)}"']
-    return [f'DROP TRIGGER IF EXISTS "{_name(table, act)}"' for act in SQLITE_ACTS]
+        return [*drops, f'DROP FUNCTION IF EXISTS "{_function(table)}"', *checks]
+    drops = [f'DROP TRIGGER IF EXISTS "{_name(table, act)}"' for act in SQLITE_ACTS]
+    return [*drops, *checks]
 
 
 class InstallTriggers(Operation):
@@ -153,6 +162,39 @@ class SuspendTriggers(InstallTriggers):
         return f"Let the rows of {', '.join(self.models)} be changed meanwhile"
 
 
+class InstallAnswerTrigger(Operation):
+    """After `InstallTriggers`, from the migration on that made answers documents."""
+
+    reduces_to_sql = True
+    reversible = True
+
+    def state_forwards(self, app_label: str, state: ProjectState) -> None:
+        """A trigger is no part of a model."""
+
+    def database_forwards(
+        self,
+        app_label: str,  # noqa: ARG002  (the signature is Django's)
+        schema_editor: BaseDatabaseSchemaEditor,
+        from_state: ProjectState,  # noqa: ARG002
+        to_state: ProjectState,  # noqa: ARG002
+    ) -> None:
+        for sql in answer_triggers.creating_sql(schema_editor.connection.vendor):
+            schema_editor.execute(sql, params=None)
+
+    def database_backwards(
+        self,
+        app_label: str,  # noqa: ARG002
+        schema_editor: BaseDatabaseSchemaEditor,
+        from_state: ProjectState,  # noqa: ARG002
+        to_state: ProjectState,  # noqa: ARG002
+    ) -> None:
+        for sql in answer_triggers.dropping_sql(schema_editor.connection.vendor):
+            schema_editor.execute(sql, params=None)
+
+    def describe(self) -> str:
+        return "Check answers as they come in"
+
+
 def _execute(
     connection: BaseDatabaseWrapper,
     tables: Sequence[str],
@@ -206,11 +248,17 @@ def _sqlite_problems(
         found = dict(cursor.fetchall())
         cursor.execute("PRAGMA recursive_triggers")
         (recursive,) = cursor.fetchone()
-    lines = [
-        _problem(table, name, name in found)
+    made = {
+        (table, _name(table, act)): _sqlite_trigger(table, act)
         for table in tables
         for act in SQLITE_ACTS
-        if found.get(name := _name(table, act)) != _sqlite_trigger(table, act)
+    }
+    if answer_triggers.TABLE in tables:
+        made[answer_triggers.TABLE, answer_triggers.NAME] = answer_triggers.SQLITE
+    lines = [
+        _problem(table, name, name in found)
+        for (table, name), sql in made.items()
+        if found.get(name) != sql
     ]
     if not recursive:
         # Without it INSERT OR REPLACE removes a row past the trigger.
@@ -224,12 +272,18 @@ def _postgresql_problems(
     with connection.cursor() as cursor:
         cursor.execute(POSTGRESQL_FOUND)
         found = {(table, name): tuple(rest) for table, name, *rest in cursor.fetchall()}
-    return [
-        _problem(table, name, (table, name) in found)
+    made = {
+        (table, _name(table, act)): (kind, "A", True, POSTGRESQL_BODY)
         for table in tables
         for act, kind in POSTGRESQL_TYPES.items()
-        if found.get((table, name := _name(table, act)))
-        != (kind, "A", True, POSTGRESQL_BODY)
+    }
+    if answer_triggers.TABLE in tables:
+        check = (INSERT_OF_ROW, "A", True, answer_triggers.POSTGRESQL_BODY)
+        made[answer_triggers.TABLE, answer_triggers.NAME] = check
+    return [
+        _problem(table, name, (table, name) in found)
+        for (table, name), properties in made.items()
+        if found.get((table, name)) != properties
     ]
 
 

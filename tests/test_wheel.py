@@ -295,7 +295,7 @@ def test_a_reader_reads_a_study_made_from_a_bundle(installed, visitor, tmp_path)
         assert visitor.get(address).status == 200
     for buffer in ("image", "overlay"):
         assert visitor.get(f"{reading.url}{buffer}").content
-    after = visitor.post(reading.url, rating="4", drawn="1")
+    after = visitor.post(reading.url, rating="4", _drawn="1")
     assert after.url.startswith(f"{visitor.address}/read/")
     assert after.url != reading.url
     assert "Chest maps" in installed.manage("verify_ledger", "Chest maps")

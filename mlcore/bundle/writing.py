@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from mlcore.files import atomic_folder, sha256_file, write_json
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+MOST_ARMS = 6
 
 
 class CaseBundleError(ValueError):
@@ -62,7 +63,9 @@ class Contents:
         saliency: how the maps were made.
         legend: what their values mean: `below` and `above` in a word or two, and the
             `meaning` of blue and red in sentences.
-        variants: by arm, where its maps come from.
+        arms: by label, one to `MOST_ARMS`: where the maps come from (`run` and
+            `checkpoint_sha256`, or `source` and `source_sha256`), their `method`, and
+            whether they are `signed`, which all are or none.
     """
 
     dataset: str
@@ -71,7 +74,22 @@ class Contents:
     sampling: Mapping[str, Any]
     saliency: Mapping[str, Any]
     legend: Mapping[str, str]
-    variants: Mapping[str, Mapping[str, Any]]
+    arms: Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True, eq=False)
+class Truth:
+    """What is known of one finding on an image.
+
+    Attributes:
+        label: 1 present, 0 absent.
+        boxes: x, y, width and height of each, in pixels of the image.
+        mask: uint8 (H, W), 1 inside and 0 outside, over the full extent of the image.
+    """
+
+    label: int
+    boxes: Sequence[tuple[float, float, float, float]]
+    mask: NDArray[np.uint8] | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +99,8 @@ class Case:
     Attributes:
         findings: what is told to readers.
         image: as they see it.
-        overlays: by arm, int8 (H, W), -127 to 127 for [-1, 1].
+        overlays: by arm, int8 (H, W), -127 to 127 for [-1, 1]; 0 to 127 if unsigned.
+        truth: by finding; never told to readers. Empty where nothing is known.
         training: whether it is only there to practise on.
     """
 
@@ -89,6 +108,7 @@ class Case:
     findings: Sequence[str]
     image: CaseImage
     overlays: Mapping[str, NDArray[np.int8]]
+    truth: Mapping[str, Truth]
     training: bool
 
 
@@ -104,8 +124,12 @@ def write_bundle(
         The manifest.
 
     Raises:
-        CaseBundleError: `path` exists and is no bundle.
+        CaseBundleError: `path` exists and is no bundle, or there are too many arms.
     """
+    if not 1 <= len(contents.arms) <= MOST_ARMS:
+        raise CaseBundleError(
+            f"A bundle holds 1 to {MOST_ARMS} arms, not {len(contents.arms)}."
+        )
     if path.exists() and not (path / "manifest.json").is_file():
         raise CaseBundleError(
             f"{path} exists and is no case bundle; choose another --out."
@@ -133,6 +157,7 @@ def _write_case(folder: Path, number: int, case: Case) -> dict[str, Any]:
         "findings": list(case.findings),
         # Only where it is so: a bundle without such cases is as it always was.
         **({"training": True} if case.training else {}),
+        **({"truth": _write_truth(folder, number, case)} if case.truth else {}),
         "image": _write_array(folder, f"images/{number:04}.npy", image.pixels)
         | {"source": image.source},
         "rescale_slope": image.rescale_slope,
@@ -149,6 +174,19 @@ def _write_case(folder: Path, number: int, case: Case) -> dict[str, Any]:
             for name, pixels in case.overlays.items()
         },
     }
+
+
+def _write_truth(folder: Path, number: int, case: Case) -> dict[str, Any]:
+    written = {}
+    for place, (finding, truth) in enumerate(case.truth.items(), start=1):
+        boxes = [list(box) for box in truth.boxes]
+        written[finding] = entry = {"label": truth.label, "boxes": boxes}
+        if truth.mask is not None:
+            # Findings have names that need not be names of files.
+            (folder / "masks").mkdir(exist_ok=True)
+            name = f"masks/{number:04}-{place}.npy"
+            entry["mask"] = _write_array(folder, name, truth.mask)
+    return written
 
 
 def _write_array(folder: Path, name: str, pixels: NDArray[Any]) -> dict[str, Any]:

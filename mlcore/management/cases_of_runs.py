@@ -1,14 +1,15 @@
 """Case bundle of trained networks: their maps of the cases drawn."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 
 import numpy as np
+from numpy.typing import NDArray
 
-from mlcore.bundle.drawing import Draw, findings_of
+from mlcore.bundle.drawing import NO_PATHOLOGY, Draw, findings_of
 from mlcore.bundle.normalising import normalise, to_int8
-from mlcore.bundle.writing import Case, CaseImage, Contents
-from mlcore.datasets.table import ImageTable
+from mlcore.bundle.writing import Case, CaseImage, Contents, Truth
+from mlcore.datasets.table import Box, ImageTable, MaskSet
 from mlcore.engine.runs import LoadedRun
 from mlcore.errors import UsageError
 
@@ -42,11 +43,13 @@ def contents_of(table: ImageTable, draw: Draw, runs: Sequence[LoadedRun]) -> Con
             "scale": 127,
         },
         legend=asdict(runs[0].legend),
-        variants={
+        arms={
             run.variant: {
                 "run": run.config.name,
                 "branch": run.objective.robust_branch,
                 "checkpoint_sha256": run.checkpoint_sha256,
+                "method": run.method.name,
+                "signed": run.method.signed,
             }
             for run in runs
         },
@@ -69,11 +72,48 @@ def cases_of(
     overlays = {
         run.variant: to_int8(normalise(run.maps(images, labels))) for run in runs
     }
+    boxes, masks = table.boxes(), table.masks()
     for number, row in enumerate(drawn):
+        image = display(row)
         yield Case(
             case_id=table.image_ids[row],
             findings=findings_of(table, row),
-            image=display(row),
+            image=image,
+            truth=truth_of(table, row, boxes, masks, image),
             overlays={name: maps[number] for name, maps in overlays.items()},
             training=number >= len(draw.indices),
         )
+
+
+def truth_of(
+    table: ImageTable,
+    row: int,
+    boxes: Mapping[str, Sequence[Box]],
+    masks: MaskSet | None,
+    image: CaseImage,
+) -> dict[str, Truth]:
+    """What the table knows of each pathology on an image, its places included.
+
+    Args:
+        boxes, masks: the table's, opened once for all rows.
+        image: as it is shown, in whose pixels boxes are told.
+    """
+    image_id, (height, width) = table.image_ids[row], image.pixels.shape
+    return {
+        finding: Truth(
+            label=int(label),
+            boxes=[
+                (box.x * width, box.y * height, box.w * width, box.h * height)
+                for box in boxes.get(image_id, ())
+                if box.finding == finding
+            ],
+            mask=_mask(masks, image_id, finding),
+        )
+        for finding, label in zip(table.classes, table.labels[row], strict=True)
+        if finding.lower() not in NO_PATHOLOGY and not np.isnan(label)
+    }
+
+
+def _mask(masks: MaskSet | None, image_id: str, name: str) -> NDArray[np.uint8] | None:
+    mask = None if masks is None else masks.get(image_id, name)
+    return None if mask is None else mask.astype(np.uint8)

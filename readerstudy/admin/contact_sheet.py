@@ -5,8 +5,6 @@ readers do. Nobody else gets these pages before the study is unblinded; nothing 
 written by looking at them.
 """
 
-import json
-
 from django.core.paginator import Paginator
 from django.db.models import Prefetch
 from django.http import HttpRequest, HttpResponse
@@ -17,6 +15,7 @@ from readerstudy.admin.pages import get_study, show
 from readerstudy.models import Case, Overlay
 from readerstudy.trial import policies
 from readerstudy.trial.cases import files as case_files
+from readerstudy.web.pictures import picture, pixels
 
 CASES_A_PAGE = 10
 
@@ -29,47 +28,24 @@ def cases(request: HttpRequest, pk: int) -> HttpResponse:
         Prefetch("overlays", queryset=overlays)
     )
     page = Paginator(rows, CASES_A_PAGE).get_page(request.GET.get("page"))
-    pictures = [(case, _picture(case)) for case in page]
+    pictures = [(case, picture(case)) for case in page]
     title = f"Cases and maps of {study}"
     return show(request, "cases", title, study, page=page, pictures=pictures)
-
-
-def _picture(case: Case) -> str:
-    """What the browser needs besides the buffer to show a case in its first window."""
-    picture = {
-        "dtype": case.dtype,
-        "width": case.width,
-        "height": case.height,
-        "slope": case.rescale_slope,
-        "intercept": case.rescale_intercept,
-        "inverted": case.inverted,
-        "padding": case.padding_value,
-        "window": case.windows[0],
-    }
-    return json.dumps(picture)
 
 
 @require_http_methods(["GET"])
 def image(request: HttpRequest, pk: int, case: int) -> HttpResponse:
     study = get_study(request, pk, policies.check_can_see_allocation)
     row = get_object_or_404(Case.objects.select_related("study"), study=study, pk=case)
-    return _pixels(case_files.image_buffer(row))
+    return pixels(case_files.image_buffer(row))
 
 
 @require_http_methods(["GET"])
 def overlay(request: HttpRequest, pk: int, overlay: int) -> HttpResponse:
     study = get_study(request, pk, policies.check_can_see_allocation)
     rows = Overlay.objects.select_related("case__study")
-    return _pixels(
+    return pixels(
         case_files.overlay_buffer(
             get_object_or_404(rows, case__study=study, pk=overlay)
         )
-    )
-
-
-def _pixels(content: bytes) -> HttpResponse:
-    return HttpResponse(
-        content,
-        content_type="application/octet-stream",
-        headers={"Cache-Control": "no-store"},
     )

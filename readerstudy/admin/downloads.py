@@ -1,6 +1,8 @@
 """Ledger, exported tables and recorded analyses of a study, to read and to fetch."""
 
+import io
 import mimetypes
+import zipfile
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -40,11 +42,18 @@ SHOWN = (
 # Who may fetch a table, besides what the table itself asks of the study's state.
 FETCH_CHECKS: Mapping[str, Check] = {
     "ratings": policies.check_can_see_ratings,
+    "answers": policies.check_can_see_ratings,
     "imrmc": policies.check_can_see_ratings,
     "codebook": policies.check_can_see_ratings,
     "allocation": policies.check_can_see_allocation,
     # Every rating is in it.
     "ledger": policies.check_can_see_ratings,
+    "protocol": policies.check_can_see_ratings,
+}
+# The ending and media type of what is no CSV.
+ENDINGS: Mapping[str, tuple[str, str]] = {
+    "ledger": ("jsonl", "text/json; charset=utf-8"),
+    "protocol": ("json", "application/json"),
 }
 # A report is a page from a file: it runs nothing, sends nothing and is no part of the
 # site. What it shows lies in it.
@@ -102,19 +111,31 @@ def export(request: HttpRequest, pk: int, table: str) -> HttpResponse:
         raise Http404
     study = get_study(request, pk, FETCH_CHECKS[table])
     try:
-        text = EXPORTS[table](study, blinded=False)
+        files = EXPORTS[table](study, blinded=False)
     except Refusal as refusal:
         raise PermissionDenied(str(refusal)) from refusal
-    ending, kind = ("jsonl", "json") if table == "ledger" else ("csv", "csv")
+    ending, kind = ENDINGS.get(table, ("csv", "text/csv; charset=utf-8"))
     # A table is followed by more events, such as a role or an analysis. The name keeps
     # where the study's chain ended, so that none of those before it can be cut off.
     head = record_events.study_head(study)
-    name = f"{table}-{study.uuid}-{head.length}-{head.hash}.{ending}"
+    name = f"{table}-{study.uuid}-{head.length}-{head.hash}"
+    content: str | bytes = files.get("", "")
+    if list(files) != [""]:
+        content = _zipped({f"{name}-{end}.{ending}": it for end, it in files.items()})
+        ending, kind = "zip", "application/zip"
     return HttpResponse(
-        text,
-        content_type=f"text/{kind}; charset=utf-8",
-        headers={"Content-Disposition": f'attachment; filename="{name}"'},
+        content,
+        content_type=kind,
+        headers={"Content-Disposition": f'attachment; filename="{name}.{ending}"'},
     )
+
+
+def _zipped(files: Mapping[str, str]) -> bytes:
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, text in files.items():
+            archive.writestr(name, text)
+    return content.getvalue()
 
 
 @require_http_methods(["GET"])

@@ -1,5 +1,6 @@
 """Forms of the admin's pages. Every value is checked again by the act itself."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,13 @@ from django.db.models import QuerySet
 from django.http import QueryDict
 
 from readerstudy.models import Case, Study
-from readerstudy.trial import policies, protocol
+from readerstudy.trial import policies
+from readerstudy.trial.checked_json import JsonError, JsonObject, parse_json
+from readerstudy.trial.protocol.document import (
+    LARGEST_FILE,
+    LONGEST_WASHOUT_DAYS,
+    TEMPLATES,
+)
 
 if TYPE_CHECKING:
     # Generic for the type checker alone; the class itself takes no parameter.
@@ -19,6 +26,17 @@ if TYPE_CHECKING:
 else:
     CaseChoiceField = forms.ModelChoiceField
 
+# Of a protocol's keys, those with a field of their own.
+SIMPLE = (
+    "display_mode",
+    "opacity",
+    "blocks",
+    "sessions",
+    "washout_days",
+    "repeats",
+    "ratings_can_change",
+    "primary_analysis",
+)
 REASON = "Kept in the study's record, with your name and the time."
 NO_REASON = "A reason is needed; it becomes part of the study's record."
 
@@ -33,17 +51,6 @@ class TextField(forms.CharField):
     def to_python(self, value: Any) -> str:
         text: str = super().to_python(value) or ""
         return text.replace("\r\n", "\n").replace("\r", "\n")
-
-
-class LinesField(TextField):
-    """A list of texts, a line each."""
-
-    def prepare_value(self, value: Any) -> Any:
-        return "\n".join(value) if isinstance(value, list) else value
-
-    def clean(self, value: Any) -> Any:
-        lines = super().clean(value).split("\n")
-        return [line.strip() for line in lines if line.strip()]
 
 
 class CaseField(CaseChoiceField):
@@ -108,34 +115,57 @@ class EnrolForm(forms.Form):
         self.fields["reader"].queryset = people  # type: ignore[attr-defined]
 
 
-class ProtocolForm(forms.Form):
-    """The fields of a study's protocol, as `trial.protocol.FIELDS` has them."""
+class DocumentField(TextField):
+    """A part of a protocol as JSON, checked as a whole by the act itself."""
 
-    question = forms.CharField(
-        max_length=300, widget=forms.TextInput(attrs={"size": 90})
+    def prepare_value(self, value: Any) -> Any:
+        if isinstance(value, dict):
+            return json.dumps(value, indent=1, ensure_ascii=False)
+        return value
+
+    def clean(self, value: Any) -> Any:
+        try:
+            return JsonObject(
+                parse_json(super().clean(value), largest=LARGEST_FILE)
+            ).value
+        except JsonError as error:
+            raise forms.ValidationError(f"{error}.") from error
+
+
+class ProtocolForm(forms.Form):
+    """The keys of a protocol: simple ones a field each, all others as JSON."""
+
+    rest = DocumentField(
+        rows=24,
+        label="Questions and words",
+        help_text="What readers are told and asked, as JSON; see docs/studies.md.",
     )
-    anchors = LinesField(
-        rows=6, help_text="What the ratings 0, 1, 2, 3, 4 and 5 mean, a line each."
+    display_mode = forms.ChoiceField(
+        label="Display",
+        choices=[
+            ("overlay", "map over the image"),
+            ("side_by_side", "map beside the image"),
+        ],
     )
-    instructions = TextField(required=False, rows=5)
-    consent = TextField(required=False, help_text="What a reader agrees to.")
-    display_mode = forms.ChoiceField(choices=Study.DisplayMode.choices, label="Display")
     opacity = forms.FloatField(
         min_value=0, max_value=1, help_text="Of the map when a case begins, 0 to 1."
     )
-    legend = LinesField(
-        rows=3,
-        help_text="Words for the map's colours below and above zero, and what they "
-        "mean, a line each.",
+    blocks = forms.ChoiceField(
+        label="Order",
+        choices=[
+            ("mixed", "data sets mixed"),
+            ("by_dataset", "one data set after the other"),
+        ],
     )
-    blocks = forms.ChoiceField(choices=Study.Blocks.choices, label="Order")
-    sessions = forms.TypedChoiceField(
-        coerce=int,
-        choices=[(1, "one"), (3, "three, with one map of each case in each")],
+    sessions = forms.ChoiceField(
+        choices=[
+            ("one", "one"),
+            ("per_arm", "one for each arm, with one map of each case in each"),
+        ]
     )
     washout_days = forms.IntegerField(
         min_value=0,
-        max_value=protocol.LONGEST_WASHOUT_DAYS,
+        max_value=LONGEST_WASHOUT_DAYS,
         label="Washout",
         help_text="Days between two sessions, or a voided run and the next.",
     )
@@ -147,40 +177,41 @@ class ProtocolForm(forms.Form):
     ratings_can_change = forms.BooleanField(
         required=False, label="An answer can be changed until the reader signs off"
     )
-    asks_confidence = forms.BooleanField(required=False, label="Confidence is asked")
     primary_analysis = TextField(
         help_text="The test that the study is about, said before any rating is there."
     )
 
     def protocol(self) -> dict[str, Any]:
-        """The values by field of the protocol."""
-        return {name: self.cleaned_data[name] for name in protocol.FIELDS}
+        """The document: the JSON and, over it, the simple keys."""
+        simple = {name: self.cleaned_data[name] for name in SIMPLE}
+        return {**self.cleaned_data["rest"], **simple}
+
+
+def _initial(document: Mapping[str, Any]) -> dict[str, Any]:
+    """A protocol as the form's values."""
+    rest = {key: value for key, value in document.items() if key not in SIMPLE}
+    return {"rest": rest, **{name: document[name] for name in SIMPLE}}
 
 
 class ChangeProtocolForm(ProtocolForm, ReasonForm):
-    field_order = [*protocol.FIELDS, "reason"]
+    field_order = ["rest", *SIMPLE, "reason"]
 
     def __init__(self, data: QueryDict | None, *, study: Study) -> None:
-        self.before = protocol.of_study(study)
-        super().__init__(data, initial=self.before)
+        self.before = study.protocol
+        super().__init__(data, initial=_initial(study.protocol))
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data
-        if not self.errors and not self.changes():
+        if not self.errors and self.protocol() == self.before:
             raise forms.ValidationError("Nothing is different from before.")
         return cleaned
 
-    def changes(self) -> dict[str, Any]:
-        """Only what is different from before."""
-        after = self.protocol()
-        return {k: v for k, v in after.items() if v != self.before[k]}
 
-
-class NewStudyForm(ProtocolForm):
+class NewStudyForm(forms.Form):
     name = forms.CharField(max_length=100, help_text="Readers see it.")
     bundles = forms.MultipleChoiceField(
         widget=forms.CheckboxSelectMultiple,
-        help_text="One or more, all of the same three variants.",
+        help_text="One or more, all of the same arms.",
     )
     readers = forms.ModelMultipleChoiceField(
         User.objects.none(),
@@ -188,21 +219,17 @@ class NewStudyForm(ProtocolForm):
         widget=forms.CheckboxSelectMultiple,
         help_text="More can be enrolled until the study opens.",
     )
-    legend = LinesField(required=False, rows=3, help_text="Empty: as the bundles say.")
-    field_order = ["name", "bundles", "readers", *protocol.FIELDS]
+    template = forms.ChoiceField(
+        choices=[(name, name) for name in TEMPLATES],
+        initial="paper",
+        help_text="Every word of it can be changed until the study opens.",
+    )
 
     def __init__(self, data: QueryDict | None) -> None:
-        defaults = protocol.of_study(Study(**protocol.checked({})))
-        super().__init__(data, initial=defaults | {"legend": []})
+        super().__init__(data)
         names = [path.name for path in bundle_folders()]
         self.fields["bundles"].choices = [(name, name) for name in names]  # type: ignore[attr-defined]
         self.fields["readers"].queryset = possible_readers()  # type: ignore[attr-defined]
-
-    def protocol(self) -> dict[str, Any]:
-        fields = super().protocol()
-        if not fields["legend"]:
-            del fields["legend"]
-        return fields
 
     def paths(self) -> list[Path]:
         """The folders that were chosen, each one of those that were offered."""

@@ -1,6 +1,6 @@
 """Studies in the admin: the list, and of each a page with all that its state allows."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
@@ -19,7 +19,7 @@ from readerstudy.admin.pages import (
     visible_studies,
 )
 from readerstudy.models import Membership, Study
-from readerstudy.trial import policies, protocol, readiness
+from readerstudy.trial import policies, readiness
 from readerstudy.trial.reader_progress import progress
 from readerstudy.trial.recorded_analyses import recorded_analyses
 
@@ -144,21 +144,28 @@ def _contents(study: Study, user: User) -> dict[str, Any]:
 
 
 def _protocol(study: Study) -> list[tuple[str, list[str]]]:
-    """Every field of the protocol in words, with its value in one text or several."""
-    rows = protocol.of_study(study) | {
-        "display_mode": study.get_display_mode_display(),
-        "blocks": study.get_blocks_display(),
-        "anchors": [f"{rating}: {text}" for rating, text in enumerate(study.anchors)],
-    }
-    return [(name.replace("_", " "), _texts(value)) for name, value in rows.items()]
+    """Every key of the protocol, with its value in one text or several."""
+    language = study.protocol["languages"][0]
+    return [
+        (key.replace("_", " "), list(_texts(value, language)))
+        for key, value in study.protocol.items()
+    ]
 
 
-def _texts(value: Any) -> list[str]:
+def _texts(value: Any, language: str) -> Iterator[str]:
     if isinstance(value, list):
-        return value
-    if isinstance(value, bool):
-        return ["yes" if value else "no"]
-    return [str(value) or "none"]
+        for item in value:
+            yield from _texts(item, language)
+    elif isinstance(value, dict):
+        if language in value:
+            yield str(value[language])
+        else:
+            for key, item in value.items():
+                yield f"{key}: {'; '.join(_texts(item, language))}"
+    elif isinstance(value, bool):
+        yield "yes" if value else "no"
+    else:
+        yield "none" if value is None else str(value)
 
 
 def _members(study: Study) -> QuerySet[Membership]:

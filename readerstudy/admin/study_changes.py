@@ -34,6 +34,7 @@ from readerstudy.models import Case, Enrolment, Study
 from readerstudy.trial import policies
 from readerstudy.trial.enrolment import enrol, void_run, withdraw
 from readerstudy.trial.policies import Refusal
+from readerstudy.trial.protocol.document import of_template
 from readerstudy.trial.reader_progress import progress
 from readerstudy.trial.roles import end_role, give_role
 from readerstudy.trial.study import (
@@ -81,7 +82,7 @@ def _create(form: NewStudyForm, by: User) -> Study:
             bundles=form.paths(),
             readers=list(form.cleaned_data["readers"]),
             by=by,
-            fields=form.protocol(),
+            protocol=of_template(form.cleaned_data["template"]),
         )
     except OSError as error:  # such as a full disk
         reason = f"{error.strerror or error} ({error.filename})"
@@ -95,7 +96,7 @@ def protocol(request: HttpRequest, pk: int) -> HttpResponse:
 
     def act(reason: str, **_values: Any) -> str:
         by = person(request)
-        change_protocol(study=study, changes=form.changes(), by=by, reason=reason)
+        change_protocol(study=study, protocol=form.protocol(), by=by, reason=reason)
         return "The protocol is changed."
 
     page = Confirm(
@@ -273,7 +274,7 @@ def void(request: HttpRequest, pk: int, enrolment: int) -> HttpResponse:
         lines=(
             "Every answer of the run is kept and none is analysed. The reader begins "
             "anew, in another order, once the washout is over: "
-            f"{study.washout_days} days after the last map seen.",
+            f"{study.protocol['washout_days']} days after the last map seen.",
         ),
         act=act,
     )

@@ -10,6 +10,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from readerstudy.analysis.csv_records import RatingsError
 from readerstudy.trial.policies import Refusal
+from readerstudy.trial.protocol.document import ProtocolError
 from readerstudy.trial.verification import BrokenLedger
 
 
@@ -33,7 +34,7 @@ class OneLineCommand(BaseCommand):
     def handle(self, **options: Any) -> str | None:
         try:
             return self.work(options)
-        except (Refusal, BrokenLedger, RatingsError) as error:
+        except (Refusal, ProtocolError, BrokenLedger, RatingsError) as error:
             raise CommandError(str(error)) from error
         except BrokenPipeError:  # such as: ... | head; the command line answers it
             raise

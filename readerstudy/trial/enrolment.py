@@ -7,11 +7,13 @@ from django.contrib.auth.models import User
 from django.db import transaction
 
 from readerstudy.models import Enrolment, Membership, RatingEvent, Study, StudyEvent
-from readerstudy.trial import policies
+from readerstudy.trial import guesses, policies
 from readerstudy.trial.checked_json import is_text
 from readerstudy.trial.locking import hold, hold_enrolment
 from readerstudy.trial.order.reader_lists import ReaderLists
 from readerstudy.trial.policies import Refusal, check_reason
+from readerstudy.trial.protocol.document import Protocol
+from readerstudy.trial.protocol.questions import in_language
 from readerstudy.trial.record import events as record_events
 from readerstudy.trial.record.events import add_study_event
 
@@ -92,23 +94,36 @@ def withdraw(*, enrolment: Enrolment, by: User | None) -> None:
         add_study_event(study, StudyEvent.Kind.WITHDRAWN, by, reader=name)
 
 
-def consent(*, enrolment: Enrolment, user: User) -> None:
+def consent(*, enrolment: Enrolment, user: User, language: str = "") -> None:
     """Record that the reader has read the instructions and agrees to take part.
 
-    A second consent changes nothing.
+    A second consent changes nothing: the wording is a part of what is judged, and one
+    run keeps to one language.
+
+    Args:
+        language: of the study's; empty where it has one.
 
     Raises:
-        Refusal: not the reader's own, or the study cannot be read in.
+        Refusal: not the reader's own, the study cannot be read in, or a language that
+            it does not have.
     """
+    protocol = Protocol.of(enrolment.study.protocol)
+    if not language and len(protocol.languages) == 1:
+        (language,) = protocol.languages
+    if language not in protocol.languages:
+        known = ", ".join(protocol.languages)
+        raise Refusal(f"Choose one of the languages of the study: {known}.")
     with transaction.atomic():
         _hold_own(enrolment, user)
         policies.check_can_consent(enrolment)
         if enrolment.consented_at is None:
+            text = in_language(protocol.consent, language)
             event = _add_own_event(
-                enrolment, StudyEvent.Kind.CONSENTED, consent=enrolment.study.consent
+                enrolment, StudyEvent.Kind.CONSENTED, consent=text, language=language
             )
             enrolment.consented_at = event.at
-            enrolment.save(update_fields=["consented_at"])
+            enrolment.language = language
+            enrolment.save(update_fields=["consented_at", "language"])
 
 
 def record_display_check(
@@ -156,6 +171,8 @@ def sign_off(
         rest = enrolment.presentations.unrated().count()
         if rest:
             raise Refusal(f"{rest} maps are still to be rated.")
+        if guesses.is_due(enrolment):
+            raise Refusal("Your guess of how the maps were made is still to be given.")
         event = _add_own_event(
             enrolment,
             StudyEvent.Kind.SIGNED_OFF,
@@ -213,8 +230,8 @@ def _void_answers(enrolment: Enrolment, by: User, reason: str) -> int:
             enrolment=enrolment,
             presentation=answer.presentation,
             kind=RatingEvent.Kind.VOID,
+            stage=RatingEvent.Stage(answer.stage),
             user=by,
-            old_rating=answer.rating,
             reason=reason.strip(),
         )
     return len(answers)

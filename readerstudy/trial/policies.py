@@ -25,6 +25,7 @@ from readerstudy.models import (
     StudyEvent,
 )
 from readerstudy.trial.checked_json import is_text
+from readerstudy.trial.protocol.document import Protocol
 
 State = Study.State
 Asked = ParamSpec("Asked")
@@ -171,7 +172,7 @@ def check_can_rate(enrolment: Enrolment) -> None:
 
 def check_can_change(enrolment: Enrolment) -> None:
     check_can_rate(enrolment)
-    if not enrolment.study.ratings_can_change:
+    if not Protocol.of(enrolment.study.protocol).ratings_can_change:
         raise Refusal(f"In study '{enrolment.study}' an answer is final.")
 
 
@@ -190,7 +191,7 @@ def has_begun(presentation: Presentation) -> bool:
 
 def _is_over(presentation: Presentation) -> bool:
     """Whether something of a later session was shown."""
-    if presentation.session == presentation.enrolment.study.sessions:
+    if Protocol.of(presentation.enrolment.study.protocol).sessions == "one":
         return False
     later = RatingEvent.objects.filter(
         enrolment=presentation.enrolment_id,
@@ -224,7 +225,8 @@ def session_begins(presentation: Presentation) -> datetime | None:
     last: datetime | None = earlier.aggregate(last=Max("at"))["last"]
     if last is None:
         return None
-    return last + timedelta(days=enrolment.study.washout_days)
+    days = Protocol.of(enrolment.study.protocol).washout_days
+    return last + timedelta(days=days)
 
 
 # States

@@ -1,30 +1,33 @@
-"""Ratings: the one place where they are written."""
+"""Ratings: the one place where they are written.
+
+A presentation is answered in one stage or two: the image alone first, where the study
+asks something before its map, and then the image with its map. Answers to the image are
+final, and nothing of the map is to be had before they are there.
+"""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any
 
 from django.contrib.auth.models import User
 from django.db import transaction
 
-from readerstudy.models import (
-    RATINGS,
-    Enrolment,
-    Presentation,
-    RatingEvent,
-    Study,
-)
+from readerstudy.models import Enrolment, Presentation, RatingEvent, Study
 from readerstudy.querysets import ANSWERS
 from readerstudy.trial import policies
-from readerstudy.trial.checked_json import is_text
 from readerstudy.trial.locking import hold_enrolment
 from readerstudy.trial.policies import Refusal
+from readerstudy.trial.protocol.answers import (
+    InvalidAnswer,
+    Place,
+    checked_answer,
+    questions_at,
+)
+from readerstudy.trial.protocol.document import Protocol
+from readerstudy.trial.protocol.questions import Stage as StageName
 from readerstudy.trial.record import events as record_events
+from readerstudy.trial.record.hash_chain import canonical_text
 
-Reason = RatingEvent.Reason
-
-CONFIDENCES = range(1, 6)
-LONGEST_COMMENT = 2000
+Stage = RatingEvent.Stage
 
 
 class InvalidRating(Refusal):
@@ -37,60 +40,6 @@ class RatingConflict(Refusal):
     def __init__(self, event: RatingEvent) -> None:
         super().__init__("This presentation has been rated already.")
         self.event = event
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a reader says of one map.
-
-    Attributes:
-        rating: 0 to 5; None where the map cannot be judged.
-        cannot_judge: why not, one of `RatingEvent.Reason`; empty with a rating.
-        comment: up to `LONGEST_COMMENT` characters.
-        confidence: 1 to 5 with a rating, where the study asks for it; else None.
-        viewer: a summary of how the map was looked at; no part of what is compared.
-    """
-
-    rating: int | None = None
-    cannot_judge: str = ""
-    comment: str = ""
-    confidence: int | None = None
-    viewer: Mapping[str, Any] = field(default_factory=dict, compare=False)
-
-    @classmethod
-    def of(cls, event: RatingEvent) -> Self:
-        """The answer that an event holds."""
-        return cls(
-            rating=event.rating,
-            cannot_judge=event.reason
-            if event.kind == RatingEvent.Kind.CANNOT_JUDGE
-            else "",
-            comment=event.comment,
-            confidence=event.confidence,
-        )
-
-    def check(self, *, asks_confidence: bool) -> None:
-        """Raise InvalidRating unless the answer can be kept."""
-        if (self.rating is None) == (self.cannot_judge == ""):
-            raise InvalidRating("An answer is a rating, or why there is none.")
-        if self.rating is None:
-            if self.cannot_judge not in Reason.values:
-                raise InvalidRating(f"{self.cannot_judge!r} is no reason.")
-        elif type(self.rating) is not int or self.rating not in RATINGS:
-            raise InvalidRating(
-                f"A rating is an integer from 0 to 5, not {self.rating!r}."
-            )
-        if not is_text(self.comment) or len(self.comment) > LONGEST_COMMENT:
-            raise InvalidRating(
-                f"A comment is a text of up to {LONGEST_COMMENT} characters."
-            )
-        wanted = asks_confidence and self.rating is not None
-        if wanted != (self.confidence is not None):
-            raise InvalidRating(
-                "Say how sure you are." if wanted else "No confidence is asked for."
-            )
-        if wanted and self.confidence not in CONFIDENCES:
-            raise InvalidRating(f"A confidence is 1 to 5, not {self.confidence!r}.")
 
 
 def find_presentation(*, user: User, token: str) -> Presentation | None:
@@ -112,8 +61,8 @@ def find_presentation(*, user: User, token: str) -> Presentation | None:
             enrolment__voided_at__isnull=True,
             enrolment__study__state=Study.State.OPEN,
         )
-        .select_related("enrolment__study", "overlay__case__study")
-        .defer("overlay__arm")
+        .select_related("enrolment__study", "case__study", "overlay__case__study")
+        .defer("arm", "overlay__arm")
         .first()
     )
     if presentation is None:
@@ -128,47 +77,91 @@ def find_presentation(*, user: User, token: str) -> Presentation | None:
 def next_presentation(enrolment: Enrolment) -> Presentation | None:
     """The first in the reader's order that is not rated; None when all are.
 
-    With overlay and case, and without the arm, as `find_presentation`; with `is_shown`.
+    With overlay and case, and without the arm, as `find_presentation`.
     """
     following = (
         enrolment.presentations.unrated()
-        .with_shown()
-        .select_related("overlay__case")
-        .defer("overlay__arm")
+        .select_related("case", "overlay__case")
+        .defer("arm", "overlay__arm")
         .first()
     )
     if following:
         # The rows are here already, and what was read under a lock counts.
         following.enrolment = enrolment
-        following.overlay.case.study = enrolment.study
+        following.case.study = enrolment.study
+        if following.overlay:
+            following.overlay.case = following.case
     return following
 
 
+def place_of(presentation: Presentation) -> Place:
+    """What of a presentation decides what is asked of it.
+
+    Whether it is the first of its case decides nothing where no map is waited for.
+    """
+    case = presentation.case
+    asks_before = Protocol.of(presentation.enrolment.study.protocol).asks_before
+    earlier = Presentation.objects.filter(
+        enrolment=presentation.enrolment_id,
+        case=case,
+        position__lt=presentation.position,
+    )
+    return Place(
+        findings=tuple(case.findings),
+        width=case.width,
+        height=case.height,
+        first=not (asks_before and earlier.exists()),
+    )
+
+
+def stage_of(presentation: Presentation) -> Stage:
+    """What the reader has before them until the presentation is answered."""
+    protocol = Protocol.of(presentation.enrolment.study.protocol)
+    if not protocol.asks_before:
+        return Stage.MAP
+    return _stage(protocol, place_of(presentation), _events(presentation))
+
+
+def can_see_map(presentation: Presentation) -> bool:
+    """Whether its map may be sent: where an image is asked about before any map is
+    there, not before it was shown with it."""
+    if not Protocol.of(presentation.enrolment.study.protocol).asks_before:
+        return True
+    return _shown(_events(presentation), Stage.MAP)
+
+
 def record_shown(*, presentation: Presentation, user: User) -> None:
-    """Record that the reader was shown this, the first time.
+    """Record that the reader was shown this in its present stage, the first time.
 
     Raises:
         Refusal: not the reader's own, or not to be read now.
     """
     # Reloading a page is common and writing is dear (each transaction is synced to
     # disk), so a look without a lock comes first.
-    if _shown(_events(presentation)):
+    if _shown(_events(presentation), stage_of(presentation)):
         return
     with transaction.atomic():
         _hold(presentation, user)
-        if not _shown(_events(presentation)):
-            _add_shown(presentation, user)
+        _add_shown(presentation, user)
 
 
 def record_answer(
-    *, presentation: Presentation, user: User, answer: Answer, change: int | None = None
+    *,
+    presentation: Presentation,
+    user: User,
+    stage: StageName,
+    answer: Mapping[str, Any],
+    viewer: Mapping[str, Any] | None = None,
+    change: int | None = None,
 ) -> RatingEvent:
-    """Write the answer of a presentation, once; with `change`, another one.
+    """Write the answer to a stage of a presentation, once; with `change`, another one.
 
     The same answer again (a double click, a second tab, a repeated request) returns the
     event that stands and writes nothing.
 
     Args:
+        answer: the document of `protocol.answers`.
+        viewer: a summary of how the map was looked at; no part of what is compared.
         change: number of the event that stands and is to be replaced.
 
     Raises:
@@ -178,32 +171,37 @@ def record_answer(
         Refusal: not the reader's own, not to be read now, never shown, or an answer is
             final in this study.
     """
-    answer.check(asks_confidence=presentation.enrolment.study.asks_confidence)
+    checked = _checked(presentation, stage, answer)
     with transaction.atomic():
         _hold(presentation, user)
-        return _answer(presentation, user, answer, change)
+        return _answer(presentation, user, Stage(stage), checked, viewer, change)
 
 
 def record_answer_and_show_next(
-    *, presentation: Presentation, user: User, answer: Answer, change: int | None = None
+    *,
+    presentation: Presentation,
+    user: User,
+    stage: StageName,
+    answer: Mapping[str, Any],
+    viewer: Mapping[str, Any] | None = None,
+    change: int | None = None,
 ) -> Presentation | None:
     """`record_answer`, and `record_shown` of what is to be rated then, in one write.
 
     Each transaction is synced to disk: two would double the time that a reader waits.
 
     Returns:
-        The next presentation; None when all are rated or its session is yet to begin.
+        What is to be rated then, after an answer to the image the same with its map;
+        None when all are rated or the session of the next is yet to begin.
     """
-    answer.check(asks_confidence=presentation.enrolment.study.asks_confidence)
+    checked = _checked(presentation, stage, answer)
     with transaction.atomic():
         _hold(presentation, user)
-        _answer(presentation, user, answer, change)
+        _answer(presentation, user, Stage(stage), checked, viewer, change)
         following = next_presentation(presentation.enrolment)
         if following is None or not policies.has_begun(following):
             return None
-        # It was read under the lock: what it says of itself holds.
-        if not following.is_shown:
-            _add_shown(following, user)
+        _add_shown(following, user)
         return following
 
 
@@ -215,10 +213,16 @@ def fetchable_after(presentation: Presentation) -> Presentation | None:
     return (
         presentation.enrolment.presentations.unrated()
         .filter(position__gt=presentation.position, session=presentation.session)
-        .select_related("overlay__case")
-        .defer("overlay__arm")
+        .select_related("case", "overlay")
+        .defer("arm", "overlay__arm")
         .first()
     )
+
+
+def standing_before(presentation: Presentation) -> RatingEvent | None:
+    """What the reader said of the image alone, if they were asked."""
+    answers = RatingEvent.objects.filter(presentation=presentation)
+    return answers.answers(Stage.IMAGE).first()
 
 
 def changeable(presentation: Presentation) -> RatingEvent | None:
@@ -247,41 +251,80 @@ def changeable_last(enrolment: Enrolment) -> Presentation | None:
     return enrolment.presentations.order_by("position").last()
 
 
+def _checked(
+    presentation: Presentation, stage: StageName, answer: Mapping[str, Any]
+) -> dict[str, Any]:
+    if stage not in Stage.values:
+        raise InvalidRating(f"There is no stage {stage!r}.")
+    protocol = Protocol.of(presentation.enrolment.study.protocol)
+    try:
+        return checked_answer(protocol, stage, answer, place_of(presentation))
+    except InvalidAnswer as problem:
+        raise InvalidRating(str(problem)) from problem
+
+
 def _answer(
-    presentation: Presentation, user: User, answer: Answer, change: int | None
+    presentation: Presentation,
+    user: User,
+    stage: Stage,
+    answer: Mapping[str, Any],
+    viewer: Mapping[str, Any] | None,
+    change: int | None,
 ) -> RatingEvent:
     """Write the answer for whoever holds the lock, unless it stands already."""
     events = _events(presentation)
-    standing = next((e for e in reversed(events) if e.kind in ANSWERS), None)
+    standing = _standing(events, stage)
     if standing is None:
-        if not _shown(events):
-            raise Refusal("A presentation is rated after it was shown, not before.")
-    elif Answer.of(standing) == answer:
+        _check_turn(presentation, stage, events)
+    elif canonical_text(standing.answer) == canonical_text(answer):
         return standing
-    elif change != standing.number:
+    elif change != standing.number or stage == Stage.IMAGE:
         raise RatingConflict(standing)
     else:
         policies.check_can_change(presentation.enrolment)
-    kind = RatingEvent.Kind.CHANGE if standing else RatingEvent.Kind.RATE
+    if "cannot_judge" in answer:
+        kind = RatingEvent.Kind.CANNOT_JUDGE
+    else:
+        kind = RatingEvent.Kind.CHANGE if standing else RatingEvent.Kind.RATE
     return record_events.add_rating_event(
         enrolment=presentation.enrolment,
         presentation=presentation,
-        kind=RatingEvent.Kind.CANNOT_JUDGE if answer.rating is None else kind,
+        kind=kind,
+        stage=stage,
         user=user,
-        rating=answer.rating,
-        old_rating=standing.rating if standing else None,
-        reason=answer.cannot_judge,
-        comment=answer.comment,
-        confidence=answer.confidence,
-        viewer=dict(answer.viewer),
+        answer=answer,
+        viewer=viewer,
     )
 
 
+def _check_turn(
+    presentation: Presentation, stage: Stage, events: Sequence[RatingEvent]
+) -> None:
+    """Raise unless this stage is the one that is to be answered now."""
+    protocol = Protocol.of(presentation.enrolment.study.protocol)
+    due = _stage(protocol, place_of(presentation), events)
+    if stage != due:
+        first = "the image alone" if due == Stage.IMAGE else "the image with its map"
+        raise InvalidRating(f"What is asked of {first} is to be answered now.")
+    if not _shown(events, stage):
+        raise Refusal("A presentation is rated after it was shown, not before.")
+
+
+def _stage(protocol: Protocol, place: Place, events: Sequence[RatingEvent]) -> Stage:
+    asked = protocol.asks_before and questions_at(protocol, "image", place)
+    return Stage.IMAGE if asked and not _standing(events, Stage.IMAGE) else Stage.MAP
+
+
 def _add_shown(presentation: Presentation, user: User) -> None:
+    """Record what is shown now, for whoever holds the lock, unless it was before."""
+    stage = stage_of(presentation)
+    if _shown(_events(presentation), stage):
+        return
     record_events.add_rating_event(
         enrolment=presentation.enrolment,
         presentation=presentation,
         kind=RatingEvent.Kind.SHOWN,
+        stage=stage,
         user=user,
     )
 
@@ -307,5 +350,10 @@ def _events(presentation: Presentation) -> list[RatingEvent]:
     )
 
 
-def _shown(events: Sequence[RatingEvent]) -> bool:
-    return any(event.kind == RatingEvent.Kind.SHOWN for event in events)
+def _shown(events: Sequence[RatingEvent], stage: Stage) -> bool:
+    return any(e.kind == RatingEvent.Kind.SHOWN and e.stage == stage for e in events)
+
+
+def _standing(events: Sequence[RatingEvent], stage: Stage) -> RatingEvent | None:
+    answers = (e for e in reversed(events) if e.kind in ANSWERS and e.stage == stage)
+    return next(answers, None)

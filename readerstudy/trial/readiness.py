@@ -8,9 +8,10 @@ from django.db.models import Count
 
 from readerstudy import triggers
 from readerstudy.models import Overlay, Study
-from readerstudy.trial import policies, protocol
+from readerstudy.trial import policies
 from readerstudy.trial.cases import files as case_files
-from readerstudy.trial.cases.manifest import VARIANTS
+from readerstudy.trial.cases.arms import MOST_ARMS
+from readerstudy.trial.protocol.document import Protocol, ProtocolError, complete
 
 
 def readiness(study: Study) -> list[str]:
@@ -59,25 +60,37 @@ def _people(study: Study) -> list[str]:
 
 
 def _protocol(study: Study) -> list[str]:
-    problems = []
-    for key, value in protocol.of_study(study).items():
-        try:
-            protocol.checked_changes({key: value})
-        except policies.Refusal as refusal:
-            problems.append(str(refusal))
-    needed = ("question", "primary_analysis")
-    empty = [key for key in needed if not getattr(study, key).strip()]
-    return [*problems, *(f"protocol.{key}: must not be empty." for key in empty)]
+    try:
+        protocol = Protocol.of(complete(study.protocol))
+    except ProtocolError as error:
+        return [f"The protocol is wrong: {error}"]
+    if not protocol.primary_analysis.strip():
+        return ["The protocol does not say its primary_analysis."]
+    if protocol.guess_arms and not study.cases.filter(training=True).exists():
+        return [
+            "The protocol asks for a guess of the arms; that needs a practice case."
+        ]
+    return []
+
+
+def arms_problems(study: Study) -> list[str]:
+    """What is wrong with the number of arms; reading without a map is one of them."""
+    arms = study.arms.count()
+    if 2 <= arms <= MOST_ARMS:
+        return []
+    return [f"A study compares 2 to {MOST_ARMS} arms; this one has {arms}."]
 
 
 def _maps(study: Study) -> list[str]:
     cases = study.cases.annotate(maps=Count("overlays")).order_by("pk")
+    # An arm without a map has no runs.
+    wanted = sum(bool(arm.runs) for arm in study.arms.all())
     if all(case.training for case in cases):
         return ["There are no cases."]
     return [
-        f"Case {case.case_id} of {case.dataset} has {case.maps} maps, not {VARIANTS}."
+        f"Case {case.case_id} of {case.dataset} has {case.maps} maps, not {wanted}."
         for case in cases
-        if case.maps != VARIANTS
+        if case.maps != wanted
     ]
 
 
@@ -99,7 +112,8 @@ def _guards(_study: Study) -> list[str]:
 CHECKS: Mapping[str, Callable[[Study], list[str]]] = {
     "Readers are enrolled, and each can read": _people,
     "The protocol is complete": _protocol,
-    "Every case has its three maps": _maps,
+    "The study compares two to six arms": arms_problems,
+    "Every case has a map of each arm": _maps,
     "All maps of a data set have one size": _map_sizes,
     "The database guards the record": _guards,
 }

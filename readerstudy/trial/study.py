@@ -17,7 +17,7 @@ from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 
 from readerstudy.models import Case, Presentation, Study, StudyEvent
-from readerstudy.trial import enrolment, policies, protocol, readiness, roles
+from readerstudy.trial import enrolment, policies, readiness, roles
 from readerstudy.trial.cases import files as case_files
 from readerstudy.trial.cases.bundle import read_bundles
 from readerstudy.trial.cases.manifest import Bundle
@@ -25,6 +25,7 @@ from readerstudy.trial.checked_json import is_text
 from readerstudy.trial.locking import hold, hold_enrolments
 from readerstudy.trial.order.reader_lists import ReaderLists
 from readerstudy.trial.policies import Refusal, check_reason
+from readerstudy.trial.protocol.document import Protocol, ProtocolError, complete
 from readerstudy.trial.record.events import (
     add_study_event,
     chain_heads,
@@ -33,7 +34,8 @@ from readerstudy.trial.record.events import (
 
 State = Study.State
 
-LETTERS = "XYZ"
+LETTERS = "XYZUVW"
+UNAIDED = "unaided"
 
 
 class Unfinished(Refusal):
@@ -46,26 +48,27 @@ def create_study(
     bundles: Sequence[Path],
     readers: Sequence[User],
     by: User | None,
-    fields: Mapping[str, Any] | None = None,
+    protocol: Mapping[str, Any] | None = None,
 ) -> Study:
     """Make a draft study of the cases in `bundles`, with copies of their files.
 
     Args:
         name: of the study, at most 100 characters, not taken.
-        bundles: folders, one or more, all of the same three variants.
+        bundles: folders, one or more, all of the same arms.
         readers: enrolled in the draft; more can follow.
         by: who does it and becomes its coordinator; None from the command line.
-        fields: of the protocol, see `protocol.FIELDS`; each has a default, the legend
-            what the bundles say.
+        protocol: as `protocol.document.complete` takes it; the paper's study if
+            nothing is said, and the bundles' legend where it names none.
 
     Raises:
         BundleError: a bundle is damaged or the bundles do not go together.
         Refusal: the name is taken, the protocol is wrong, a reader cannot read.
     """
-    study = _checked_draft(name, fields or {})
+    given = protocol or {}
+    study = _checked_draft(name, given)
     contents = read_bundles(bundles)
-    if "legend" not in (fields or {}):
-        study.legend = list(contents[0].legend)
+    if "legend" not in given:
+        study.protocol["legend"] = list(contents[0].legend)
     folder = case_files.study_folder(study)
     with ExitStack() as undo:
         # Files cannot take part in a transaction. They come first and go if anything
@@ -77,6 +80,7 @@ def create_study(
         with transaction.atomic():
             _save_draft(study)
             case_files.write_rows(study, contents, copies)
+            _provide_unaided(study)
             _record_creation(study, contents, by)
             for reader in readers:
                 enrolment.enter(study, reader, by)
@@ -85,27 +89,30 @@ def create_study(
 
 
 def change_protocol(
-    *, study: Study, changes: Mapping[str, Any], by: User, reason: str
+    *, study: Study, protocol: Mapping[str, Any], by: User, reason: str
 ) -> None:
-    """Change the protocol of a draft study.
+    """Give a draft study another protocol.
 
     Args:
-        changes: some of the fields of `protocol.FIELDS`.
+        protocol: the document, as `protocol.document.complete` takes it.
 
     Raises:
         Refusal: not a draft any more, `by` is not its coordinator, no reason, or a
             value is wrong.
     """
     check_reason(reason)
-    fields = protocol.checked_changes(changes)
     with transaction.atomic():
         hold(study)
         policies.check_can_change_protocol(study, by)
-        for name, value in fields.items():
-            setattr(study, name, value)
-        _check_fields(study)
-        study.save(update_fields=list(fields))
-        add_study_event(study, StudyEvent.Kind.PROTOCOL, by, reason, changes=fields)
+        before, study.protocol = study.protocol, _complete(protocol)
+        study.save(update_fields=["protocol"])
+        _provide_unaided(study)
+        changes = {
+            key: study.protocol.get(key)
+            for key in before.keys() | study.protocol.keys()
+            if before.get(key) != study.protocol.get(key)
+        }
+        add_study_event(study, StudyEvent.Kind.PROTOCOL, by, reason, changes=changes)
 
 
 def open_study(*, study: Study, by: User, reason: str) -> None:
@@ -201,11 +208,18 @@ def unblind_case(*, case: Case, by: User, reason: str) -> dict[str, str]:
         return dict(study.arms.order_by("letter").values_list("letter", "variant"))
 
 
-def _checked_draft(name: str, fields: Mapping[str, Any]) -> Study:
+def _complete(given: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        return complete(given)
+    except ProtocolError as error:
+        raise Refusal(f"The protocol is wrong: {error}") from error
+
+
+def _checked_draft(name: str, given: Mapping[str, Any]) -> Study:
     """An unsaved study, checked as far as it can be without its bundles."""
     if not is_text(name):
         raise Refusal(f"name: {name!r} is not a text that can be kept.")
-    study = Study(name=name.strip(), **protocol.checked(fields))
+    study = Study(name=name.strip(), protocol=_complete(given))
     _check_fields(study)
     if Study.objects.filter(name=study.name).exists():
         raise Refusal(_name_taken(study))
@@ -222,6 +236,14 @@ def _check_fields(study: Study) -> None:
 
 def _name_taken(study: Study) -> str:
     return f"There is a study '{study}' already. Choose another name."
+
+
+def _provide_unaided(study: Study) -> None:
+    """A crossover compares its arms with reading without a map, which is an arm too."""
+    if Protocol.of(study.protocol).reading == "crossover":
+        study.arms.get_or_create(variant=UNAIDED, defaults={"runs": {}})
+    else:
+        study.arms.filter(variant=UNAIDED, overlays__isnull=True).delete()
 
 
 def _save_draft(study: Study) -> None:
@@ -249,8 +271,9 @@ def _check_ready(study: Study, problems: Sequence[str]) -> None:
 
 
 def _conceal_arms(study: Study) -> None:
-    letters = secrets.SystemRandom().sample(LETTERS, len(LETTERS))
-    for arm, letter in zip(study.arms.order_by("pk"), letters, strict=True):
+    arms = list(study.arms.order_by("pk"))
+    letters = secrets.SystemRandom().sample(LETTERS[: len(arms)], len(arms))
+    for arm, letter in zip(arms, letters, strict=True):
         arm.letter = letter
         arm.save(update_fields=["letter"])
 

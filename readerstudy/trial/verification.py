@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from django.db import connection, transaction
 from django.db.models import QuerySet
@@ -11,6 +11,7 @@ from readerstudy import triggers
 from readerstudy.models import Enrolment, RatingEvent, Study, StudyEvent
 from readerstudy.trial import recorded_analyses, roles
 from readerstudy.trial.cases import files as case_files
+from readerstudy.trial.order.design import Order
 from readerstudy.trial.order.reader_lists import ReaderLists
 from readerstudy.trial.policies import Refusal
 from readerstudy.trial.record import digests
@@ -30,7 +31,16 @@ AnyEvent = TypeVar("AnyEvent", StudyEvent, RatingEvent)
 TEXT = ("payload", "hash")
 
 # Of a presentation, what the seed of its list decides.
-LIST_FIELDS = ("overlay_id", "position", "session", "block", "repeat", "training")
+LIST_FIELDS = (
+    "case_id",
+    "arm_id",
+    "overlay_id",
+    "position",
+    "session",
+    "block",
+    "repeat",
+    "training",
+)
 
 STATE_AFTER: Mapping[str, Study.State] = {
     StudyEvent.Kind.OPENED: Study.State.OPEN,
@@ -229,10 +239,13 @@ def _check_opening(
             )
         if digests.list_sha256(enrolment, lists[uuid]) != lists[uuid]["sha256"]:
             raise BrokenLedger(f"The list of reader {reader} is not that of opening.")
+        order = lists[uuid].get("order", 1)
+        if order not in get_args(Order):
+            raise digests.UnknownVersion(f"order {order}")
         shown = enrolment.presentations.order_by("position").values_list(*LIST_FIELDS)
         drawn = [
             tuple(getattr(presentation, name) for name in LIST_FIELDS)
-            for presentation in reader_lists.presentations(enrolment)
+            for presentation in reader_lists.presentations(enrolment, order)
         ]
         if list(shown) != drawn:
             raise BrokenLedger(
@@ -283,15 +296,19 @@ def _check_moments(
     enrolments: Iterable[Enrolment], events: Iterable[StudyEvent]
 ) -> None:
     """Consent, sign-off and void stand at the enrolments as their events have them."""
-    recorded = {
-        (event.kind, event.details["enrolment"]): event.at
+    events = [event for event in events if event.kind in MOMENTS]
+    recorded = {(event.kind, event.details["enrolment"]): event.at for event in events}
+    languages = {
+        event.details["enrolment"]: event.details.get("language", "")
         for event in events
-        if event.kind in MOMENTS
+        if event.kind == StudyEvent.Kind.CONSENTED
     }
     for enrolment in enrolments:
         for kind, field in MOMENTS.items():
             if getattr(enrolment, field) != recorded.get((kind, str(enrolment.uuid))):
                 raise _changed(field, enrolment)
+        if enrolment.language != languages.get(str(enrolment.uuid), ""):
+            raise _changed("language", enrolment)
 
 
 def _check_end(owner: str, head: Head, end: Mapping[str, Any] | None) -> None:

@@ -21,11 +21,14 @@ from rest_framework.viewsets import GenericViewSet
 
 from readerstudy.models import Enrolment, Study
 from readerstudy.trial import policies
-from readerstudy.trial.exports.codebook import ALLOCATION_TABLE, RATINGS_TABLE
+from readerstudy.trial.exports.codebook import ALLOCATION_TABLE, ALWAYS_RATED
 from readerstudy.trial.exports.tables import allocation_table, ratings_table
 from readerstudy.trial.policies import Refusal
+from readerstudy.trial.protocol.document import Protocol
+from readerstudy.trial.protocol.questions import in_language
 from readerstudy.trial.reader_progress import progress
 from readerstudy.web.serializers import (
+    AnswersRowSerializer,
     RunProgressSerializer,
     StudySerializer,
     rows_serializer,
@@ -69,10 +72,16 @@ class StudyViewSet(GenericViewSet[Study]):
             ]
         return Response(RunProgressSerializer(rows, many=True).data)
 
-    @extend_schema(responses=rows_serializer("Rating", RATINGS_TABLE))
+    @extend_schema(
+        responses=rows_serializer("Rating", ALWAYS_RATED, AnswersRowSerializer)
+    )
     @action(detail=True)
     def ratings(self, request: Request, uuid: UUID) -> Response:
-        """The ratings table: letters once the study is locked, then names."""
+        """The ratings table: letters once the study is locked, then names.
+
+        A row has what is described here and the columns of the study's questions, such
+        as `rating` or `probability.Nodule`; the codebook of the study explains them.
+        """
         study, user = self._find(request, uuid)
         with _told():
             policies.check_can_see_ratings(study, user)
@@ -111,10 +120,15 @@ def _as_seen(study: Study, own: Mapping[int, Enrolment]) -> dict[str, Any]:
         "uuid": study.uuid,
         "name": study.name,
         "state": study.state,
-        "question": study.question,
+        "question": _question(study),
         "roles": [role for row in study.own for role in row.roles],
         "progress": run and {"rated": run.rated, "total": run.total},
     }
+
+
+def _question(study: Study) -> str:
+    protocol = Protocol.of(study.protocol)
+    return in_language(protocol.primary_question.text, protocol.languages[0])
 
 
 @contextmanager

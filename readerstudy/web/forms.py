@@ -1,18 +1,30 @@
 """Forms of the readers' pages: what a reader's browser may post."""
 
-from typing import Any
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Self
 
 from django import forms
 from django.http import QueryDict
 
-from readerstudy.models import RATINGS, RatingEvent
 from readerstudy.trial.checked_json import JsonError, parse_json
 from readerstudy.trial.enrolment import LONGEST_ANSWER, TOLD_APART
-from readerstudy.trial.rating import CONFIDENCES, LONGEST_COMMENT, Answer
+from readerstudy.trial.protocol.answers import InvalidAnswer, Place, findings_at
+from readerstudy.trial.protocol.document import Protocol
+from readerstudy.trial.protocol.questions import Question, Stage
 
-REASONS = RatingEvent.Reason
+NOT_CHOSEN = ""
+UNKNOWN_GUESS = "unknown"
 LONGEST_SUMMARY = 2048
 LONGEST_MONITOR = 100
+LONGEST_PLACES = 2048
+CANNOT_JUDGE = "cannot_judge"
+# Of Django, in every form.
+CSRF_FIELD = "csrfmiddlewaretoken"
+# Of ASCII digits, and few: Python would take any digit, and numbers without end.
+WHOLE = re.compile("-?[0-9]{1,9}")
+YES_OR_NO = {"yes": True, "no": False}
 
 
 def summary_of(text: str) -> dict[str, Any]:
@@ -49,87 +61,113 @@ def _is_plain(text: str) -> bool:
     return text.isprintable() and text.isascii()
 
 
-class RatingForm(forms.Form):
-    """The answer for an image and a map that were on the screen.
+@dataclass(frozen=True)
+class PostedAnswer:
+    """An answer as a panel posts it, not checked yet.
 
-    `rating` is a rating or the reason why there is none: one group of choices, so that
-    nobody can give both.
+    Attributes:
+        document: as `protocol.answers` wants it, with whatever was posted.
+        stage: that the panel was of.
+        change: the number of the answer that this one replaces.
+        viewer: how image and map were looked at.
+        texts: whether something was written in it.
     """
 
-    rating = forms.ChoiceField(
-        choices=[*((str(rating), rating) for rating in RATINGS), *REASONS.choices],
-        error_messages={
-            "required": "Nothing was saved: choose one of the six answers first.",
-            "invalid_choice": "Nothing was saved: a rating is a number from 0 to 5.",
-        },
-    )
-    confidence = forms.TypedChoiceField(
-        choices=[(str(value), value) for value in CONFIDENCES],
-        coerce=int,
-        empty_value=None,
-        required=False,
-        error_messages={
-            "invalid_choice": "Nothing was saved: how sure you are is 1 to 5."
-        },
-    )
-    comment = forms.CharField(
-        max_length=LONGEST_COMMENT,
-        required=False,
-        error_messages={
-            "max_length": f"Nothing was saved: a comment has up to {LONGEST_COMMENT} "
-            "characters."
-        },
-    )
-    # The number of the answer that this one replaces.
-    change = forms.IntegerField(required=False, min_value=1)
-    viewer = forms.CharField(required=False)
-    # The viewer fills this in once both are drawn.
-    drawn = forms.BooleanField(
-        widget=forms.HiddenInput,
-        error_messages={
-            "required": "Nothing was saved: the image and its map were not drawn yet."
-        },
-    )
+    document: dict[str, Any]
+    stage: Stage
+    change: int | None
+    viewer: dict[str, Any]
+    texts: bool
 
-    def __init__(self, data: QueryDict, *, asks_confidence: bool) -> None:
-        super().__init__(data)
-        self.ratings = data.getlist("rating")
-        self.asks_confidence = asks_confidence
+    @classmethod
+    def of(cls, data: QueryDict, protocol: Protocol, place: Place) -> Self:
+        """The answer in a form's fields.
 
-    def clean_rating(self) -> str:
-        # Django would take the last of several, and nobody knows which was meant.
-        if len(self.ratings) > 1:
-            raise forms.ValidationError("Nothing was saved: more than one rating came.")
-        rating: str = self.cleaned_data["rating"]
-        return rating
-
-    def clean(self) -> dict[str, Any]:
-        cleaned: dict[str, Any] = self.cleaned_data
-        rated = cleaned.get("rating", "") not in REASONS.values
-        if not (self.asks_confidence and rated):
-            cleaned["confidence"] = None
-        elif cleaned.get("confidence", 0) is None:
-            raise forms.ValidationError("Nothing was saved: say how sure you are too.")
-        return cleaned
-
-    def problem(self) -> str:
-        """What is wrong with the form, in one line; empty when nothing is."""
-        return next((str(errors[0]) for errors in self.errors.values()), "")
-
-    def answer(self) -> Answer:
-        """What a valid form says."""
-        given = self.cleaned_data["rating"]
-        judged = given not in REASONS.values
-        return Answer(
-            rating=int(given) if judged else None,
-            cannot_judge="" if judged else given,
-            comment=self.cleaned_data["comment"],
-            confidence=self.cleaned_data["confidence"],
-            viewer=_viewer_summary(self.cleaned_data["viewer"]),
+        Raises:
+            InvalidAnswer: image and map were not on the screen, a field came twice or
+                is not of a finding. What else is wrong `checked_answer` says.
+        """
+        answers = _answers(data, protocol, place)
+        document: dict[str, Any] = {"answers": answers}
+        reason = _single(data, CANNOT_JUDGE)
+        if reason:
+            document[CANNOT_JUDGE] = reason
+        # The viewer fills this in once both are drawn.
+        if not data.get("_drawn"):
+            raise InvalidAnswer("The image and its map were not drawn yet.")
+        change = data.get("_change", "")
+        if change and not WHOLE.fullmatch(change):
+            raise InvalidAnswer("This page is out of date; reload it.")
+        kinds = {question.key: question.kind for question in protocol.questions}
+        return cls(
+            document=document,
+            stage="image" if data.get("_stage") == "image" else "map",
+            change=int(change) if change else None,
+            viewer=_viewer_summary(data.get("_viewer", "")),
+            texts=any(kinds.get(key) == "text" for key in answers),
         )
 
 
+def _answers(data: QueryDict, protocol: Protocol, place: Place) -> dict[str, Any]:
+    questions = {question.key: question for question in protocol.questions}
+    answers: dict[str, Any] = {}
+    for name in data:
+        if name.startswith("_") or name in (CANNOT_JUDGE, CSRF_FIELD):
+            continue
+        key, _, index = name.partition(".")
+        question = questions.get(key)
+        if question is None or bool(index) != question.needs_finding:
+            answers[name] = data[name]  # which is refused by its name
+            continue
+        value = _value(question, data, name)
+        if value is None:
+            continue
+        if not index:
+            answers[key] = value
+        else:
+            finding = _finding(question, index, findings_at(protocol, question, place))
+            answers.setdefault(key, {})[finding] = value
+    return answers
+
+
+def _finding(question: Question, index: str, findings: Sequence[str]) -> str:
+    if not re.fullmatch("[0-9]{1,2}", index) or int(index) >= len(findings):
+        raise InvalidAnswer(f"{question.key}: there is no finding {index!r}.")
+    return findings[int(index)]
+
+
+def _single(data: QueryDict, name: str) -> str:
+    """The one value of a field; Django would take the last of several, and nobody knows
+    which was meant."""
+    texts = data.getlist(name)
+    if len(texts) > 1:
+        raise InvalidAnswer(f"{name.partition('.')[0]}: more than one answer came.")
+    return texts[0] if texts else ""
+
+
+def _value(question: Question, data: QueryDict, name: str) -> Any:
+    """A field's value by the question's kind; as it came if it is none, which is then
+    refused. None for an empty field."""
+    if question.kind == "several":
+        # One that is empty says "none of these".
+        return [text for text in data.getlist(name) if text]
+    text = _single(data, name)
+    if text == "":
+        return None
+    if question.kind in ("scale", "slider") and WHOLE.fullmatch(text):
+        return int(text)
+    if question.kind == "yes_no":
+        return YES_OR_NO.get(text, text)
+    if question.is_place:
+        try:
+            return parse_json(text, largest=LONGEST_PLACES, deepest=2)
+        except JsonError:
+            return text
+    return text
+
+
 class ConsentForm(forms.Form):
+    language = forms.CharField(required=False, widget=forms.HiddenInput)
     agree = forms.BooleanField(
         label="I have read this and take part.",
         error_messages={"required": "Tick the box to take part."},
@@ -194,6 +232,32 @@ class SignOffForm(forms.Form):
         widget=forms.PasswordInput(attrs={"autocomplete": "current-password"}),
         error_messages={"required": "Type your password to sign."},
     )
+
+
+class GuessForm(forms.Form):
+    """How each of some maps was made, in their order."""
+
+    def __init__(
+        self, data: QueryDict | None, *, maps: int, labels: Sequence[str]
+    ) -> None:
+        super().__init__(data)
+        choices = [
+            (NOT_CHOSEN, "choose"),
+            (UNKNOWN_GUESS, "I do not know"),
+            *((f"arm {label}", label) for label in labels),
+        ]
+        for place in range(1, maps + 1):
+            self.fields[f"map_{place}"] = forms.ChoiceField(
+                choices=choices,
+                error_messages={"required": "Choose, or say that you do not know."},
+            )
+
+    def guesses(self) -> list[str]:
+        """What a valid form says of each map: a label, or empty."""
+        given = [self.cleaned_data[name] for name in self.fields]
+        return [
+            text.removeprefix("arm ") if text != UNKNOWN_GUESS else "" for text in given
+        ]
 
 
 class SettingsForm(forms.Form):

@@ -1,9 +1,10 @@
 """Rating panel: one presentation as the page shows it, nothing that differs by arm."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from itertools import pairwise
 from statistics import median
 from typing import Any, Self
@@ -11,9 +12,13 @@ from typing import Any, Self
 from django.db.models import Count, Q
 
 from readerstudy.models import Case, Overlay, Presentation, RatingEvent, Study
-from readerstudy.trial import policies
-from readerstudy.trial.rating import CONFIDENCES, changeable_before, fetchable_after
-from readerstudy.web.forms import RatingForm
+from readerstudy.trial import policies, rating
+from readerstudy.trial.protocol.answers import Place, questions_at
+from readerstudy.trial.protocol.document import Protocol
+from readerstudy.trial.protocol.questions import Option, Question, Stage, in_language
+from readerstudy.web.questions.asking import Asking, Given
+from readerstudy.web.questions.in_words import answer_in_words, answer_lines
+from readerstudy.web.questions.telling import Telling
 
 # Answers by which a reader's pace is told.
 PACE_OF = 21
@@ -22,38 +27,31 @@ PRACTICE_IS_OVER = "The practice is over. From this case on your answers count."
 
 
 @dataclass(frozen=True)
-class Given:
-    """What a reader chose in a form that could not be taken, to be shown once more."""
-
-    rating: str = ""
-    confidence: str = ""
-    comment: str = ""
-
-    @classmethod
-    def of(cls, form: RatingForm) -> Self:
-        return cls(
-            **{field.name: form.data.get(field.name, "") for field in fields(cls)}
-        )
-
-
-@dataclass(frozen=True)
 class Panel:
     """A presentation with its place in the reader's order.
 
     Attributes:
+        where: what of the presentation decides what is asked.
+        stage: what the reader has before them: `image` alone, or with its `map`.
+        before: the answer to the image alone, where there was such a stage.
         practice: how many of the `total` presentations are for practice, the first.
         saved: the answer given last.
         seconds_left: what the rest will take at the reader's pace; None if unknown.
-        ahead: the presentation after this one, if its pixels can be sent ahead.
+        ahead: the presentation after this one, if its image can be sent ahead.
         previous: what can be gone back to: the presentation that was answered last;
             from an answer that may be changed, the one before it.
         change: the answer that this form would replace.
         notice: why an answer was not taken, or what is new, in one line.
         rest: a word about a break when one is due.
         given: what to put into the form again.
+        at: the key of the question to begin with; empty for the first without answer.
     """
 
     presentation: Presentation
+    protocol: Protocol
+    where: Place
+    stage: str
+    before: RatingEvent | None
     total: int
     practice: int
     saved: RatingEvent | None
@@ -63,11 +61,15 @@ class Panel:
     change: RatingEvent | None = None
     notice: str = ""
     rest: str = ""
-    given: Given = Given()
+    given: Given = field(default_factory=Given)
+    at: str = ""
 
     @classmethod
     def of(cls, presentation: Presentation, **more: Any) -> Self:
         enrolment = presentation.enrolment
+        protocol = Protocol.of(enrolment.study.protocol)
+        is_sequential = protocol.asks_before
+        before = rating.standing_before(presentation) if is_sequential else None
         counts = enrolment.presentations.aggregate(
             total=Count("pk"), practice=Count("pk", filter=Q(training=True))
         )
@@ -76,14 +78,18 @@ class Panel:
         saved = answers[0] if answers else None
         rest = counts["total"] - presentation.position + 1
         if more.get("change"):
-            previous = changeable_before(presentation)
+            previous = rating.changeable_before(presentation)
         else:
             previous = _changeable(saved, presentation)
         return cls(
             presentation=presentation,
+            protocol=protocol,
+            where=rating.place_of(presentation),
+            stage=rating.stage_of(presentation),
+            before=before,
             saved=saved,
             seconds_left=seconds_left([answer.at for answer in answers], rest),
-            ahead=fetchable_after(presentation),
+            ahead=rating.fetchable_after(presentation),
             previous=previous,
             **counts,
             **more,
@@ -91,15 +97,83 @@ class Panel:
 
     @property
     def case(self) -> Case:
-        return self.presentation.overlay.case
+        case: Case = self.presentation.case
+        return case
 
     @property
-    def overlay(self) -> Overlay:
-        return self.presentation.overlay
+    def overlay(self) -> Overlay | None:
+        """The map on the screen: none in an arm without one, or before its turn."""
+        return None if self.stage == "image" else self.presentation.overlay
+
+    @property
+    def overlay_ahead(self) -> Overlay | None:
+        """The next map, if it can be sent ahead: not where an image comes before it."""
+        if self.ahead is None or self.protocol.asks_before:
+            return None
+        return self.ahead.overlay
 
     @property
     def study(self) -> Study:
         return self.presentation.enrolment.study
+
+    @property
+    def language(self) -> str:
+        return self.presentation.enrolment.language or self.protocol.languages[0]
+
+    @cached_property
+    def questions(self) -> list[Question]:
+        return questions_at(self.protocol, self._stage, self.where)
+
+    @cached_property
+    def asking(self) -> Asking:
+        return Asking.of(
+            self.questions,
+            protocol=self.protocol,
+            place=self.where,
+            language=self.language,
+            given=self.given,
+        )
+
+    @property
+    def _stage(self) -> Stage:
+        return "image" if self.stage == "image" else "map"
+
+    @property
+    def step(self) -> str:
+        """Which of two steps this is; empty where there is one."""
+        if self.stage == "image":
+            return "Step 1 of 2: no map yet"
+        if self.before is None:
+            return ""
+        return "Step 2 of 2: with the map" if self.overlay else "Step 2 of 2"
+
+    @property
+    def button(self) -> str:
+        """What the button says once nothing is missing."""
+        if self.change:
+            return "Save the change"
+        return "Show the map" if self.stage == "image" else "Save and next"
+
+    @property
+    def words_before(self) -> list[tuple[str, str]]:
+        """What was said of the image alone: by question, in words, and final."""
+        answer = self.before.answer if self.before else None
+        return answer_lines(answer or {}, self.protocol, self.language)
+
+    @property
+    def shows_findings(self) -> bool:
+        """Whether the diagnosis is told."""
+        return self.protocol.reference == "shown"
+
+    @property
+    def prompts(self) -> Sequence[str]:
+        """The findings that are asked about, where no question asks for each itself."""
+        is_named = any(question.needs_finding for question in self.questions)
+        return () if self.shows_findings or is_named else self.protocol.findings
+
+    @property
+    def given_reason(self) -> str:
+        return self.given.get("cannot_judge") or ""
 
     @property
     def windows(self) -> str:
@@ -139,19 +213,31 @@ class Panel:
             place = f"Practice {shown.position}"
         else:
             place = f"Case {shown.position - self.practice}"
-        value = answer_in_words(self.saved)
-        if shown.training and self.saved.rating is not None:
-            value = f"{value}, “{self.study.anchors[self.saved.rating]}”"
-        return f"{place} saved: {value}"
+        words = answer_in_words(self.saved.answer or {}, self.protocol, self.language)
+        if shown.training:
+            words += self._anchor_of(self.saved.answer or {})
+        return f"{place} saved: {words}"
+
+    def _anchor_of(self, answer: Mapping[str, Any]) -> str:
+        question = self.protocol.primary_question
+        value = answer["answers"].get(question.key)
+        if question.kind != "scale" or not isinstance(value, int):
+            return ""
+        anchor = in_language(question.anchors[value - question.start], self.language)
+        return f", “{anchor}”" if anchor else ""
 
     @property
     def change_in_words(self) -> str:
         """What stands so far, of an answer that may be changed."""
         if self.change is None:
             return ""
-        if self.change.rating is None:
+        answer = self.change.answer or {}
+        if "cannot_judge" in answer:
             return "You said that it cannot be judged."
-        return f"You rated it {self.change.rating}."
+        lines = answer_lines(answer, self.protocol, self.language)
+        if self.asking.layout == "plain":
+            return f"You rated it {lines[0][1]}."
+        return f"You answered: {'; '.join(f'{head} {words}' for head, words in lines)}."
 
     @property
     def time_left(self) -> str:
@@ -163,22 +249,20 @@ class Panel:
         return f"about {round(minutes / 60)} h left at your pace"
 
     @property
-    def scale(self) -> list[tuple[str, str]]:
-        """The ratings with their anchors."""
-        return [(str(rating), text) for rating, text in enumerate(self.study.anchors)]
+    def reasons(self) -> list[tuple[Option, str]]:
+        """Why nothing can be said, each with its words."""
+        return [
+            (option, in_language(option.text, self.language))
+            for option in self.protocol.cannot_judge
+        ]
 
-    @property
-    def reasons(self) -> list[tuple[str, str]]:
-        """Why a map may not be judged."""
-        return list(RatingEvent.Reason.choices)
-
-    @property
-    def confidences(self) -> list[str]:
-        return [str(value) for value in CONFIDENCES]
+    @cached_property
+    def telling(self) -> Telling:
+        return Telling(self.protocol, self.language)
 
     @property
     def opacity_percent(self) -> int:
-        return round(100 * self.study.opacity)
+        return round(100 * self.protocol.opacity)
 
 
 def _changeable(
@@ -189,10 +273,6 @@ def _changeable(
         return None
     answered = saved.presentation
     return answered if answered.session == current.session else None
-
-
-def answer_in_words(event: RatingEvent) -> str:
-    return "cannot be judged" if event.rating is None else str(event.rating)
 
 
 def seconds_left(moments: Sequence[datetime], presentations: int) -> float | None:

@@ -1,5 +1,6 @@
 """Rating page and its pixels. Whoever may not see a presentation gets a 404."""
 
+import re
 from typing import Any
 
 from django.contrib import messages
@@ -14,9 +15,15 @@ from django_htmx.http import HttpResponseClientRedirect, replace_url
 from readerstudy.models import Enrolment, Presentation, RatingEvent
 from readerstudy.trial import policies, rating
 from readerstudy.trial.cases import files as case_files
-from readerstudy.web.forms import RatingForm
+from readerstudy.trial.protocol.answers import InvalidAnswer
+from readerstudy.trial.protocol.document import Protocol
+from readerstudy.trial.protocol.questions import in_language
+from readerstudy.web.forms import PostedAnswer
 from readerstudy.web.http import HtmxHttpRequest
-from readerstudy.web.panel import Given, Panel, answer_in_words
+from readerstudy.web.panel import Panel
+from readerstudy.web.pictures import pixels
+from readerstudy.web.questions.asking import given_in, prefilled
+from readerstudy.web.questions.in_words import answer_in_words
 from readerstudy.web.sitting import Sitting
 
 
@@ -52,58 +59,85 @@ def read(request: HtmxHttpRequest, token: str) -> HttpResponse:
 
 
 def _rate(request: HtmxHttpRequest, presentation: Presentation) -> HttpResponse:
-    asks = presentation.enrolment.study.asks_confidence
-    form = RatingForm(request.POST, asks_confidence=asks)
-    if not form.is_valid():
-        return _ask_again(request, presentation, form)
+    protocol = Protocol.of(presentation.enrolment.study.protocol)
+    place = rating.place_of(presentation)
     try:
+        posted = PostedAnswer.of(request.POST, protocol, place)
         following = rating.record_answer_and_show_next(
             presentation=presentation,
             user=request.user,
-            answer=form.answer(),
-            change=form.cleaned_data["change"],
+            stage=posted.stage,
+            answer=posted.document,
+            viewer=posted.viewer,
+            change=posted.change,
         )
-    except rating.InvalidRating as problem:
-        return _ask_again(request, presentation, form, f"Nothing was saved: {problem}")
+    except (InvalidAnswer, rating.InvalidRating) as problem:
+        return _ask_again(request, presentation, str(problem))
     except rating.RatingConflict as conflict:
-        return _refuse_second(request, presentation, form, conflict.event)
+        return _refuse_second(request, presentation, posted, conflict.event)
     return _move_to(request, presentation.enrolment, following)
 
 
 def _refuse_second(
     request: HtmxHttpRequest,
     presentation: Presentation,
-    form: RatingForm,
+    posted: PostedAnswer,
     standing: RatingEvent,
 ) -> HttpResponse:
     """The presentation holds another answer than the one that came."""
-    said = f"perhaps in another window: {answer_in_words(standing)}."
-    if form.cleaned_data["change"] and policies.can_change(presentation.enrolment):
+    enrolment = presentation.enrolment
+    protocol = Protocol.of(enrolment.study.protocol)
+    words = answer_in_words(standing.answer or {}, protocol, _language(enrolment))
+    said = f"perhaps in another window: {words}."
+    is_change = posted.change and standing.stage == RatingEvent.Stage.MAP
+    if is_change and policies.can_change(enrolment):
         notice = f"Nothing was saved: it was changed meanwhile, {said}"
-        more = {"notice": notice, "given": Given.of(form), "change": standing}
+        more = {"notice": notice, "given": given_in(request.POST), "change": standing}
         return _show(request, presentation, status=409, **more)
     notice = f"That case was answered before, {said} That answer stays."
-    if form.cleaned_data["comment"]:
+    if posted.texts:
         notice += " The comment that you wrote just now was not saved."
-    return _go_on(request, presentation.enrolment, notice, status=409)
+    return _go_on(request, enrolment, notice, status=409)
 
 
 def _ask_again(
-    request: HtmxHttpRequest,
-    presentation: Presentation,
-    form: RatingForm,
-    problem: str = "",
+    request: HtmxHttpRequest, presentation: Presentation, problem: str
 ) -> HttpResponse:
     """The same presentation with all that was entered, and what is wrong with it."""
-    notice = problem or form.problem()
-    change = rating.changeable(presentation) if form.data.get("change") else None
-    current = rating.next_presentation(presentation.enrolment) == presentation
+    enrolment = presentation.enrolment
+    at, notice = _about(problem, enrolment)
+    is_change = request.POST.get("_change")
+    change = rating.changeable(presentation) if is_change else None
+    current = rating.next_presentation(enrolment) == presentation
     if not current and not change:
-        return _go_on(request, presentation.enrolment, notice, status=422)
+        return _go_on(request, enrolment, notice, status=422)
     if current:
         rating.record_shown(presentation=presentation, user=request.user)
-    more = {"notice": notice, "given": Given.of(form), "change": change}
+    more = {
+        "notice": notice,
+        "given": given_in(request.POST),
+        "change": change,
+        "at": at,
+    }
     return _show(request, presentation, status=422, **more)
+
+
+def _about(problem: str, enrolment: Enrolment) -> tuple[str, str]:
+    """The key of the question that a problem is about, and the problem in words."""
+    protocol = Protocol.of(enrolment.study.protocol)
+    language = _language(enrolment)
+    for question in protocol.questions:
+        # `rating: an answer is missing.` or `rating of 'Nodule': an answer is missing.`
+        found = re.match(rf"{question.key}(?: of (.+?))?: ", problem)
+        if found:
+            name = f"“{in_language(question.heading, language)}”"
+            name += f", {found[1]}" if found[1] else ""
+            return question.key, f"Nothing was saved. {name}: {problem[found.end() :]}"
+    return "", f"Nothing was saved. {problem[:1].upper()}{problem[1:]}"
+
+
+def _language(enrolment: Enrolment) -> str:
+    return enrolment.language or Protocol.of(enrolment.study.protocol).languages[0]
 
 
 def _go_on(
@@ -178,8 +212,9 @@ def change(request: HtmxHttpRequest, token: str) -> HttpResponse:
         or not Sitting(request.session, presentation.enrolment).has_begun
     ):
         return redirect("readerstudy:read", token)
-    # What was written stays unless it is taken out; the rating is given anew.
-    given = Given(comment=standing.comment)
+    protocol = Protocol.of(presentation.enrolment.study.protocol)
+    answers = (standing.answer or {})["answers"]
+    given = prefilled(protocol, rating.place_of(presentation), answers)
     response = _show(request, presentation, change=standing, given=given)
     return replace_url(response, request.path) if request.htmx else response
 
@@ -189,20 +224,14 @@ def change(request: HtmxHttpRequest, token: str) -> HttpResponse:
 
 @require_http_methods(["GET"])
 def image(request: HtmxHttpRequest, token: str) -> HttpResponse:
-    shown = _get_presentation(request, token).overlay.case
-    return _pixels(case_files.image_buffer(shown))
+    shown = _get_presentation(request, token).case
+    return pixels(case_files.image_buffer(shown))
 
 
 @require_http_methods(["GET"])
 def overlay(request: HtmxHttpRequest, token: str) -> HttpResponse:
-    shown = _get_presentation(request, token).overlay
-    return _pixels(case_files.overlay_buffer(shown))
-
-
-def _pixels(content: bytes) -> HttpResponse:
-    # Nothing but bytes, equally many for every arm: no name, no date, no fingerprint.
-    return HttpResponse(
-        content,
-        content_type="application/octet-stream",
-        headers={"Cache-Control": "no-store"},
-    )
+    presentation = _get_presentation(request, token)
+    # Not a byte of it before what is asked of the image alone is answered.
+    if presentation.overlay is None or not rating.can_see_map(presentation):
+        raise Http404
+    return pixels(case_files.overlay_buffer(presentation.overlay))

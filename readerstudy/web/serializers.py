@@ -1,8 +1,11 @@
 """Serializers of the API. Fields are listed one by one; none can slip in."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, cast
 
+from drf_spectacular.extensions import OpenApiSerializerExtension
+from drf_spectacular.openapi import AutoSchema
+from drf_spectacular.utils import Direction
 from rest_framework import serializers
 
 from readerstudy.models import Study
@@ -55,13 +58,32 @@ class RowSerializer(serializers.Serializer[Any]):
     """A row of an exported table: its cells, and null for an empty number."""
 
 
+class AnswersRowSerializer(RowSerializer):
+    """A row that has a cell for each column of its study's questions as well."""
+
+
+class _AnswersRowSchema(OpenApiSerializerExtension):  # type: ignore[no-untyped-call]
+    """Says so to the schema, which knows no study."""
+
+    target_class = AnswersRowSerializer
+    match_subclasses = True
+
+    def map_serializer(
+        self, auto_schema: AutoSchema, direction: Direction
+    ) -> dict[str, Any]:
+        schema = auto_schema._map_serializer(  # type: ignore[no-untyped-call]
+            self.target, direction, bypass_extensions=True
+        )
+        cell = [{"type": "string"}, {"type": "integer", "nullable": True}]
+        return {**schema, "additionalProperties": {"oneOf": cell}}
+
+
 def rows_serializer(
-    name: str, columns: Iterable[Column]
+    name: str, columns: Iterable[Column], row: type[RowSerializer] = RowSerializer
 ) -> serializers.BaseSerializer[Any]:
     """Describes the rows of an exported table to the schema, as the codebook does."""
     fields = {column.name: _field_of(column) for column in columns}
-    row: type[RowSerializer] = type(name, (RowSerializer,), fields)
-    return row(many=True)
+    return cast(type[RowSerializer], type(name, (row,), fields))(many=True)
 
 
 def _field_of(column: Column) -> serializers.Field[Any, Any, Any, Any]:

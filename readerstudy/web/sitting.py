@@ -11,9 +11,7 @@ from django.contrib.sessions.backends.base import SessionBase
 from django.utils import timezone
 
 from readerstudy.models import Enrolment
-
-BREAK_AFTER = timedelta(minutes=30)
-BREAK_AFTER_CASES = 60
+from readerstudy.trial.protocol.document import BreakAfter, Protocol
 
 
 class Sitting:
@@ -21,6 +19,7 @@ class Sitting:
 
     def __init__(self, session: SessionBase, enrolment: Enrolment) -> None:
         self._session = session
+        self._break = break_after(enrolment)
         self._key = f"sitting {enrolment.uuid}"
         self._kept: dict[str, Any] = session.get(self._key, {})
 
@@ -40,8 +39,18 @@ class Sitting:
             return ""
         cases = position - self._kept["position"]
         spent = timezone.now() - datetime.fromisoformat(self._kept["since"])
-        if cases < BREAK_AFTER_CASES and spent < BREAK_AFTER:
+        answers, minutes = self._break.answers, self._break.minutes
+        if cases < answers and spent < timedelta(minutes=minutes):
             return ""
         self.begin(position)
-        done = f"{cases} cases" if cases >= BREAK_AFTER_CASES else "Half an hour"
+        done = f"{cases} cases" if cases >= answers else _in_words(minutes)
         return f"{done} since the last break. A short one keeps the eye fresh."
+
+
+def break_after(enrolment: Enrolment) -> BreakAfter:
+    """When the study's protocol wants a break to be offered."""
+    return Protocol.of(enrolment.study.protocol).break_after
+
+
+def _in_words(minutes: int) -> str:
+    return "Half an hour" if minutes == 30 else f"{minutes} minutes"

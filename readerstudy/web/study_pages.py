@@ -7,18 +7,27 @@ from django.contrib.auth.decorators import login_not_required
 from django.db import DatabaseError, connection
 from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.translation.trans_real import parse_accept_lang_header
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
 
 from readerstudy.models import Enrolment, Study
 from readerstudy.querysets import EnrolmentQuerySet
-from readerstudy.trial import policies, rating
+from readerstudy.trial import guesses, policies, rating
 from readerstudy.trial.enrolment import consent, record_display_check, sign_off
 from readerstudy.trial.policies import Refusal
+from readerstudy.trial.protocol.document import Protocol
+from readerstudy.trial.protocol.questions import Question
 from readerstudy.web.forms import ConsentForm, DisplayForm, SettingsForm, SignOffForm
 from readerstudy.web.http import HtmxHttpRequest
+from readerstudy.web.questions.telling import Telling, keys_of, language_of
 from readerstudy.web.sitting import Sitting
 
+# One question of each kind, for the list of all keys; a scale of 0 to 5 as the paper's.
+EVERY_KIND = [
+    Question(key=kind, kind=kind, text="", anchors=("",) * 6 if kind == "scale" else ())
+    for kind in ("scale", "yes_no", "several", "slider", "points", "text")
+]
 SHORTCUTS_COOKIE = "shortcuts"
 A_YEAR = 365 * 24 * 60 * 60
 
@@ -31,7 +40,7 @@ def _enrolments(request: HtmxHttpRequest) -> EnrolmentQuerySet:
     return enrolments.select_related("study", "reader").with_progress()
 
 
-def _get_reading(request: HtmxHttpRequest, uuid: UUID) -> Enrolment:
+def get_reading(request: HtmxHttpRequest, uuid: UUID) -> Enrolment:
     """The person's part in a study that they may read in now."""
     enrolment: Enrolment = get_object_or_404(_enrolments(request), study__uuid=uuid)
     if not policies.can_rate(enrolment):
@@ -65,7 +74,8 @@ def study(request: HtmxHttpRequest, uuid: UUID) -> HttpResponse:
     form = ConsentForm(_posted(request))
     if request.method == "POST" and form.is_valid():
         try:
-            consent(enrolment=enrolment, user=request.user)
+            language = form.cleaned_data["language"]
+            consent(enrolment=enrolment, user=request.user, language=language)
         except Refusal as refusal:
             raise Http404 from refusal
         return redirect("readerstudy:display", uuid)
@@ -73,6 +83,7 @@ def study(request: HtmxHttpRequest, uuid: UUID) -> HttpResponse:
     waits = following is not None and not policies.has_begun(following)
     context = {
         "enrolment": enrolment,
+        "telling": _telling(request, enrolment),
         "form": form,
         "following": following,
         "begins": policies.session_begins(following) if following and waits else None,
@@ -82,6 +93,17 @@ def study(request: HtmxHttpRequest, uuid: UUID) -> HttpResponse:
     return render(request, "readerstudy/study.html", context, status=status)
 
 
+def _telling(request: HtmxHttpRequest, enrolment: Enrolment) -> Telling:
+    """The instructions, until consent in the language that the reader looks at."""
+    protocol = Protocol.of(enrolment.study.protocol)
+    if enrolment.language:
+        return Telling(protocol, enrolment.language)
+    asked = [request.POST.get("language", ""), request.GET.get("language", "")]
+    header = request.headers.get("Accept-Language", "")
+    browser = [code for code, _ in parse_accept_lang_header(header)]
+    return Telling(protocol, language_of(protocol, [*filter(None, asked), *browser]))
+
+
 # /studies/<uuid>/display/
 
 
@@ -89,7 +111,7 @@ def study(request: HtmxHttpRequest, uuid: UUID) -> HttpResponse:
 @never_cache
 def display(request: HtmxHttpRequest, uuid: UUID) -> HttpResponse:
     """The display check, once in each browser session."""
-    enrolment = _get_reading(request, uuid)
+    enrolment = get_reading(request, uuid)
     following = rating.next_presentation(enrolment)
     if following is not None and not policies.has_begun(following):
         return redirect("readerstudy:study", uuid)  # it says when
@@ -118,9 +140,11 @@ def display(request: HtmxHttpRequest, uuid: UUID) -> HttpResponse:
 @never_cache
 def finish(request: HtmxHttpRequest, uuid: UUID) -> HttpResponse:
     """The last question, and the signature."""
-    enrolment = _get_reading(request, uuid)
+    enrolment = get_reading(request, uuid)
     if rating.next_presentation(enrolment) is not None:
         return redirect("readerstudy:study", uuid)
+    if guesses.is_due(enrolment):
+        return redirect("readerstudy:guess", uuid)
     form = SignOffForm(_posted(request))
     if form.is_valid():
         try:
@@ -140,7 +164,9 @@ def finish(request: HtmxHttpRequest, uuid: UUID) -> HttpResponse:
 
 @require_http_methods(["GET"])
 def help_page(request: HtmxHttpRequest) -> HttpResponse:
-    return render(request, "readerstudy/help.html")
+    # Of any study: whoever reads it here may be in several.
+    keys = list(keys_of(EVERY_KIND, can_refuse=True))
+    return render(request, "readerstudy/help.html", {"keys": keys})
 
 
 @require_http_methods(["GET", "POST"])

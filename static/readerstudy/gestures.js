@@ -5,9 +5,14 @@
 //   right button up and down, or the wheel: zoom at the pointer
 //   two fingers: zoom and move
 //   double click or double tap: reset
+//
+// While a place in the image is asked for, a click or a tap marks it, and a double one
+// does not reset; a drag is what it was.
 
 const DOUBLE_TAP_MS = 350;
 const DOUBLE_TAP_PIXELS = 30;
+// Of a hand that holds still: farther, and it is a drag.
+const CLICK_PIXELS = 4;
 // Screen pixels of a drag, or of a wheel, that double the size.
 const DRAG_DOUBLES = 150;
 const WHEEL_DOUBLES = 300;
@@ -18,8 +23,13 @@ const middle = (a, b) => ({ x: (a.x + b.x) / 2, y: (a.y + b.y) / 2 });
 const distance = (a, b) => Math.hypot(a.x - b.x, a.y - b.y);
 const placeOf = (event) => ({ x: event.clientX, y: event.clientY });
 
-/** Lets pointers on `frame` change what `viewer` shows. */
-export function listenToPointers(frame, viewer) {
+/**
+ * Lets pointers on `frame` change what `viewer` shows.
+ *
+ * `marks` is of marks.js: isOn says whether a place is asked for, at(clientX, clientY)
+ * marks one, and hover(clientX, clientY) tells where the mouse is.
+ */
+export function listenToPointers(frame, viewer, marks) {
   const pointers = new Map(); // those that are down: where, where first, and what they do
   let isSpaceDown = false;
   let hasSpaceDragged = false;
@@ -53,15 +63,23 @@ export function listenToPointers(frame, viewer) {
     frame.setPointerCapture(event.pointerId);
     const place = placeOf(event);
     const act = actOf(event);
-    pointers.set(event.pointerId, { ...place, first: place, act });
+    const isStill = marks.isOn && act === "window";
+    pointers.set(event.pointerId, { ...place, first: place, act, isStill });
+    // Two fingers are no click, whatever they do.
+    if (pointers.size === 2) for (const pointer of pointers.values()) pointer.isStill = false;
     if (isSpaceDown) hasSpaceDragged = true;
     frame.dataset.act = act;
   });
 
   frame.addEventListener("pointermove", (event) => {
     const pointer = pointers.get(event.pointerId);
-    if (!pointer) return;
+    if (!pointer) {
+      if (pointers.size === 0) marks.hover(event.clientX, event.clientY);
+      return;
+    }
     const place = placeOf(event);
+    if (pointer.isStill && distance(pointer.first, place) <= CLICK_PIXELS) return;
+    pointer.isStill = false;
     if (pointers.size === 1) drag(pointer, place);
     else pinch(event.pointerId, place);
     Object.assign(pointer, place);
@@ -74,7 +92,9 @@ export function listenToPointers(frame, viewer) {
     // The finger that stays after a pinch does nothing more.
     for (const other of pointers.values()) other.act = "pan";
     delete frame.dataset.act;
-    if (event.type === "pointerup" && event.pointerType !== "mouse") tap(pointer, event);
+    if (event.type !== "pointerup") return;
+    if (pointer.isStill) marks.at(pointer.first.x, pointer.first.y);
+    else if (event.pointerType !== "mouse" && !marks.isOn) tap(pointer, event);
   }
 
   // Browsers tell of double clicks, but not reliably of double taps.
@@ -93,7 +113,7 @@ export function listenToPointers(frame, viewer) {
   frame.addEventListener("pointercancel", release);
   frame.addEventListener("lostpointercapture", release);
   frame.addEventListener("contextmenu", (event) => event.preventDefault());
-  frame.addEventListener("dblclick", () => viewer.reset());
+  frame.addEventListener("dblclick", () => marks.isOn || viewer.reset());
 
   frame.addEventListener(
     "wheel",

@@ -46,6 +46,9 @@ function put(form, name, value) {
 export function restore(form) {
   const kept = sessionStorage.getItem(keyOf(form));
   if (kept === null) return false;
-  for (const [name, value] of JSON.parse(kept)) put(form, name, value);
+  const fields = JSON.parse(kept);
+  // A reason goes last: an answer would put it out.
+  fields.sort(([one], [other]) => (one === "cannot_judge") - (other === "cannot_judge"));
+  for (const [name, value] of fields) put(form, name, value);
   return true;
 }

@@ -152,6 +152,34 @@ export function panBy(view, image, pane, dx, dy) {
 }
 
 /**
+ * The pixel of the image, counted from 0 at the top left, that lies at the place (x, y)
+ * of the canvas; null where there is none. `place` is placeOf() in that pane.
+ */
+export function pixelAt(image, place, pane, x, y) {
+  if (x < pane.x || x >= pane.x + pane.width) return null;
+  if (y < pane.y || y >= pane.y + pane.height) return null;
+  const column = Math.floor(((x - place.x) / place.width) * image.width);
+  const row = Math.floor(((y - place.y) / place.height) * image.height);
+  const isOn = column >= 0 && column < image.width && row >= 0 && row < image.height;
+  return isOn ? { x: column, y: row } : null;
+}
+
+/** Where on the canvas a place of the image lies, in pixels of it from its corner. */
+export function canvasPlace(image, place, x, y) {
+  return {
+    x: place.x + (x / image.width) * place.width,
+    y: place.y + (y / image.height) * place.height,
+  };
+}
+
+/** The pixels of the image between two of its pixels, both of them within: [x, y, w, h]. */
+export function boxBetween(one, other) {
+  const x = Math.min(one.x, other.x);
+  const y = Math.min(one.y, other.y);
+  return [x, y, Math.abs(one.x - other.x) + 1, Math.abs(one.y - other.y) + 1];
+}
+
+/**
  * The longest bar of 1, 2 or 5 times a power of ten millimetres that fits into `most`
  * screen pixels: {mm, pixels}.
  */

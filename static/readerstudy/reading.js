@@ -1,13 +1,14 @@
 // The rating page: fetch, draw, let rate, and never lose an answer.
 //
-// The server sends one panel per presentation, as a whole page or swapped in by htmx.
-// Its scale is hidden, its button disabled and its `drawn` field empty until the image
-// and the map are on the screen, and the server takes no rating without that field.
+// The server sends one panel per presentation and stage, as a whole page or swapped in by
+// htmx. Its questions are hidden, its button disabled and its `_drawn` field empty until the
+// image and the map are on the screen, and the server takes no answer without that field.
 //
 // The panel's section #reading says what to show:
 //   data-image, data-image-width, -height, -dtype    address of the pixels, and what
 //                                                    they are (uint8 or uint16)
-//   data-overlay, data-overlay-width, -height        the same of the map (int8)
+//   data-overlay, data-overlay-width, -height        the same of the map (int8); none of
+//                                                    them where there is no map, or not yet
 //   data-rescale-slope, data-rescale-intercept       from stored to rescaled values
 //   data-windows        JSON: presets {label, center, width} in rescaled values
 //   data-inverted       "true" if low values are bright
@@ -19,12 +20,14 @@
 //   data-next-image, data-next-image-width, -height, -dtype
 //   data-next-overlay, data-next-overlay-width, -height
 // [data-say] is what is read out, [data-back] leads to the answer before. Of the body,
-// data-shortcuts="off" turns single keys off. The form's hidden field `viewer` is given
-// the summary of record.js when it is sent.
+// data-shortcuts="off" turns single keys off. The form's hidden field `_viewer` is given
+// the summary of record.js when it is sent. What the form asks: questions.js and items.js.
 
 import { listenToPointers } from "./gestures.js";
 import { listenToKeys } from "./keys.js";
 import { forget, keep, restore } from "./kept.js";
+import { createMarks } from "./marks.js";
+import { createQuestions } from "./questions.js";
 import { createRecord } from "./record.js";
 import { SessionEnded, createStimuli } from "./stimuli.js";
 import { actionsOf, listenToControls, showState } from "./toolbar.js";
@@ -43,20 +46,24 @@ const stimuli = createStimuli();
 const record = createRecord();
 
 let presented = null; // the section that was last begun with
-let drawn = null; // the image address of what is on the screen
+let drawn = null; // the addresses of what is on the screen
 let drawnAt = 0;
 let loading = new AbortController();
 
 const reading = () => document.getElementById("reading");
 const form = () => reading().querySelector("form");
 const windows = () => JSON.parse(reading().dataset.windows);
-const isDrawn = () => drawn !== null && reading()?.dataset.image === drawn;
+const addresses = ({ image, overlay = "" }) => `${image} ${overlay}`;
+const isDrawn = () => drawn !== null && addresses(reading()?.dataset ?? {}) === drawn;
 const isReady = () => isDrawn() && performance.now() - drawnAt >= GUARD_MS;
 
 const viewer = createViewer(frame, (state) => {
   showState(state, windows());
   record.changed(state);
+  marks.draw();
 });
+const marks = createMarks(frame, viewer);
+const questions = createQuestions(panel, { marks, record, submit: () => submit() });
 
 // --- Image and map --------------------------------------------------------------
 
@@ -80,6 +87,11 @@ function stimulusOf({ image, overlay }, data) {
   };
 }
 
+function settings() {
+  const { window, preset, inverted, view } = viewer.state;
+  return { window, preset, inverted, view };
+}
+
 const nextFrame = () => new Promise((resolve) => requestAnimationFrame(resolve));
 
 async function present() {
@@ -87,16 +99,25 @@ async function present() {
   if (!section) return;
   presented = section;
   retry.stop();
-  if (isDrawn()) return reveal(section);
+  if (isDrawn()) {
+    questions.begin(form());
+    return reveal(section);
+  }
   loading.abort();
   loading = new AbortController();
   const { signal } = loading;
+  // A map that comes to an image leaves it as the reader has set it.
+  const kept = drawn?.startsWith(`${section.dataset.image} `) ? settings() : {};
   drawn = null;
   record.arrived();
-  viewer.clear();
   form().reset(); // browsers refill forms on reload
+  questions.begin(form());
+  document.body.toggleAttribute("data-no-map", !section.dataset.overlay);
+  if (!("view" in kept)) viewer.clear();
+  marks.draw();
   try {
-    viewer.show(stimulusOf(await stimuli.take(section.dataset, signal), section.dataset));
+    const pixels = await stimuli.take(section.dataset, signal);
+    viewer.show(stimulusOf(pixels, section.dataset), kept);
     await nextFrame();
   } catch (error) {
     if (signal.aborted) return;
@@ -106,7 +127,7 @@ async function present() {
     return;
   }
   if (signal.aborted) return;
-  drawn = section.dataset.image;
+  drawn = addresses(section.dataset);
   drawnAt = performance.now();
   record.drawn();
   retry.succeeded();
@@ -119,10 +140,11 @@ async function present() {
 
 function reveal(section) {
   section.querySelector("fieldset").hidden = false;
-  section.querySelector("[name=drawn]").value = "1";
+  section.querySelector("[name=_drawn]").value = "1";
   section.querySelector("[type=submit]").disabled = false;
   forget(form());
   const isRestored = restore(form());
+  if (isRestored) questions.refresh();
   // Unless the server says why in a notice of its own.
   if (isRestored && document.getElementById("notice").hidden) {
     warn(`Not saved yet. ${whatIsKept()}`, "Save it", submit);
@@ -196,26 +218,15 @@ window.addEventListener("online", () => retry.now());
 
 const submit = () => form().requestSubmit();
 
-function choose(rating) {
-  const radio = form().querySelector(`[name=rating][value="${rating}"]`);
-  if (!radio) return;
-  radio.checked = true;
-  // By hand a change is told, and by key as well.
-  radio.dispatchEvent(new Event("change", { bubbles: true }));
-  radio.focus({ preventScroll: true });
-}
-
 function whatIsKept() {
-  const rating = form().querySelector("[name=rating]:checked")?.value;
-  // Or one of the reasons why there is no rating.
-  return /^[0-5]$/.test(rating)
-    ? `Your choice, ${rating}, is kept.`
-    : "What you entered is kept.";
+  // Where there is one scale, what was chosen on it; else it would be a list.
+  const isPlain = form().dataset.layout === "plain";
+  const choice = isPlain && form().querySelector(".answers input:checked")?.value;
+  return choice ? `Your choice, ${choice}, is kept.` : "What you entered is kept.";
 }
 
 function addSummary() {
-  const { viewer: field } = form().elements;
-  field.value = JSON.stringify(record.summary(viewer));
+  form().elements._viewer.value = JSON.stringify(record.summary(viewer));
 }
 
 // Before htmx and before the browser's own post, whatever caused the submission.
@@ -223,13 +234,14 @@ document.addEventListener(
   "submit",
   (event) => {
     if (event.target !== reading()?.querySelector("form")) return;
-    if (isDrawn()) {
+    if (isDrawn() && questions.isComplete) {
       retry.stop();
       addSummary();
       keep(event.target);
     } else {
       event.preventDefault();
       event.stopImmediatePropagation();
+      if (isDrawn()) questions.toMissing();
     }
   },
   true,
@@ -287,12 +299,11 @@ window.addEventListener("pageshow", (event) => {
 
 const actions = actionsOf(viewer);
 listenToControls(viewer, actions);
-listenToPointers(frame, viewer);
+listenToPointers(frame, viewer, marks);
 listenToKeys({
   actions,
   isReady,
-  choose,
-  submit,
+  questions,
   back: () => reading().querySelector("[data-back]")?.click(),
 });
 

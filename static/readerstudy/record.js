@@ -38,17 +38,22 @@ const rounded = (value) => Math.round(100 * value) / 100;
  * Watches one presentation after another.
  *
  * arrived() when its panel is there, drawn() when image and map are on the screen,
- * changed(state) with every state of the viewer. summary(viewer) is:
+ * changed(state) with every state of the viewer, answered(key, isChange) with every answer
+ * to the question of that key. summary(viewer) is:
  *   window {center, width} in rescaled values, inverted, opacity (0..1), threshold
  *   (0..1), all as they are at the end; zoom_max (1 fits the screen); overlay_off_ms,
  *   peeks included; peeks (a number); active_ms, in sight and not idle; drawn_ms, from
  *   the panel to the picture; renderer ("webgl2" or "canvas"); canvas [width, height] in
- *   device pixels; device_pixel_ratio
+ *   device pixels; device_pixel_ratio; questions {key: {first_ms, changes}}, from the
+ *   picture to the first answer and how often it was altered after; order, the keys as
+ *   they were answered first
  */
 export function createRecord() {
   const active = createActiveClock();
   let arrivedAt = 0;
+  let drawnAt = 0;
   let drawnMs = 0;
+  let questions = {}; // by key, in the order of answering
   let zoomMax = 1;
   let offMs = 0;
   let offSince = null;
@@ -60,7 +65,9 @@ export function createRecord() {
       arrivedAt = performance.now();
     },
     drawn() {
-      drawnMs = performance.now() - arrivedAt;
+      drawnAt = performance.now();
+      drawnMs = drawnAt - arrivedAt;
+      questions = {};
       [zoomMax, offMs, offSince, peeks, wasPeeking] = [1, 0, null, 0, false];
       active.restart();
     },
@@ -71,6 +78,11 @@ export function createRecord() {
       wasPeeking = peeking;
       if (offSince !== null) offMs += now - offSince;
       offSince = mapVisible && !peeking ? null : now;
+    },
+    answered(key, isChange) {
+      const firstMs = Math.round(performance.now() - drawnAt);
+      questions[key] ??= { first_ms: firstMs, changes: 0 };
+      if (isChange) questions[key].changes += 1;
     },
     summary({ state, renderer, size }) {
       const { center, width } = state.window;
@@ -88,6 +100,8 @@ export function createRecord() {
         renderer,
         canvas: size,
         device_pixel_ratio: rounded(window.devicePixelRatio),
+        questions,
+        order: Object.keys(questions),
       };
     },
   };

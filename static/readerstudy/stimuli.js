@@ -12,9 +12,10 @@ function sourceOf(data, prefix) {
     width: Number(of(`${name}Width`)),
     height: Number(of(`${name}Height`)),
   });
+  const overlay = { address: of("overlay"), dtype: "int8", ...size("overlay") };
   return {
     image: { address: of("image"), dtype: of("imageDtype"), ...size("image") },
-    overlay: { address: of("overlay"), dtype: "int8", ...size("overlay") },
+    overlay: overlay.address ? overlay : null,
   };
 }
 
@@ -29,26 +30,31 @@ async function fetchPixels({ address, dtype, width, height }, options) {
   return { pixels, width, height };
 }
 
-async function fetchBoth({ image, overlay }, options) {
-  const both = [fetchPixels(image, options), fetchPixels(overlay, options)];
-  const [first, second] = await Promise.all(both);
-  return { image: first, overlay: second };
-}
-
 const isSame = (one, other) =>
   one.image.address === other.image.address &&
-  one.overlay.address === other.overlay.address;
+  one.overlay?.address === other.overlay?.address;
 
 /**
- * Fetches stimuli and holds at most one that is not shown yet.
+ * Fetches stimuli and holds at most one that is not shown yet, and the last image.
  *
  * `data` is the dataset of a panel. take(data, signal) gives {image, overlay} with their
- * pixels, from what is held if it is that; prefetch(data, onHeld) fetches the presentation
+ * pixels, from what is held if it is that; overlay is null where the panel names none, and
+ * a map that comes to the image on the screen is fetched without it. prefetch(data, onHeld) fetches the presentation
  * that data-next-image and its like name, hands it to `onHeld` unless it was taken before,
  * and is silent about failures: what it could not hold is fetched when it is taken.
  */
 export function createStimuli() {
   let held = null;
+  let last = null; // the image that was taken last: its address and pixels
+
+  async function fetchBoth({ image, overlay }, options) {
+    const isHere = last?.address === image.address;
+    const [first, second] = await Promise.all([
+      isHere ? last.image : fetchPixels(image, options),
+      overlay && fetchPixels(overlay, options),
+    ]);
+    return { image: first, overlay: second };
+  }
 
   async function taken({ controller, promise }, source, signal) {
     const abort = () => controller.abort();
@@ -64,13 +70,17 @@ export function createStimuli() {
   }
 
   return {
-    take(data, signal) {
+    async take(data, signal) {
       const source = sourceOf(data, "");
       const before = held;
       held = null;
-      if (before && isSame(before.source, source)) return taken(before, source, signal);
-      before?.controller.abort();
-      return fetchBoth(source, { signal });
+      const isHeld = before && isSame(before.source, source);
+      if (before && !isHeld) before.controller.abort();
+      const both = isHeld
+        ? await taken(before, source, signal)
+        : await fetchBoth(source, { signal });
+      last = { address: source.image.address, image: both.image };
+      return both;
     },
     prefetch(data, onHeld) {
       if (!data.nextImage) return;

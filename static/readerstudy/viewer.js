@@ -2,11 +2,22 @@
 
 import { createCanvasRenderer } from "./canvas.js";
 import { whenIdle } from "./idle.js";
-import { FIT, dragWindow, fitScale, panBy, panesOf, zoomAt } from "./maths.js";
+import {
+  FIT,
+  dragWindow,
+  fitScale,
+  panBy,
+  panesOf,
+  pixelAt,
+  placeOf,
+  zoomAt,
+} from "./maths.js";
 import { createWebglRenderer } from "./webgl.js";
 
 // Between image and map side by side, in CSS pixels.
 const GAP = 8;
+// Where there is no map: one that paints nothing.
+const NO_MAP = { pixels: new Int8Array(1), width: 1, height: 1 };
 
 function freshCanvas(old) {
   // A canvas that has met one kind of context cannot have another.
@@ -38,13 +49,14 @@ function watchSize(frame, resize) {
 /**
  * A viewer inside `frame`, an element with a size of its own that holds a canvas.
  *
- * show(stimulus) draws before it returns, as the study has it: nothing of what was done
- * with the stimulus before is left.
+ * show(stimulus, kept) draws before it returns, as the study has it: nothing of what was
+ * done with the stimulus before is left, but for what of the state is given as `kept`.
  *   image: pixels (Uint8Array or Uint16Array), width, height, rowsPerColumn (height of a
  *   pixel by its width), columnMm (its width, or null), slope and intercept of the
  *   rescaling, inverted, padding (a stored value, or null)
  *   windows: at least one {label, center, width}, in rescaled values
- *   overlay: pixels (Int8Array), width, height; it covers the image's full extent
+ *   overlay: pixels (Int8Array), width, height; it covers the image's full extent. Null
+ *   where there is no map: then the image fills one pane, whatever `display` says
  *   opacity (0..1), display ("overlay" or "side_by_side")
  * prepare(stimulus) does in idle time what show() of it will have to do, for a canvas of
  * the present size. Nothing of it is seen. It helps show() as far as the stimulus turns
@@ -53,7 +65,9 @@ function watchSize(frame, resize) {
  * inverted, opacity, threshold, mapVisible, peeking, view, scale (device pixels per
  * column of the image), pixelsPerMm (or null)}, or null while nothing is shown;
  * `onChange(state)` is called with it after every change. `renderer` is "webgl2" or
- * "canvas", `size` the canvas's in device pixels.
+ * "canvas", `size` the canvas's in device pixels. `places` tells where the image lies on
+ * it: {image, panes: [{pane, place}]} in device pixels, and pixelAt(clientX, clientY) what
+ * pixel of the image is there, or null.
  */
 export function createViewer(frame, onChange) {
   let canvas = frame.querySelector("canvas");
@@ -66,10 +80,11 @@ export function createViewer(frame, onChange) {
 
   // --- Drawing ---
 
-  function panes({ image, display } = stimulus) {
+  function panes({ image, overlay, display } = stimulus) {
     const aspect = image.width / (image.height * image.rowsPerColumn);
     const gap = Math.round(GAP * window.devicePixelRatio);
-    const [first, second] = panesOf(display, aspect, canvas.width, canvas.height, gap);
+    const shown = overlay === NO_MAP ? "overlay" : display;
+    const [first, second] = panesOf(shown, aspect, canvas.width, canvas.height, gap);
     if (!second) return [{ ...first, image: true, map: true }];
     return [
       { ...first, image: true, map: false },
@@ -183,6 +198,8 @@ export function createViewer(frame, onChange) {
     change({ view: move(state.view, stimulus.image, panes()) });
   }
 
+  const complete = (next) => ({ ...next, overlay: next.overlay ?? NO_MAP });
+
   // Device pixels from the canvas's corner, and the pane that they lie in.
   function locate(clientX, clientY, all) {
     const box = canvas.getBoundingClientRect();
@@ -202,19 +219,32 @@ export function createViewer(frame, onChange) {
     get size() {
       return [canvas.width, canvas.height];
     },
-    prepare(next) {
+    get places() {
+      const { image } = stimulus;
+      const placed = (pane) => ({ pane, place: placeOf(image, state.view, pane) });
+      return { image, panes: panes().map(placed) };
+    },
+    pixelAt(clientX, clientY) {
+      if (!stimulus) return null;
+      const { x, y, pane } = locate(clientX, clientY, panes());
+      const place = placeOf(stimulus.image, state.view, pane);
+      return pixelAt(stimulus.image, place, pane, x, y);
+    },
+    prepare(described) {
       forgetPrepared();
+      const next = complete(described);
       prepared = next;
       stopPreparing = whenIdle(renderer.prepare(next, drawing(next, initial(next))));
     },
-    show(next) {
+    show(described, kept = {}) {
+      const next = complete(described);
       const isPrepared =
         prepared !== null &&
         prepared.image.pixels === next.image.pixels &&
         prepared.overlay.pixels === next.overlay.pixels;
       forgetPrepared();
       stimulus = next;
-      state = initial();
+      state = { ...initial(), ...kept };
       renderer.show(stimulus, isPrepared);
       draw();
       onChange(snapshot());

@@ -11,7 +11,7 @@ pytestmark = pytest.mark.browser
 
 def ratings():
     events = RatingEvent.objects.filter(kind="rate").order_by("presentation__position")
-    return list(events.values_list("rating", flat=True))
+    return list(events.values_list("answer__answers__rating", flat=True))
 
 
 def position(page):

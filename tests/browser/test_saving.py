@@ -24,7 +24,7 @@ def study(tmp_path, live_server, rhea):
 
 def ratings():
     events = RatingEvent.objects.filter(kind="rate").order_by("presentation__position")
-    return list(events.values_list("rating", flat=True))
+    return list(events.values_list("answer__answers__rating", flat=True))
 
 
 def stored(page):
@@ -220,7 +220,7 @@ def test_what_was_done_with_the_viewer_goes_with_the_answer(reading):
     with page.expect_request(lambda request: request.method == "POST") as sent:
         page.keyboard.press("Enter")
 
-    (text,) = parse_qs(sent.value.post_data)["viewer"]
+    (text,) = parse_qs(sent.value.post_data)["_viewer"]
     summary = json.loads(text)
 
     assert len(text) < 2048
@@ -231,6 +231,10 @@ def test_what_was_done_with_the_viewer_goes_with_the_answer(reading):
     assert 290 < summary.pop("overlay_off_ms") < 2000
     assert 300 < summary.pop("active_ms") < 20_000
     assert 0 < summary.pop("drawn_ms") < 10_000
+    asked = summary.pop("questions")
+    assert 300 < asked["rating"].pop("first_ms") < 20_000
+    assert asked == {"rating": {"changes": 0}}
+    assert summary.pop("order") == ["rating"]
     assert summary == {
         "inverted": True,
         "opacity": 0.8,
@@ -271,7 +275,7 @@ def test_time_out_of_sight_or_idle_is_not_active(page, log_in, rhea, study):
     with page.expect_request(lambda request: request.method == "POST") as sent:
         page.keyboard.press("Enter")
 
-    (text,) = parse_qs(sent.value.post_data)["viewer"]
+    (text,) = parse_qs(sent.value.post_data)["_viewer"]
     assert json.loads(text)["active_ms"] == pytest.approx(47_000, abs=2_500)
 
 

@@ -33,7 +33,7 @@ def runs(table, tmp_path_factory):
 
 
 def shown(row):
-    return SimpleNamespace(row=row)
+    return SimpleNamespace(row=row, pixels=np.zeros((64, 128), np.uint8))
 
 
 def test_the_contents_tell_the_draw_the_maps_and_the_runs(table, runs):
@@ -57,12 +57,13 @@ def test_the_contents_tell_the_draw_the_maps_and_the_runs(table, runs):
     }
     assert contents.legend["below"] == "negative"
     assert contents.legend["above"] == "positive"
-    branches = {name: each["branch"] for name, each in contents.variants.items()}
+    branches = {name: each["branch"] for name, each in contents.arms.items()}
     assert branches == {"standard": "std", "single_bn": "std", "dual_bn": "adv"}
     for run in runs:
-        about = contents.variants[run.variant]
+        about = contents.arms[run.variant]
         assert about["run"] == run.config.name
         assert about["checkpoint_sha256"] == sha256_file(run.weights)
+        assert (about["method"], about["signed"]) == ("gradient", True)
 
 
 def test_an_overlay_is_its_variants_map_of_that_case(table, runs):

@@ -70,7 +70,7 @@ def test_a_bundle_is_written_from_the_newest_finished_runs(
     )
     assert manifest["saliency"]["method"] == "gradient"
     assert "raised the loss" in manifest["legend"]["meaning"]
-    named = {name: each["run"] for name, each in manifest["variants"].items()}
+    named = {name: each["run"] for name, each in manifest["arms"].items()}
     assert named == {name: folder.name for name, folder in newest.items()}
     for case in manifest["cases"]:
         assert case["image"]["source"] == "original"
@@ -86,7 +86,7 @@ def test_a_bundle_is_written_from_the_newest_finished_runs(
 
 def test_runs_named_by_path_are_taken(generate, runs):
     _, manifest = generate(runs=[runs["dual_bn"], runs["standard"]])
-    assert list(manifest["variants"]) == ["dual_bn", "standard"]
+    assert list(manifest["arms"]) == ["dual_bn", "standard"]
 
 
 def test_moved_sources_are_found_where_they_are_now(generate, runs, sources, tmp_path):

@@ -141,8 +141,8 @@ def test_an_unknown_variant_takes_a_style_that_is_free():
 
 
 def test_more_variants_than_can_be_told_apart_are_refused():
-    with pytest.raises(ValueError, match="5 variants can be told apart"):
-        variant_styles(list("abcdef"))
+    with pytest.raises(ValueError, match="6 variants can be told apart"):
+        variant_styles(list("abcdefg"))
 
 
 @figure_style()

@@ -11,7 +11,9 @@ from django.contrib.auth.models import User
 
 from readerstudy.models import Enrolment, Presentation, RatingEvent, Study
 from readerstudy.trial.enrolment import consent
-from readerstudy.trial.rating import Answer, record_answer, record_shown
+from readerstudy.trial.protocol.document import of_template
+from readerstudy.trial.protocol.flat import FLAT_FIELDS
+from readerstudy.trial.rating import record_answer, record_shown
 from readerstudy.trial.roles import give_role
 from readerstudy.trial.study import create_study, open_study
 
@@ -29,15 +31,21 @@ def make_bundle(
     dtype: str = "uint8",
     variants: Iterable[str] = VARIANTS,
     training: int = 0,
+    version: int = 1,
+    signed: bool = True,
 ) -> Path:
     """Write a case bundle whose every file is what its manifest says.
 
     The same arguments give the same bytes. Runs are called `run-of-<variant>`.
+
+    Args:
+        version: of the manifest.
+        signed: the maps of a manifest of version 2.
     """
     rng = np.random.default_rng([cases, height, width])
     folder.mkdir(parents=True)
     manifest = {
-        "schema_version": 1,
+        "schema_version": version,
         "dataset": dataset,
         "modality": "xray",
         "classes": ["Cardiomegaly", "Nodule"],
@@ -48,11 +56,12 @@ def make_bundle(
             "allow_no_finding": False,
         },
         "saliency": {"target": "loss", "labels": "all", "dtype": "int8", "scale": 127},
-        "variants": {
+        "variants" if version == 1 else "arms": {
             variant: {
                 "run": f"run-of-{variant}",
                 "branch": "adv" if variant == "dual_bn" else "std",
                 "checkpoint_sha256": hashlib.sha256(variant.encode()).hexdigest(),
+                **({"method": "gradient", "signed": signed} if version > 1 else {}),
             }
             for variant in variants
         },
@@ -62,7 +71,9 @@ def make_bundle(
         top = np.iinfo(dtype).max
         image = rng.integers(0, top, (height, width), dtype, endpoint=True)
         maps = {
-            variant: rng.integers(-127, 127, overlay, np.int8, endpoint=True)
+            variant: rng.integers(
+                -127 if signed else 0, 127, overlay, np.int8, endpoint=True
+            )
             for variant in variants
         }
         manifest["cases"].append(
@@ -148,7 +159,7 @@ def study_over(
         bundles=[bundle],
         readers=list(readers),
         by=coordinator(),
-        fields={"repeats": 0, **(protocol or {})},
+        protocol=with_defaults(protocol or {}),
     )
     if opened:
         open_study(study=study, by=coordinator(), reason="ready")
@@ -169,14 +180,49 @@ def give(study: Study, user: User, role: str) -> User:
     return user
 
 
-def answer(presentation: Presentation, user: User, value: int = 3, **more: Any):
-    """Show a presentation and rate it, the quick way."""
+def answer(
+    presentation: Presentation,
+    user: User,
+    value: int | None = 3,
+    *,
+    change: int | None = None,
+    viewer: dict[str, Any] | None = None,
+    **more: Any,
+):
+    """Show a presentation and rate it, the quick way; `more` as for `said`."""
     record_shown(presentation=presentation, user=user)
-    change = more.pop("change", None)
-    given = Answer(rating=value, **more)
     return record_answer(
-        presentation=presentation, user=user, answer=given, change=change
+        presentation=presentation,
+        user=user,
+        stage="map",
+        answer=said(value, **more),
+        viewer=viewer,
+        change=change,
     )
+
+
+def said(rating: int | None, cannot_judge: str = "", **more: Any) -> dict[str, Any]:
+    """The document of an answer to the paper's question, and to others by key."""
+    given = {"rating": rating, **more}
+    answers = {key: value for key, value in given.items() if value not in (None, "")}
+    return {"answers": answers} | (
+        {"cannot_judge": cannot_judge} if cannot_judge else {}
+    )
+
+
+def rating_of(event: RatingEvent) -> int | None:
+    """What an event answers to the paper's question; None where it does not."""
+    answers = (event.answer or {}).get("answers", {})
+    return answers.get("rating")
+
+
+def with_defaults(protocol: dict[str, Any]) -> dict[str, Any]:
+    """A flat protocol, or keys laid over the template `paper`; without repeats."""
+    if "schema" in protocol:
+        return protocol
+    if protocol.keys() <= set(FLAT_FIELDS):
+        return {"repeats": 0, **protocol}
+    return {**of_template("paper"), "repeats": 0, **protocol}
 
 
 def coordinator() -> User:

@@ -118,7 +118,7 @@ def read_boxes(
     by_address = {(row.file, row.frame): row for row in rows}
     for line in lines:
         where, cells = line.where, line.cells()
-        file = relative_path(root, plain_text(cells["file"], where))
+        file = relative_path(root, plain_text(cells["file"], where), where)
         address = (file, _frame(cells, where))
         row = by_address.get(address)
         if row is None:
@@ -136,7 +136,7 @@ def read_boxes(
 def _check_all_dicom(root: Path, lines: Sequence[CsvRow]) -> None:
     for line in lines:
         file = plain_text(line.cells()["file"], line.where)
-        if not is_dicom(root / relative_path(root, file)):
+        if not is_dicom(root / relative_path(root, file, line.where)):
             raise TableError(
                 f'{root / LABELS} has no column "patient_id"; it may be left out only '
                 f"where every image is a DICOM file ({file} is none)."
@@ -196,7 +196,7 @@ def _read_row(root: Path, columns: Columns, line: CsvRow) -> LabelRow:
         raise TableError(f'{where}: age "{age}" is not a number of whole years.')
     return LabelRow(
         line=line.line,
-        file=relative_path(root, cells["file"]),
+        file=relative_path(root, cells["file"], where),
         frame=_frame(cells, where),
         # Two ways to write one accent must not make two patients.
         patient_id=unicodedata.normalize("NFC", cells.get("patient_id", "")),
@@ -241,7 +241,7 @@ def _masks(
         if name not in present:
             raise TableError(f'{where}: a mask of "{name}", which is not 1.')
     return {
-        name: relative_path(root, path)
+        name: relative_path(root, path, where)
         for name, path in given.items()
         if name in columns.classes
     }

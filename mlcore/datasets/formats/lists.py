@@ -54,7 +54,7 @@ class CsvRow:
 
 
 def read_csv(path: Path) -> tuple[tuple[str, ...], tuple[CsvRow, ...]]:
-    """Header and rows of a CSV file in UTF-8.
+    """Header and rows of a CSV file in UTF-8, or of a TSV file by its suffix.
 
     A byte-order mark and Windows line ends are accepted, empty lines are skipped.
 
@@ -63,7 +63,7 @@ def read_csv(path: Path) -> tuple[tuple[str, ...], tuple[CsvRow, ...]]:
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file, strict=True)
+            reader = csv.reader(file, delimiter=_delimiter(path), strict=True)
             rows = [
                 (reader.line_num, tuple(value.strip() for value in row))
                 for row in reader
@@ -71,6 +71,8 @@ def read_csv(path: Path) -> tuple[tuple[str, ...], tuple[CsvRow, ...]]:
             ]
     except FileNotFoundError:
         raise TableError(f"{path} is missing.") from None
+    except NotADirectoryError:
+        raise TableError(f"{path.parent} is a file; give its folder.") from None
     except UnicodeDecodeError:
         raise TableError(f"{path} is not in UTF-8; save it as UTF-8.") from None
     except (OSError, csv.Error) as error:
@@ -81,14 +83,19 @@ def read_csv(path: Path) -> tuple[tuple[str, ...], tuple[CsvRow, ...]]:
     return header, tuple(CsvRow(path.name, line, header, row) for line, row in rest)
 
 
+def _delimiter(path: Path) -> str:
+    return "\t" if path.suffix.lower() == ".tsv" else ","
+
+
 def require_columns(path: Path, header: Sequence[str], names: Iterable[str]) -> None:
     """Raise TableError for the first of `names` that `header` lacks."""
     for name in names:
         if name not in header:
             columns = ", ".join(header)
             hint = ""
-            if len(header) == 1 and re.search("[;\t]", header[0]):
-                hint = " Save it with commas between the columns."
+            if len(header) == 1 and re.search("[,;\t]", header[0]):
+                between = "tabs" if _delimiter(path) == "\t" else "commas"
+                hint = f" Save it with {between} between the columns."
             raise TableError(f'{path} has no column "{name}" (found: {columns}).{hint}')
 
 
@@ -108,19 +115,26 @@ def plain_text(text: str, where: str) -> str:
     return text
 
 
-def relative_path(root: Path, text: str) -> str:
+def relative_path(root: Path, text: str, where: str) -> str:
     """`text` as a normalised path below `root`, with forward slashes.
+
+    Args:
+        where: it stands, for messages.
 
     Raises:
         TableError: it is empty, absolute, or leaves `root`, be it by a link; or its end
             reads as a part of a file (`table.split_address`).
     """
+    if not text:
+        raise TableError(f"{where} names no file.")
     if split_address(text)[1]:
-        raise TableError(f'"{text}" ends like a part of a file; rename the file.')
+        raise TableError(
+            f'{where}: "{text}" ends like a part of a file; rename the file.'
+        )
     path = PurePosixPath(text.replace("\\", "/"))
     outside = path.is_absolute() or ".." in path.parts or ":" in text[:2]
     if not path.parts or outside or not _inside(root, path):
-        raise TableError(f'The path "{text}" leaves the folder {root}.')
+        raise TableError(f'{where}: the path "{text}" leaves the folder {root}.')
     return str(path)
 
 

@@ -80,9 +80,7 @@ class Command(OneLineCommand):
             cases_of(table, draw, runs, display),
         )
         gone = sum(case["image"]["source"] == "table" for case in manifest["cases"])
-        variants = ", ".join(manifest["variants"])
+        arms = ", ".join(manifest["arms"])
         note = f" ({gone} shown as in the table, without a source file)" if gone else ""
         practice = f" and {len(draw.training)} to practise on" if draw.training else ""
-        return (
-            f"{out}: {len(draw.indices)} cases{practice} with maps of {variants}{note}."
-        )
+        return f"{out}: {len(draw.indices)} cases{practice} with maps of {arms}{note}."

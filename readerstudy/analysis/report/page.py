@@ -12,11 +12,16 @@ from mlcore.reporting.page import (
     page_html,
 )
 from mlcore.reporting.page import Table as PageTable
-from mlcore.reporting.words import counted
+from mlcore.reporting.words import counted, number_word
 from readerstudy.analysis.analyse import FIGURES
 from readerstudy.analysis.answers.answers import Remark
-from readerstudy.analysis.ratings import CODES, Ratings
-from readerstudy.analysis.report.answer import answer, limitations
+from readerstudy.analysis.ratings import LETTERS, Ratings
+from readerstudy.analysis.report.answer import (
+    answer,
+    limitations,
+    n_pairs,
+    n_variants,
+)
 from readerstudy.analysis.report.figures.all_figures import draw
 from readerstudy.analysis.report.methods import StudyFacts, methods, reporting_facts
 from readerstudy.analysis.report.secondary import (
@@ -106,7 +111,7 @@ def _subtitle(run: Row) -> str:
         counted(len(run["datasets"]), "data set"),
     ]
     arms = f"Variants: {', '.join(run['variants'])}"
-    if set(run["variants"]) == set(CODES[-1]):
+    if set(run["variants"]) <= set(LETTERS):
         arms += ", letters that conceal them until the study is unblinded"
     return f"{', '.join(parts)}. {arms}."
 
@@ -124,10 +129,7 @@ def _ratings(analysis: Analysis, pictures: Mapping[str, Picture]) -> list[Block]
 
 def _differences(analysis: Analysis, pictures: Mapping[str, Picture]) -> list[Block]:
     return [
-        "Two profiles, side by side. The paper's: asymptotic tests, pairs only behind "
-        "Friedman's test, no adjustment. The robust one: exact P, adjusted for the "
-        "three pairs, and the analysis with readers as a random sample (MRMC). Under "
-        "each P stands whom it speaks for.",
+        _profiles(analysis),
         omnibus_table(analysis),
         profiles_table(analysis),
         *_pictures(pictures, "pooled_differences"),
@@ -136,6 +138,29 @@ def _differences(analysis: Analysis, pictures: Mapping[str, Picture]) -> list[Bl
         *view_blocks(analysis, Heading.DIFFERENCES),
         _section(analysis, Heading.EACH_READER),
     ]
+
+
+def _profiles(analysis: Analysis) -> str:
+    pairs = number_word(n_pairs(analysis))
+    paper, robust = {
+        2: ("asymptotic", "exact P"),
+        3: (
+            "asymptotic tests, pairs only behind Friedman's test, no adjustment",
+            "exact P, adjusted for the three pairs",
+        ),
+    }.get(
+        n_variants(analysis),
+        (
+            "asymptotic tests, pairs only behind Friedman's test; it has no rule for "
+            f"{pairs} pairs, so they are adjusted (Holm)",
+            f"exact P, adjusted for the {pairs} pairs",
+        ),
+    )
+    return (
+        f"Two profiles, side by side. The paper's: {paper}. The robust one: {robust}, "
+        "and the analysis with readers as a random sample (MRMC). Under each P stands "
+        "whom it speaks for."
+    )
 
 
 def _agreement(analysis: Analysis, pictures: Mapping[str, Picture]) -> list[Block]:
@@ -210,7 +235,8 @@ def _pictures(pictures: Mapping[str, Picture], *names: str) -> list[Block]:
 def means_markdown(analysis: Analysis) -> str:
     """Table 1 of the paper as Markdown, m.mm ± s.ss: each reader, then all."""
     variants = analysis["run"]["variants"]
-    lines = [["reader", "data set", *variants], ["---", "---", *["---:"] * 3]]
+    rule = ["---", "---", *["---:"] * len(variants)]
+    lines = [["reader", "data set", *variants], rule]
     lines += [
         [row["reader"], row["dataset"], *(row["text"][v] or "-" for v in variants)]
         for row in analysis["table1_means"]

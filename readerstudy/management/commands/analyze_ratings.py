@@ -73,9 +73,9 @@ class Command(OneLineCommand):
         )
         parser.add_argument(
             "--variants",
-            nargs=3,
-            metavar=("A", "B", "C"),
-            help="other variant codes, or another order of the pairs",
+            nargs="+",
+            metavar="LABEL",
+            help="the two to six variants in the order of the pairs",
         )
         parser.add_argument(
             "--question",
@@ -87,7 +87,7 @@ class Command(OneLineCommand):
             "--missing",
             choices=MISSING,
             default=Options.missing,
-            help="which images tests use: those whose three maps the reader rated, or "
+            help="which images tests use: those whose maps the reader rated all, or "
             "those that every reader rated throughout (default %(default)s)",
         )
         parser.add_argument(

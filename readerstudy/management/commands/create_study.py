@@ -4,7 +4,7 @@ from django.core.management.base import CommandParser
 
 from readerstudy.management.base import OneLineCommand
 from readerstudy.management.lookup import existing_path, find_user
-from readerstudy.trial.protocol import FIELDS, read_protocol
+from readerstudy.trial.protocol.document import TEMPLATES, of_template, read_protocol
 from readerstudy.trial.study import create_study
 
 
@@ -24,11 +24,15 @@ class Command(OneLineCommand):
         parser.add_argument(
             "--readers", nargs="+", required=True, metavar="USER", help="who will rate"
         )
-        parser.add_argument(
+        protocol = parser.add_mutually_exclusive_group()
+        protocol.add_argument(
             "--protocol",
             type=existing_path,
             metavar="FILE.json",
-            help=f"some of {', '.join(FIELDS)}",
+            help="what readers are told and asked; see docs/studies.md",
+        )
+        protocol.add_argument(
+            "--template", choices=TEMPLATES, default="paper", help="or one of ours"
         )
         parser.add_argument(
             "--repeats",
@@ -45,15 +49,15 @@ class Command(OneLineCommand):
         readers = [find_user(username) for username in options["readers"]]
         coordinator = options["coordinator"]
         path = options["protocol"]
-        fields = {} if path is None else read_protocol(path)
+        protocol = read_protocol(path) if path else of_template(options["template"])
         if options["repeats"] is not None:
-            fields["repeats"] = options["repeats"]
+            protocol["repeats"] = options["repeats"]
         study = create_study(
             name=options["name"],
             bundles=options["bundle"],
             readers=readers,
             by=find_user(coordinator) if coordinator else None,
-            fields=fields,
+            protocol=protocol,
         )
         return (
             f"Study '{study}' is a draft: {study.cases.count()} cases, "

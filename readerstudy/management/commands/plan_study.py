@@ -24,9 +24,9 @@ from readerstudy.management.base import OneLineCommand
 from readerstudy.management.lookup import existing_path
 
 HEADER = (
-    "Power in %. Friedman: its test by image rejects at P < {alpha:g}. Pair: and so "
-    "does Wilcoxon's, of the\nshifted variant and another. Both speak for the readers "
-    "at hand; MRMC, at P < .05, for readers in general.\n"
+    "Power in %, of studies of three variants. Friedman: its test by image rejects at "
+    "P < {alpha:g}. Pair: and so does\nWilcoxon's, of the shifted variant and another. "
+    "Both speak for the readers at hand; MRMC, at P < .05,\nfor readers in general.\n"
     "readers  cases  shift  Friedman  pair  MRMC"
 )
 
@@ -112,7 +112,7 @@ def _add_components(parser: CommandParser) -> None:
     )
     pilot.add_argument("--dataset", default=ALL, help="of the pilot; default all")
     pilot.add_argument(
-        "--variants", nargs=3, metavar=("A", "B", "C"), help="codes of the pilot"
+        "--variants", nargs="+", metavar="LABEL", help="of the pilot, two to six"
     )
     for field in fields(Components):
         pilot.add_argument(

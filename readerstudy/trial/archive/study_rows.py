@@ -5,7 +5,7 @@ are. A row refers to another by the other's key in the database that it comes fr
 to a person by user name.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -30,6 +30,7 @@ from readerstudy.trial.checked_json import is_text
 from readerstudy.trial.record.hash_chain import time_text
 
 Row = dict[str, Any]
+Tables = Mapping[str, Sequence[Row]]
 
 LONGEST_USER_NAME = 150
 

@@ -13,7 +13,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,24 +24,29 @@ from django.db import transaction
 
 from readerstudy.models import Case, Overlay, Study
 from readerstudy.trial import policies
+from readerstudy.trial.archive import version_1, version_2
 from readerstudy.trial.archive.study_rows import (
     TABLES,
     Row,
     RowsError,
+    Tables,
     add_rows,
     people_in,
     rows_of,
 )
-from readerstudy.trial.archive.version_1 import brought_up_to_date
 from readerstudy.trial.cases import files as case_files
 from readerstudy.trial.checked_json import JsonError, JsonObject, is_text, parse_json
 from readerstudy.trial.locking import hold
 from readerstudy.trial.policies import Refusal
 from readerstudy.trial.verification import BrokenLedger, Chain, verify
 
-# 1 has no payloads in the rows of events.
-SCHEMA_VERSION = 2
-READABLE = (1, 2)
+# 1 has no payloads in the rows of events; 1 and 2 have columns for one question.
+SCHEMA_VERSION = 3
+READABLE = (1, 2, 3)
+BRINGING_UP: Mapping[int, Callable[[Tables], Tables]] = {
+    1: version_1.brought_up_to_date,
+    2: version_2.brought_up_to_date,
+}
 # Of the manifest, and of a row with all its texts.
 LARGEST_DOCUMENT = 64 * 2**20
 MANIFEST = "manifest.json"
@@ -124,7 +129,7 @@ def import_study(folder: Path) -> Imported:
         Refusal: the study is here already.
     """
     version, hashes = _read_manifest(folder)
-    tables: Mapping[str, Sequence[Row]] = {
+    tables: Tables = {
         table: list(_read_rows(folder, f"{ROWS}/{table}.jsonl", hashes))
         for table in TABLES
     }
@@ -136,8 +141,9 @@ def import_study(folder: Path) -> Imported:
         undo.callback(shutil.rmtree, target, ignore_errors=True)
         _copy_files(folder, hashes, target)
         try:
-            if version == 1:
-                tables = brought_up_to_date(tables)
+            for earlier, bring_up in BRINGING_UP.items():
+                if version <= earlier:
+                    tables = bring_up(tables)
             with transaction.atomic():
                 known, new = _people(tables)
                 study = _add_study(folder, tables, known | new, hashes)
@@ -219,7 +225,7 @@ def _copy_files(folder: Path, hashes: Mapping[str, str], target: Path) -> None:
 
 
 def _people(
-    tables: Mapping[str, Sequence[Row]],
+    tables: Tables,
 ) -> tuple[dict[str, User], dict[str, User]]:
     """By user name those who have an account here, and those who get one."""
     names = people_in(tables)
@@ -235,7 +241,7 @@ def _people(
 
 def _add_study(
     folder: Path,
-    tables: Mapping[str, Sequence[Row]],
+    tables: Tables,
     people: Mapping[str, User],
     hashes: Mapping[str, str],
 ) -> Study:

@@ -1,13 +1,13 @@
-"""Rows of archives of version 1, brought to the form of today's.
+"""Rows of archives of version 1, brought to the form of version 2.
 
 Their events have no payload. It is made of the row, as an upgrade of a database makes
 it: the hash of an event that is as it was written fits it.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from datetime import datetime
 
-from readerstudy.trial.archive.study_rows import Row, RowsError
+from readerstudy.trial.archive.study_rows import Row, RowsError, Tables
 from readerstudy.trial.record.hash_chain import canonical_text, time_text
 
 # By table of events what is recorded of a row, and of the rows that it refers to: by
@@ -36,9 +36,7 @@ RECORDS = {
 }
 
 
-def brought_up_to_date(
-    tables: Mapping[str, Sequence[Row]],
-) -> dict[str, Sequence[Row]]:
+def brought_up_to_date(tables: Tables) -> Tables:
     """The tables with payloads in the rows of events.
 
     A row that lacks a column, or refers to none, is for `study_rows` to name.
@@ -50,7 +48,7 @@ def brought_up_to_date(
     return {**tables, **dated}
 
 
-def _with_payloads(table: str, tables: Mapping[str, Sequence[Row]]) -> Iterator[Row]:
+def _with_payloads(table: str, tables: Tables) -> Iterator[Row]:
     names, references = RECORDS[table]
     try:
         values = {

@@ -12,7 +12,11 @@ from readerstudy.trial.cases.manifest import (
     Bundle,
     parse_manifest,
 )
-from readerstudy.trial.cases.pixel_files import BundleError, checked_content
+from readerstudy.trial.cases.pixel_files import (
+    BundleError,
+    check_unsigned,
+    checked_content,
+)
 from readerstudy.trial.checked_json import JsonError, read_at_most
 
 
@@ -28,18 +32,14 @@ def read_bundles(folders: Sequence[Path]) -> list[Bundle]:
     first_of: dict[str, Bundle] = {}
     cases: set[tuple[str, str]] = set()
     for bundle in bundles:
-        if set(bundle.variants) != set(bundles[0].variants):
-            raise BundleError(f"{bundle.folder}: not the variants of the first bundle.")
+        _check_arms(bundle, bundles[0])
         if bundle.legend != bundles[0].legend:
             raise BundleError(
                 f"{bundle.folder}: its maps mean something else than those of the "
                 "first bundle."
             )
         first = first_of.setdefault(bundle.dataset, bundle)
-        if (bundle.overlay_size, bundle.variants) != (
-            first.overlay_size,
-            first.variants,
-        ):
+        if (bundle.overlay_size, bundle.arms) != (first.overlay_size, first.arms):
             raise BundleError(
                 f"{bundle.folder}: maps of other runs or of another size than those of "
                 f"{first.folder}, which is of the same data set."
@@ -52,6 +52,21 @@ def read_bundles(folders: Sequence[Path]) -> list[Bundle]:
                 )
             cases.add((bundle.dataset, case.case_id))
     return bundles
+
+
+def _check_arms(bundle: Bundle, first: Bundle) -> None:
+    for label in sorted(bundle.arms.keys() ^ first.arms.keys()):
+        one, other = (bundle, first) if label in bundle.arms else (first, bundle)
+        raise BundleError(
+            f"{bundle.folder}: not the arms of the first bundle; '{label}' is in "
+            f"{one.folder} and not in {other.folder}."
+        )
+    if bundle.is_signed != first.is_signed:
+        signed, unsigned = (bundle, first) if bundle.is_signed else (first, bundle)
+        raise BundleError(
+            f"{bundle.folder}: the maps in {signed.folder} are signed and those in "
+            f"{unsigned.folder} unsigned; a reader could tell them apart."
+        )
 
 
 def read_bundle(folder: Path) -> Bundle:
@@ -74,4 +89,9 @@ def read_bundle(folder: Path) -> Bundle:
     for case in bundle.cases:
         for file in case.files:
             checked_content(file)
+        if not bundle.is_signed:
+            for overlay in case.overlays.values():
+                check_unsigned(overlay)
+        for truth in case.truth.values():
+            truth.document()
     return bundle

@@ -52,12 +52,12 @@ def write_rows(
 ) -> None:
     """Write arms, cases and overlays of the bundles, as copied by `copy_files`."""
     arms = {
-        variant: Arm.objects.create(
+        label: Arm.objects.create(
             study=study,
-            variant=variant,
-            runs={bundle.dataset: bundle.variants[variant] for bundle in bundles},
+            variant=label,
+            runs={bundle.dataset: bundle.arms[label].origin for bundle in bundles},
         )
-        for variant in sorted(bundles[0].variants)
+        for label in bundles[0].arms
     }
     for bundle, names in zip(bundles, copies, strict=True):
         for case in bundle.cases:
@@ -65,13 +65,13 @@ def write_rows(
             Overlay.objects.bulk_create(
                 Overlay(
                     case=row,
-                    arm=arms[variant],
+                    arm=arms[label],
                     file=names[file],
                     sha256=file.sha256,
                     height=file.height,
                     width=file.width,
                 )
-                for variant, file in case.overlays.items()
+                for label, file in case.overlays.items()
             )
 
 
@@ -116,6 +116,7 @@ def _write_case(study: Study, dataset: str, case: BundleCase, file: str) -> Case
         padding_value=case.padding_value,
         windows=list(case.windows),
         pixel_spacing_mm=case.pixel_spacing_mm,
+        truth={name: truth.document() for name, truth in case.truth.items()} or None,
         training=case.training,
     )
 

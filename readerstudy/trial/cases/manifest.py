@@ -4,13 +4,13 @@ What is wrong is a `JsonError` that names the place in the manifest.
 """
 
 import hashlib
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from readerstudy.trial import policies
+from readerstudy.trial.cases.arms import BundleArm, arms_of
 from readerstudy.trial.cases.legend import (
     BY_TARGET,
     LONGEST_MEANING,
@@ -19,9 +19,11 @@ from readerstudy.trial.cases.legend import (
 )
 from readerstudy.trial.cases.pixel_files import (
     IMAGE_DTYPES,
+    MASK_DTYPE,
     OVERLAY_DTYPE,
     PixelFile,
 )
+from readerstudy.trial.cases.truth import Truth, truth_of
 from readerstudy.trial.checked_json import (
     LARGEST_NUMBER,
     JsonObject,
@@ -29,20 +31,17 @@ from readerstudy.trial.checked_json import (
     parse_json,
 )
 
-SCHEMA_VERSION = 1
-VARIANTS = 3
+READABLE = (1, 2)
 LARGEST_SIDE = 2048
 # A case takes about 2 kB.
 LARGEST_MANIFEST = 64 * 2**20
-# The names go into tables that people open in spreadsheets and type in commands.
-VARIANT_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{1,49}")
 # Windows are divided by it, and what comes of that has to be finite too.
 SMALLEST_SLOPE = 1e-30
 
 
 @dataclass(frozen=True)
 class BundleCase:
-    """One image with its findings, display values and one overlay per variant."""
+    """One image with its findings, display values and one overlay per arm."""
 
     case_id: str
     findings: tuple[str, ...]
@@ -55,10 +54,11 @@ class BundleCase:
     windows: tuple[Mapping[str, Any], ...]
     pixel_spacing_mm: tuple[float, ...] | None
     training: bool
+    truth: Mapping[str, Truth]
 
     @property
     def files(self) -> tuple[PixelFile, ...]:
-        """The image, then the overlays."""
+        """The image, then the overlays: what a study keeps as files."""
         return self.image, *self.overlays.values()
 
 
@@ -70,7 +70,7 @@ class Bundle:
     manifest: bytes
     dataset: str
     legend: Legend
-    variants: Mapping[str, Mapping[str, Any]]
+    arms: Mapping[str, BundleArm]
     cases: tuple[BundleCase, ...]
 
     @property
@@ -78,6 +78,11 @@ class Bundle:
         """Height and width of every overlay, in pixels."""
         overlay = next(iter(self.cases[0].overlays.values()))
         return overlay.height, overlay.width
+
+    @property
+    def is_signed(self) -> bool:
+        """Whether a value below zero says the opposite of one above, in all maps."""
+        return next(iter(self.arms.values())).signed
 
     @property
     def origin(self) -> dict[str, Any]:
@@ -97,14 +102,15 @@ def parse_manifest(content: bytes, folder: Path) -> Bundle:
     """
     root = JsonObject(parse_json(content, largest=LARGEST_MANIFEST))
     version = root.take("schema_version")
-    if type(version) is not int or version != SCHEMA_VERSION:
-        root.refuse(f"must be {SCHEMA_VERSION} to be read here", "schema_version")
+    if type(version) is not int or version not in READABLE:
+        versions = " or ".join(map(str, READABLE))
+        root.refuse(f"must be {versions} to be read here", "schema_version")
     dataset = root.name("dataset", 100)
     if dataset == policies.ALL:
         root.refuse(f"'{dataset}' stands for every data set in an analysis", "dataset")
-    variants = _variants(root.part("variants"))
-    cases = tuple(_case(case, folder, tuple(variants)) for case in root.parts("cases"))
-    bundle = Bundle(folder, content, dataset, _legend(root), variants, cases)
+    arms = arms_of(root, version)
+    cases = tuple(_case(case, folder, tuple(arms)) for case in root.parts("cases"))
+    bundle = Bundle(folder, content, dataset, _legend(root), arms, cases)
     no_finding = root.part("sampling").boolean("allow_no_finding")
     _check_cases(root, bundle, no_finding=no_finding)
     return bundle
@@ -122,36 +128,23 @@ def _legend(root: JsonObject) -> Legend:
     )
 
 
-def _variants(runs: JsonObject) -> dict[str, Mapping[str, Any]]:
-    if len(runs.value) != VARIANTS:
-        runs.refuse(f"must be {VARIANTS}, not {len(runs.value)}")
-    for name in runs.value:
-        if not VARIANT_NAME.fullmatch(name):
-            # One letter would pass for the letter that conceals an arm.
-            runs.refuse("no name for a variant: 2 to 50 letters, digits, _ . -", name)
-    keys = ("run", "branch", "checkpoint_sha256")
-    return {
-        name: {key: runs.part(name).name(key) for key in keys} for name in runs.value
-    }
-
-
-def _case(case: JsonObject, folder: Path, variants: tuple[str, ...]) -> BundleCase:
+def _case(case: JsonObject, folder: Path, arms: tuple[str, ...]) -> BundleCase:
     overlays = case.part("overlays")
-    if set(overlays.value) != set(variants):
-        overlays.refuse(f"must be one each of {', '.join(variants)}")
+    if set(overlays.value) != set(arms):
+        overlays.refuse(f"must be one each of {', '.join(arms)}")
     findings = case.items("findings")
     if not all(is_name(finding, 100) for finding in findings):
         case.refuse("must be a list of names", "findings")
     slope = case.number("rescale_slope")
     if abs(slope) < SMALLEST_SLOPE:
         case.refuse("must not be 0 or close to it", "rescale_slope")
+    image = _file(case.part("image"), folder, IMAGE_DTYPES)
     return BundleCase(
         case_id=case.name("case_id"),
         findings=tuple(findings),
-        image=_file(case.part("image"), folder, IMAGE_DTYPES),
+        image=image,
         overlays={
-            variant: _file(overlays.part(variant), folder, (OVERLAY_DTYPE,))
-            for variant in variants
+            arm: _file(overlays.part(arm), folder, (OVERLAY_DTYPE,)) for arm in arms
         },
         rescale_slope=slope,
         rescale_intercept=case.number("rescale_intercept"),
@@ -161,6 +154,7 @@ def _case(case: JsonObject, folder: Path, variants: tuple[str, ...]) -> BundleCa
         pixel_spacing_mm=_spacing(case),
         # Bundles without practice cases do not mention it.
         training="training" in case.value and case.boolean("training"),
+        truth=truth_of(case, image, lambda mask: _file(mask, folder, (MASK_DTYPE,))),
     )
 
 
@@ -222,13 +216,14 @@ def _check_cases(root: JsonObject, bundle: Bundle, *, no_finding: bool) -> None:
             place.refuse(
                 f"'{case.case_id}' has no finding to judge a map by", "findings"
             )
-        for file in case.files:
+        masks = (truth.mask for truth in case.truth.values() if truth.mask)
+        for file in (*case.files, *masks):
             if file.path.resolve() in paths:
                 place.refuse(f"{file.path} stands for two files")
             paths.add(file.path.resolve())
-        for variant, overlay in case.overlays.items():
+        for arm, overlay in case.overlays.items():
             # A coarser grid can be seen, and would tell the arm.
             if (overlay.height, overlay.width) != bundle.overlay_size:
                 place.part("overlays").refuse(
-                    "must be of the size of the maps before it", variant
+                    "must be of the size of the maps before it", arm
                 )

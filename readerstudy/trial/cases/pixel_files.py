@@ -12,6 +12,7 @@ from readerstudy.trial.policies import Refusal
 
 IMAGE_DTYPES = ("uint8", "uint16")
 OVERLAY_DTYPE = "int8"
+MASK_DTYPE = "uint8"
 # As the header of a .npy file names them, little-endian.
 DESCRIPTIONS = {"uint8": "|u1", "uint16": "<u2", "int8": "|i1"}
 ITEM_SIZES = {"uint8": 1, "uint16": 2, "int8": 1}
@@ -60,6 +61,18 @@ def checked_content(file: PixelFile) -> bytes:
     if file.dtype == OVERLAY_DTYPE and b"\x80" in pixels:
         raise BundleError(f"{path}: holds -128; a map's values are -127 to 127.")
     return content
+
+
+def check_unsigned(file: PixelFile) -> None:
+    """Refuse a map below zero, of an arm whose maps have no sign.
+
+    Raises:
+        BundleError: it has a value below 0.
+    """
+    content = checked_content(file)
+    pixels = raw_pixels(content, file.dtype, file.height, file.width)
+    if pixels.translate(None, bytes(range(128))):
+        raise BundleError(f"{file.path}: below 0, but its arm's maps are unsigned.")
 
 
 def raw_pixels(content: bytes, dtype: str, height: int, width: int) -> bytes:

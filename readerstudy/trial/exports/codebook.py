@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from readerstudy.models import RATINGS, RatingEvent
-
 TIME = "UTC, ISO 8601 with milliseconds"
 Type = Literal["text", "integer", "time", "object", "list of texts"]
 
@@ -54,31 +52,25 @@ RUN = Column(
     "run", "integer", "from 1", "of the reader; all but the last one were voided"
 )
 
-RATINGS_TABLE = (
-    READER,
-    DATASET,
-    IMAGE,
-    Column(
-        "variant",
-        "text",
-        "{variants}",
-        "whose map was shown: by name once the study is unblinded, by letter before",
-    ),
-    Column(
-        "rating",
-        "integer",
-        f"{RATINGS[0]} to {RATINGS[-1]}, or empty",
-        "the answer that stood at the end.",
-        "{scale}",
-    ),
+VARIANT = Column(
+    "variant",
+    "text",
+    "{variants}",
+    "whose map was shown: by name once the study is unblinded, by letter before",
+)
+CURRENT_RUN = Column(
+    "run",
+    "integer",
+    "from 1",
+    "of the reader, the last one; those before it were voided and are not here.",
+    "{voided}",
+)
+# Of the ratings table: what was rated, and how. What was answered stands between them
+# and behind them, by the study's questions (`answer_tables.ratings_columns`).
+RATED = (READER, DATASET, IMAGE, VARIANT)
+CONDUCT = (
     REPEAT,
-    Column(
-        "run",
-        "integer",
-        "from 1",
-        "of the reader, the last one; those before it were voided and are not here.",
-        "{voided}",
-    ),
+    CURRENT_RUN,
     POSITION,
     SESSION,
     Column("shown_at", "time", f"{TIME}, or empty", "when the map was first shown"),
@@ -89,37 +81,72 @@ RATINGS_TABLE = (
         "from 0, milliseconds, or empty",
         "time on the page while the reader was active, summed over all answers",
     ),
+)
+# In every ratings table, whatever its study asks.
+CONFIDENCE = Column(
+    "confidence", "integer", "empty", "how sure the reader was; this study does not ask"
+)
+COMMENT = Column(
+    "comment", "text", "empty", "the reader's words; this study does not ask for any"
+)
+CANNOT_JUDGE = Column(
+    "cannot_judge",
+    "text",
+    "{reasons}, or empty",
+    "why the questions were not answered, where the reader said so",
+)
+
+# Of a ratings table, what no question decides.
+ALWAYS_RATED = (*RATED, *CONDUCT, CONFIDENCE, COMMENT, CANNOT_JUDGE)
+
+SHOWN = (*RATED, REPEAT, CURRENT_RUN, POSITION, SESSION)
+ANSWERS_TABLE = (
+    *SHOWN,
     Column(
-        "confidence",
-        "integer",
-        "1 to 5, or empty",
-        "how sure the reader was; only where the study asks",
+        "stage", "text", "image, map", "asked with the image alone, or with its map"
+    ),
+    Column("question", "text", "{questions}", "the key of the question"),
+    Column("finding", "text", "{findings}", "which it was asked for"),
+    Column(
+        "item",
+        "text",
+        "an option, x, y, w or h, or empty",
+        "what of the value: of several whether this one was chosen, of a point or box "
+        "this number, behind the number of the point or box where there may be several",
     ),
     Column(
-        "comment",
+        "answer",
         "text",
-        "any, or empty",
-        "the reader's words; line ends are one line feed",
+        "as in the ratings table, or empty",
+        "the answer that stood at the end",
     ),
     Column(
-        "cannot_judge",
+        "status",
         "text",
-        f"{', '.join(RatingEvent.Reason.values)}, or empty",
-        "why there is no rating, where the reader said so",
+        "answered, empty, not_asked, cannot_judge, missing",
+        "answered; empty: asked and left open; not_asked: its condition was not "
+        "fulfilled, or it had been asked with the case before; cannot_judge: the "
+        "reader said why not; missing: nothing was answered at that stage",
     ),
 )
 
 IMRMC_TABLE = (
     Column("readerID", "text", "user names", "who read"),
     Column("caseID", "text", "dataset/image", "the case"),
-    Column("modalityID", "text", "{variants}", "as variant in the ratings table"),
+    Column(
+        "modalityID",
+        "text",
+        "{variants}",
+        "as variant in the ratings table; unaided for what was answered before the map",
+    ),
     Column(
         "score",
         "integer",
-        f"{RATINGS[0]} to {RATINGS[-1]}",
-        "as rating in the ratings table, of the first presentation; there is no row "
-        "where there is no rating, and none with the truth of a case, for the score is "
-        "of a map",
+        "{levels}",
+        "as the primary answer in the ratings table, of the first presentation; there "
+        "is no row where there is none. Where a slider asks for findings whose truth "
+        "is known there is a file for each, and each case has a row of readerID and "
+        "modalityID truth, its score 0 or 1; elsewhere the score is of a map",
     ),
 )
 
@@ -133,7 +160,7 @@ ALLOCATION_TABLE = (
     Column("training", "integer", "0 or 1", "1 for practice, which is never analysed"),
     DATASET,
     IMAGE,
-    Column("letter", "text", "X, Y, Z", "what concealed the variant"),
+    Column("letter", "text", "{letters}", "what concealed the variant"),
     Column("variant", "text", "{names}", "whose map was shown"),
 )
 
@@ -155,6 +182,12 @@ LEDGER_LINE = (
         "all that was recorded; a rating names its map by the presentation's token",
     ),
     Column(
+        "schema",
+        "integer",
+        "from 2, or absent",
+        "of the record, which says what keys it has; without it, it is the first",
+    ),
+    Column(
         "withheld",
         "list of texts",
         "keys of record, or absent",
@@ -165,13 +198,14 @@ LEDGER_LINE = (
         "hash",
         "text",
         "64 hex digits",
-        "SHA-256 of the object of record, number and previous_hash: as JSON in ASCII, "
-        "keys sorted, no spaces",
+        "SHA-256 of the object of record, number, previous_hash and, where there is "
+        "one, schema: as JSON in ASCII, keys sorted, no spaces",
     ),
 )
 
+# By table, but for the ratings: their columns are those of a study's questions.
 COLUMNS: Mapping[str, tuple[Column, ...]] = {
-    "ratings": RATINGS_TABLE,
+    "answers": ANSWERS_TABLE,
     "imrmc": IMRMC_TABLE,
     "allocation": ALLOCATION_TABLE,
     "ledger": LEDGER_LINE,

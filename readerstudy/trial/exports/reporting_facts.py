@@ -4,19 +4,21 @@ from collections import Counter
 from typing import Any
 
 from readerstudy.models import Study, StudyEvent
-from readerstudy.trial import protocol
+from readerstudy.trial.protocol.document import Protocol
+from readerstudy.trial.protocol.questions import in_language
 
 
 def study_facts(study: Study) -> dict[str, Any]:
     """What is recorded of a study; no arm is named in it.
 
-    The protocol, by field; `qualification`, `training`, `display` and `selection`, each
-    in words, where there is something to say; and of the events that opened and locked
-    the study, as `opening` and `lock`, the `number`, `hash`, `at`, `reason` and what
-    they fixed.
+    Of the protocol, in the study's first language, the primary `question`, by level its
+    `scale`, `instructions` and `primary_analysis`; `qualification`, `training`,
+    `display` and `selection`, each in words, where there is something to say; and of
+    the events that opened and locked the study, as `opening` and `lock`, the `number`,
+    `hash`, `at`, `reason` and what they fixed.
     """
     facts = {
-        **protocol.of_study(study),
+        **_protocol(study),
         "qualification": _qualification(study),
         "training": _training(study),
         "display": _display(study),
@@ -32,6 +34,20 @@ def study_facts(study: Study) -> dict[str, Any]:
             **event.details,
         }
     return facts
+
+
+def _protocol(study: Study) -> dict[str, Any]:
+    protocol = Protocol.of(study.protocol)
+    language, primary = protocol.languages[0], protocol.primary_question
+    return {
+        "question": in_language(primary.text, language),
+        "scale": {
+            level: in_language(anchor, language)
+            for level, anchor in zip(primary.levels, primary.anchors, strict=True)
+        },
+        "instructions": in_language(protocol.instructions, language),
+        "primary_analysis": protocol.primary_analysis,
+    }
 
 
 def _qualification(study: Study) -> str:

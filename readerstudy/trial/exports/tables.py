@@ -4,22 +4,27 @@ Every function here is refused before the study is locked, and each asks `polici
 itself. What a blinded file must not hold: see `record.hash_chain`.
 """
 
-import csv
-import io
 import json
+import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from operator import itemgetter
-from typing import Any
+from typing import Any, cast
 
 from readerstudy.models import Presentation, RatingEvent, Study
 from readerstudy.querysets import ANSWERS
 from readerstudy.trial import policies
-from readerstudy.trial.exports import codebook
-from readerstudy.trial.exports.codebook import Column
+from readerstudy.trial.exports import answer_tables, codebook
+from readerstudy.trial.exports import imrmc_tables as imrmc
+from readerstudy.trial.exports.answer_tables import Presented
+from readerstudy.trial.exports.csv_table import Cell, ExportedTable, csv_text, text_cell
+from readerstudy.trial.exports.imrmc_tables import UnfitScores
+from readerstudy.trial.exports.question_words import range_of
 from readerstudy.trial.policies import Refusal
+from readerstudy.trial.protocol.answers import Place
+from readerstudy.trial.protocol.document import Protocol
+from readerstudy.trial.protocol.questions import Stage
 from readerstudy.trial.record import events as record_events
 from readerstudy.trial.record.hash_chain import (
     BrokenChain,
@@ -28,36 +33,14 @@ from readerstudy.trial.record.hash_chain import (
     enrolment_chain_identity,
     study_chain_identity,
 )
+from readerstudy.trial.study import LETTERS
 
-# A text, a whole number, or an empty number; a time is a text, an unknown one is empty.
-Cell = str | int | None
 RATINGS_KEY = ("reader", "dataset", "image", "variant", "repeat")
+PRESENTED = (*RATINGS_KEY, "run", "position", "session")
 
-# What a spreadsheet takes for the beginning of a formula.
-FORMULA_CHARACTERS = ("=", "+", "-", "@", "\t", "\n", "\r")
 # Of a rating's record: with the bundle at hand the hash of its map tells the arm, and
 # without the token nobody can try maps until the record's hash fits.
 WITHHELD = ("presentation", "overlay_sha256")
-
-
-@dataclass(frozen=True, slots=True)
-class ExportedTable:
-    """Rows under the columns that they are described by."""
-
-    columns: Sequence[Column]
-    rows: Sequence[Sequence[Cell]]
-
-    @property
-    def header(self) -> list[str]:
-        return [column.name for column in self.columns]
-
-    def records(self) -> list[dict[str, Cell]]:
-        """Every row by the names of its columns."""
-        return [dict(zip(self.header, row, strict=True)) for row in self.rows]
-
-    def csv(self) -> str:
-        """The table as CSV text."""
-        return csv_text(self.header, self.rows)
 
 
 def ratings_table(study: Study, *, blinded: bool) -> ExportedTable:
@@ -74,35 +57,50 @@ def ratings_table(study: Study, *, blinded: bool) -> ExportedTable:
         Refusal: the study is a draft or open.
     """
     policies.check_can_export(study)
-    columns = codebook.RATINGS_TABLE
-    rows = _rating_rows(study, blinded)
-    return ExportedTable(columns, [[row[c.name] for c in columns] for row in rows])
+    rows = _presented(study, blinded)
+    return answer_tables.ratings_table(_protocol(study), rows, _findings(rows))
 
 
-def imrmc_table(study: Study, *, blinded: bool) -> ExportedTable:
-    """The ratings as the iMRMC package takes them, one row per rating.
+def answers_table(study: Study, *, blinded: bool) -> ExportedTable:
+    """The answers of a study, one row per question, finding and item of each answer.
 
-    First presentations alone; variants and their order as in `ratings_table`. A case is
-    called `dataset/image`, because images of two data sets may share a name.
+    Presentations, arms and order as in `ratings_table`.
 
     Raises:
-        Refusal: the study is a draft or open, or one row would stand for two ratings,
-            which the package takes without a word.
+        Refusal: the study is a draft or open.
     """
     policies.check_can_export(study)
-    cases: dict[str, tuple[Cell, Cell]] = {}
-    rows: dict[tuple[Cell, ...], Cell] = {}
-    for row in _rating_rows(study, blinded):
-        if row["repeat"] or row["rating"] is None:
-            continue
-        case = f"{row['dataset']}/{row['image']}"
-        names = (row["dataset"], row["image"])
-        key = (row["reader"], case, row["variant"])
-        if cases.setdefault(case, names) != names or key in rows:
-            one = ", ".join(map(str, key))
-            raise Refusal(f"{one}: two ratings would be one; use 'ratings'.")
-        rows[key] = row["rating"]
-    return ExportedTable(codebook.IMRMC_TABLE, [(*k, r) for k, r in rows.items()])
+    return answer_tables.answers_table(_protocol(study), _presented(study, blinded))
+
+
+def imrmc_tables(study: Study, *, blinded: bool) -> dict[str, ExportedTable]:
+    """The scores as the iMRMC package takes them, by the column that they are from.
+
+    Presentations, arms and order as in `ratings_table`.
+
+    Raises:
+        Refusal: the study is a draft or open, or the package cannot take its answers.
+    """
+    policies.check_can_export(study)
+    cases = study.cases.values_list("dataset", "case_id", "truth")
+    truths: dict[imrmc.Case, imrmc.Truth] = {
+        (text_cell(dataset), text_cell(case_id)): _labels(truth or {})
+        for dataset, case_id, truth in cases
+    }
+    try:
+        return imrmc.imrmc_tables(_protocol(study), _presented(study, blinded), truths)
+    except UnfitScores as error:
+        raise Refusal(str(error)) from error
+
+
+def protocol_json(study: Study) -> str:
+    """What the study told and asked, as the canonical text that its hash is taken of.
+
+    Raises:
+        Refusal: the study is a draft or open.
+    """
+    policies.check_can_export(study)
+    return canonical_text(study.protocol)
 
 
 def allocation_table(study: Study, *, blinded: bool) -> ExportedTable:
@@ -124,10 +122,10 @@ def allocation_table(study: Study, *, blinded: bool) -> ExportedTable:
         "block",
         "repeat",
         "training",
-        "overlay__case__dataset",
-        "overlay__case__case_id",
-        "overlay__arm__letter",
-        "overlay__arm__variant",
+        "case__dataset",
+        "case__case_id",
+        "arm__letter",
+        "arm__variant",
     )
     cells = [[_cell(value) for value in row] for row in sorted(rows)]
     return ExportedTable(codebook.ALLOCATION_TABLE, cells)
@@ -140,22 +138,31 @@ def codebook_csv(study: Study, *, blinded: bool) -> str:
         Refusal: the study is a draft or open.
     """
     policies.check_can_export(study)
-    arms = sorted(study.arms.values_list("letter", "variant"))
-    letters, variants = zip(*arms, strict=True)
+    letters, variants = zip(*study.arms.values_list("letter", "variant"), strict=True)
+    letters = tuple(sorted(letters, key=LETTERS.index))
     is_blinded = _is_blinded(study, blinded)
-    scale = "; ".join(f"{value}: {text}" for value, text in enumerate(study.anchors))
+    protocol = _protocol(study)
+    findings = _findings(_presented(study, blinded))
     voided = "; ".join(map(str, record_events.voided_runs(study)))
     words = {
         "voided": f"Voided: {voided}" if voided else "None was voided",
         "variants": ", ".join(letters if is_blinded else sorted(variants)),
         "names": "names of variants" if is_blinded else ", ".join(sorted(variants)),
-        "scale": f"{study.question} {scale}",
+        "letters": ", ".join(letters),
+        "levels": range_of(protocol.primary_question).removesuffix(", or empty"),
+        "reasons": ", ".join(r.key for r in protocol.cannot_judge) or "none",
+        "questions": ", ".join(question.key for question in protocol.questions),
+        "findings": ", ".join((*(protocol.findings or findings), "or empty")),
+    }
+    tables = {
+        "ratings": answer_tables.ratings_columns(protocol, findings),
+        **codebook.COLUMNS,
     }
     return csv_text(
         codebook.HEADER,
         (
             (table, *map(text_cell, column.described(words)))
-            for table, columns in codebook.COLUMNS.items()
+            for table, columns in tables.items()
             for column in columns
         ),
     )
@@ -184,82 +191,104 @@ def ledger_jsonl(study: Study, *, blinded: bool) -> str:
     return "".join(canonical_text(line) + "\n" for line in lines)
 
 
-# By what `export_ratings --format` calls it: the text of the file.
-EXPORTS: Mapping[str, Callable[..., str]] = {
-    "ratings": lambda study, **how: ratings_table(study, **how).csv(),
-    "imrmc": lambda study, **how: imrmc_table(study, **how).csv(),
-    "allocation": lambda study, **how: allocation_table(study, **how).csv(),
-    "codebook": codebook_csv,
-    "ledger": ledger_jsonl,
+def _imrmc_files(study: Study, *, blinded: bool) -> dict[str, str]:
+    tables = imrmc_tables(study, blinded=blinded)
+    if len(tables) == 1:
+        (table,) = tables.values()
+        return {"": table.csv()}
+    # The number keeps apart what a file's name cannot.
+    return {
+        f"{number}-{re.sub('[^A-Za-z0-9_.]+', '_', name)}": table.csv()
+        for number, (name, table) in enumerate(tables.items(), 1)
+    }
+
+
+# By what `export_ratings --format` calls it: the text of each file, by what the file's
+# name has behind the given one. Nothing but where there is more than one.
+EXPORTS: Mapping[str, Callable[..., dict[str, str]]] = {
+    "ratings": lambda study, **how: {"": ratings_table(study, **how).csv()},
+    "answers": lambda study, **how: {"": answers_table(study, **how).csv()},
+    "imrmc": _imrmc_files,
+    "allocation": lambda study, **how: {"": allocation_table(study, **how).csv()},
+    "codebook": lambda study, **how: {"": codebook_csv(study, **how)},
+    "ledger": lambda study, **how: {"": ledger_jsonl(study, **how)},
+    "protocol": lambda study, **_: {"": protocol_json(study)},
 }
 
 
-def csv_text(header: Iterable[str], rows: Iterable[Iterable[Cell]]) -> str:
-    """A table as CSV text."""
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(header)
-    table.writerows(rows)
-    return text.getvalue()
+def _protocol(study: Study) -> Protocol:
+    return Protocol.of(study.protocol)
 
 
-def text_cell(value: str) -> str:
-    """A text that no spreadsheet takes for a formula, its line ends one line feed."""
-    # csv leaves a lone carriage return unquoted in Python 3.11: it would end the row.
-    value = value.replace("\r\n", "\n").replace("\r", "\n")
-    return f"'{value}" if value.startswith(FORMULA_CHARACTERS) else value
+def _labels(truth: Mapping[str, Any]) -> dict[str, int]:
+    """By finding whether the case has it, 1 or 0."""
+    return {finding: of["label"] for finding, of in truth.items()}
+
+
+def _findings(rows: Iterable[Presented]) -> list[str]:
+    """All that the cases have, in an order that no case decides."""
+    return sorted({finding for row in rows for finding in row.place.findings})
 
 
 def _is_blinded(study: Study, blinded: bool) -> bool:
     return blinded or study.state != Study.State.UNBLINDED
 
 
-def _rating_rows(study: Study, blinded: bool) -> list[dict[str, Cell]]:
-    """The rows of the ratings table, sorted by what makes them unique."""
+def _presented(study: Study, blinded: bool) -> list[Presented]:
+    """What was answered to each presentation, sorted by what makes a rating unique."""
     is_blinded = _is_blinded(study, blinded)
     events: dict[int, list[RatingEvent]] = defaultdict(list)
     for event in RatingEvent.objects.filter(enrolment__study=study).order_by("number"):
         events[event.presentation_id].append(event)
-    rows = Presentation.objects.filter(
-        enrolment__study=study, enrolment__voided_at__isnull=True, training=False
-    ).values_list(
-        "pk",
-        "enrolment__reader__username",
-        "overlay__case__dataset",
-        "overlay__case__case_id",
-        "overlay__arm__letter" if is_blinded else "overlay__arm__variant",
-        "repeat",
-        "enrolment__run",
-        "position",
-        "session",
+    rows = (
+        Presentation.objects.filter(
+            enrolment__study=study, enrolment__voided_at__isnull=True, training=False
+        )
+        .order_by("enrolment", "position")
+        .values_list(
+            *("pk", "enrolment", "case", "case__findings", "case__width"),
+            *("case__height", "enrolment__reader__username"),
+            *("case__dataset", "case__case_id"),
+            "arm__letter" if is_blinded else "arm__variant",
+            *("repeat", "enrolment__run", "position", "session"),
+        )
     )
-    names = (*RATINGS_KEY, "run", "position", "session")
-    records = [
-        dict(zip(names, map(_cell, row), strict=True)) | _history(events[pk])
-        for pk, *row in rows
-    ]
-    return sorted(records, key=itemgetter(*RATINGS_KEY))
+    presented = []
+    seen: set[tuple[int, int]] = set()
+    for pk, enrolment, case, findings, width, height, *cells in rows:
+        facts = dict(zip(PRESENTED, map(_cell, cells), strict=True))
+        is_first = (enrolment, case) not in seen
+        seen.add((enrolment, case))
+        place = Place(tuple(findings), width, height, first=is_first)
+        answers = _answers(events[pk])
+        presented.append(Presented(facts | _conduct(events[pk]), answers, place))
+    return sorted(presented, key=lambda row: itemgetter(*RATINGS_KEY)(row.facts))
 
 
-def _history(events: Iterable[RatingEvent]) -> dict[str, Cell]:
-    """What happened to one presentation, as the cells of its row.
-
-    The answer is the last one given, and `submitted_at` its time; `active_ms` is the
-    time spent on all of them.
-    """
-    shown = [event for event in events if event.kind == RatingEvent.Kind.SHOWN]
-    answers = [event for event in events if event.kind in ANSWERS]
-    last = answers[-1] if answers else None
-    refused = last is not None and last.kind == RatingEvent.Kind.CANNOT_JUDGE
-    times = [e.viewer["active_ms"] for e in answers if "active_ms" in e.viewer]
+def _answers(events: Iterable[RatingEvent]) -> dict[Stage, dict[str, Any]]:
+    """By stage the answer that stood at the end: the last one given."""
     return {
-        "rating": last.rating if last else None,
+        cast(Stage, event.stage): cast(dict[str, Any], event.answer)
+        for event in events
+        if event.kind in ANSWERS
+    }
+
+
+def _conduct(events: Iterable[RatingEvent]) -> dict[str, Cell]:
+    """When a presentation was shown and answered with its map, and how long it took.
+
+    `submitted_at` is the time of the last answer; `active_ms` the time spent on all of
+    them, those to the image alone as well.
+    """
+    at_map = [event for event in events if event.stage == RatingEvent.Stage.MAP]
+    shown = [event for event in at_map if event.kind == RatingEvent.Kind.SHOWN]
+    answered = [event for event in at_map if event.kind in ANSWERS]
+    viewers = [event.viewer for event in events if event.kind in ANSWERS]
+    times = [viewer["active_ms"] for viewer in viewers if "active_ms" in viewer]
+    return {
         "shown_at": _time_cell(shown[0].at) if shown else "",
-        "submitted_at": _time_cell(last.at) if last else "",
+        "submitted_at": _time_cell(answered[-1].at) if answered else "",
         "active_ms": sum(times) if times else None,
-        "confidence": last.confidence if last else None,
-        "comment": text_cell(last.comment) if last else "",
-        "cannot_judge": last.reason if last and refused else "",
     }
 
 

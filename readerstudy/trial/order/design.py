@@ -19,12 +19,21 @@ The rules of a reader's list:
   one round of a block to its next: all cases, or those of the data set where one
   session shows one data set after the other. Sessions keep it too, whatever lies
   between them.
-- The repeats close the last session, the arms evenly (+-1), at the distance
-  `spacing(all cases)` from whatever was shown of the same case. They are of different
-  cases as long as there are enough.
+- The repeats are mixed into the last part of the list: each into the last round of its
+  own block, in the last session. Any places of that round and its repeats are equally
+  likely to be theirs, so that a place tells nothing of what stands there. A block has
+  as many as its share of the cases wants (+-1), the arms come evenly (+-1), and none is
+  closer to another showing of its case than `spacing(cases of its block)`. They are of
+  different cases as long as there are enough. Without its repeats the list is the one
+  that its seed gives where none are drawn.
+- Lists of `order` 1, which an earlier version of this module drew, differ in one thing:
+  their repeats are a block of their own that closes the last session, at the distance
+  `spacing(all cases)` from whatever was shown of the same case.
 
 Small lists keep the same rules with the smaller distance that `spacing` says: one case
-comes in one of `williams_orders`, two cases in the same order in each round.
+comes in one of `williams_orders`, two cases in the same order in each round. Where so
+few cases leave a repeat no room at a place, it stands at another, and the list without
+its repeats may be another too.
 
 Distribution: each place is drawn from what may stand there, each equally likely, and a
 list that comes to a dead end is drawn anew from the start. Every list within the rules
@@ -39,49 +48,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import cycle, islice
-from typing import Generic, Literal, TypeVar
+from typing import Literal, TypeVar
 
+from readerstudy.trial.order.mixed_repeats import with_repeats
 from readerstudy.trial.order.seeded_random import Draw
+from readerstudy.trial.order.slot import LONGEST_RUN, TRIES, Slot, evenly, spacing
+
+# How a list is drawn: by the rules above, or with its repeats at its end.
+Order = Literal[1, 2]
 
 Case = TypeVar("Case")
 Arm = TypeVar("Arm")
-OtherCase = TypeVar("OtherCase")
-OtherArm = TypeVar("OtherArm")
 
-# Two maps of one case closer than this invite comparison from memory.
-SPACING = 20
-# One arm more often in a row than this sets a level that the next one is measured by.
-LONGEST_RUN = 3
 # Fewer repeats than this say nothing about a reader's agreement with themselves.
 FEWEST_REPEATS = 15
-# A list that comes to a dead end is drawn anew. One in a hundred does; of 99,000 lists
-# of up to four data sets, with up to 60 cases, none was drawn more than six times.
-TRIES = 1000
-
-
-@dataclass(frozen=True)
-class Slot(Generic[Case, Arm]):
-    """One presentation of a reader's list.
-
-    Attributes:
-        session: from 1.
-        block: 0 is the training; then from 1, in each session anew; the repeats are
-            the last block. By data set, a block's number means the same data set in
-            each session.
-        repeat: 0, or 1 where a presentation is shown again.
-        training: one of the cases to practise on, which is never analysed.
-    """
-
-    case: Case
-    arm: Arm
-    session: int
-    block: int
-    repeat: int = 0
-    training: bool = False
-
-    def of(self, case: OtherCase, arm: OtherArm) -> "Slot[OtherCase, OtherArm]":
-        """The same place with another case and arm."""
-        return Slot(case, arm, self.session, self.block, self.repeat, self.training)
 
 
 def presentation_list(
@@ -93,6 +73,7 @@ def presentation_list(
     blocks: Literal["mixed", "by_dataset"] = "mixed",
     sessions: int = 1,
     repeats: int = 0,
+    order: Order,
 ) -> list[Slot[Case, Arm]]:
     """One reader's list, by the rules at the head of this module.
 
@@ -104,29 +85,21 @@ def presentation_list(
         blocks: all data sets together, or one block for each, in random order.
         sessions: 1, or as many as arms.
         repeats: how many presentations are shown again; see `repeat_count`.
+        order: 2 for new lists; 1 for those that were drawn before their record said.
 
     Raises:
         ValueError: fewer than two arms; no case, or a data set without one; another
-            number of sessions; more repeats than presentations; no list found in
-            `TRIES` (only seen with a hundred data sets of one or two cases each).
+            number of sessions; another order; more repeats than a quarter of the
+            presentations (than all of them in order 1); no list found in `TRIES` (only
+            seen in order 1, with a hundred data sets of one or two cases each).
     """
     sizes = [len(dataset) for dataset in cases]
-    plan = _Plan(sizes, len(arms), len(training), blocks, sessions, repeats)
+    plan = _Plan(sizes, len(arms), len(training), blocks, sessions, repeats, order)
     plan.check()
     named = [case for dataset in cases for case in dataset] + list(training)
     return [
         slot.of(named[slot.case], arms[slot.arm]) for slot in plan.drawn(Draw(seed))
     ]
-
-
-def spacing(cases: int) -> int:
-    """Least distance between two presentations of the same case.
-
-    `SPACING` from 38 cases on. Fewer cannot keep that distance and a random order too;
-    they keep a little more than half of the distance that a fixed order would have,
-    which still never shows a case twice in a row.
-    """
-    return min(SPACING, cases // 2 + 1)
 
 
 def repeat_count(presentations: int, share: float) -> int:
@@ -176,6 +149,7 @@ class _Plan:
     blocks: str
     sessions: int
     repeats: int
+    order: int
 
     @property
     def cases(self) -> int:
@@ -190,14 +164,24 @@ class _Plan:
             raise ValueError(f"Blocks are mixed or by_dataset, not {self.blocks}.")
         if self.sessions not in (1, self.arms):
             raise ValueError("There is one session, or one for each arm.")
-        if not 0 <= self.repeats <= self.cases * self.arms:
+        if self.order not in (1, 2):
+            raise ValueError(f"The order of a list is 1 or 2, not {self.order}.")
+        shown = self.cases * self.arms
+        if self.order == 1 and not 0 <= self.repeats <= shown:
             raise ValueError("There are as many repeats as presentations at most.")
+        if self.order == 2 and not 0 <= self.repeats <= shown // 4:
+            raise ValueError("There are a quarter as many repeats at most.")
 
     def drawn(self, draw: Draw) -> list[Slot[int, int]]:
         for _ in range(TRIES):
             walk = _Walk(draw, self.arms)
-            if self._fill(walk, draw):
-                return walk.slots
+            if not self._fill(walk, draw):
+                continue
+            slots = walk.slots
+            if self.order == 2 and self.repeats:
+                slots = with_repeats(slots, self.repeats, self.arms, draw)
+            if slots:
+                return slots
         raise ValueError("No list was found that keeps cases and arms apart.")
 
     def _fill(self, walk: "_Walk", draw: Draw) -> bool:
@@ -210,12 +194,12 @@ class _Plan:
         return (
             self._practise(walk, draw)
             and self._show(walk, datasets, orders)
-            and self._repeat(walk, draw, block=len(datasets) + 1)
+            and (self.order == 2 or self._repeat(walk, draw, block=len(datasets) + 1))
         )
 
     def _practise(self, walk: "_Walk", draw: Draw) -> bool:
         cases = range(self.cases, self.cases + self.training)
-        arms = draw.shuffled(_evenly(self.training, self.arms, draw))
+        arms = draw.shuffled(evenly(self.training, self.arms, draw))
         offers = list(zip(cases, arms, strict=True))
         slot = Slot(case=0, arm=0, session=1, block=0, training=True)
         return walk.add(offers, Counter(arms), gap=0, like=slot)
@@ -242,7 +226,7 @@ class _Plan:
 
     def _repeat(self, walk: "_Walk", draw: Draw, *, block: int) -> bool:
         offers = [(slot.case, slot.arm) for slot in walk.slots if not slot.training]
-        quota = Counter(_evenly(self.repeats, self.arms, draw))
+        quota = Counter(evenly(self.repeats, self.arms, draw))
         slot = Slot(case=0, arm=0, session=self.sessions, block=block, repeat=1)
         return walk.add(offers, quota, gap=spacing(self.cases), like=slot)
 
@@ -337,8 +321,3 @@ def _dealt_orders(
     for cases in sorted(datasets, key=lambda cases: len(cases) % 2):
         dealt |= zip(draw.shuffled(cases), row, strict=False)
     return dealt
-
-
-def _evenly(number: int, arms: int, draw: Draw) -> list[int]:
-    """So many arms, each equally often (+-1), the odd ones at random."""
-    return list(islice(cycle(draw.shuffled(range(arms))), number))

@@ -11,24 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from readerstudy.models import Enrolment, Overlay, Study
+from readerstudy.trial.protocol.fields import ProtocolError
+from readerstudy.trial.protocol.flat import to_flat
 from readerstudy.trial.record.hash_chain import sha256_of
 
-PROTOCOL_FIELDS = (
-    "question",
-    "anchors",
-    "instructions",
-    "consent",
-    "opacity",
-    "display_mode",
-    "legend",
-    "blocks",
-    "sessions",
-    "washout_days",
-    "repeats",
-    "ratings_can_change",
-    "asks_confidence",
-    "primary_analysis",
-)
 ARM_FIELDS = ("variant", "letter", "runs")
 CASE_FIELDS = (
     "dataset",
@@ -63,8 +49,8 @@ PRESENTATION_FIELDS = (
     "repeat",
     "training",
     "token",
-    "overlay__case__dataset",
-    "overlay__case__case_id",
+    "case__dataset",
+    "case__case_id",
     "overlay__sha256",
 )
 
@@ -118,11 +104,22 @@ def _digested(fixed: Mapping[str, Any]) -> Digested:
     return VERSIONS[version]
 
 
-def _protocol(study: Study) -> Any:
-    return {name: getattr(study, name) for name in PROTOCOL_FIELDS}
+def _protocol_1(study: Study) -> Any:
+    try:
+        return to_flat(study.protocol)
+    except (ProtocolError, LookupError, TypeError):
+        return None  # it was changed into what no flat protocol gives
 
 
 def _stimuli(study: Study) -> Any:
+    truth = study.cases.values_list("dataset", "case_id", "truth")
+    return {
+        **_stimuli_1(study),
+        "truth": sorted(truth, key=lambda row: row[:2]),
+    }
+
+
+def _stimuli_1(study: Study) -> Any:
     arms = study.arms.values_list(*ARM_FIELDS)
     cases = study.cases.values_list(*CASE_FIELDS)
     overlays = Overlay.objects.filter(case__study=study).values_list(*OVERLAY_FIELDS)
@@ -143,5 +140,8 @@ def _reading_list(enrolment: Enrolment) -> Any:
     }
 
 
-VERSIONS: Mapping[int, Digested] = {1: Digested(_protocol, _stimuli, _reading_list)}
+VERSIONS: Mapping[int, Digested] = {
+    1: Digested(_protocol_1, _stimuli_1, _reading_list),
+    2: Digested(lambda study: study.protocol, _stimuli, _reading_list),
+}
 VERSION = max(VERSIONS)

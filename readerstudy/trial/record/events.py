@@ -27,6 +27,7 @@ from readerstudy.models import (
     StudyEvent,
 )
 from readerstudy.querysets import RatingEventQuerySet
+from readerstudy.trial.order.reader_lists import ORDER
 from readerstudy.trial.record import digests
 from readerstudy.trial.record.hash_chain import (
     BrokenChain,
@@ -75,31 +76,34 @@ def add_rating_event(
     enrolment: Enrolment,
     presentation: Presentation,
     kind: RatingEvent.Kind,
+    stage: RatingEvent.Stage,
     user: User,
-    rating: int | None = None,
-    old_rating: int | None = None,
+    answer: Mapping[str, Any] | None = None,
     reason: str = "",
-    comment: str = "",
-    confidence: int | None = None,
     viewer: Mapping[str, Any] | None = None,
 ) -> RatingEvent:
-    """Add a link to the enrolment's chain. Needs the lock on the enrolment's row."""
+    """Add a link to the enrolment's chain. Needs the lock on the enrolment's row.
+
+    Args:
+        answer: the document of `trial.protocol.answers`; none of what is shown or void.
+        reason: why an answer is void.
+    """
     record = {
         "enrolment": enrolment.uuid,
         # It names the presentation and keeps the hash from being guessed: `hash_chain`.
         "presentation": presentation.token,
-        "overlay_sha256": presentation.overlay.sha256,
+        "overlay_sha256": _shown_sha256(presentation, stage),
         "kind": str(kind),
-        "rating": rating,
-        "old_rating": old_rating,
+        "stage": str(stage),
+        "answer": answer,
         "reason": reason,
-        "comment": comment,
-        "confidence": confidence,
+        "language": enrolment.language,
         "viewer": viewer or {},
         "user": user.get_username(),
         "at": now(),
     }
-    link = link_after(enrolment_head(enrolment), {"record": record})
+    content = {"schema": 2, "record": record}
+    link = link_after(enrolment_head(enrolment), content)
     return RatingEvent.objects.create(
         enrolment=enrolment,
         presentation=presentation,
@@ -159,7 +163,8 @@ def enrolment_links(events: Iterable[RatingEvent]) -> Iterator[Link]:
         _check_user(event)
         if event.presentation.enrolment_id != event.enrolment_id:
             raise BrokenChain(event.number, "presentation is another reader's")
-        if event.presentation.overlay.sha256 != event.overlay_sha256:
+        shown = _shown_sha256(event.presentation, event.stage)
+        if shown != event.overlay_sha256:
             raise BrokenChain(
                 event.number, "overlay_sha256 is not that of its presentation's map"
             )
@@ -184,6 +189,7 @@ def list_details(enrolment: Enrolment) -> dict[str, Any]:
         "reader": enrolment.reader.get_username(),
         "enrolment": str(enrolment.uuid),
         "enrolled_at": enrolled_at(enrolment),
+        "order": ORDER,
         "sha256": digests.list_sha256(enrolment, fixed),
     }
 
@@ -303,28 +309,52 @@ def _study_columns(record: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def _shown_sha256(presentation: Presentation, stage: str) -> str:
+    """Of the map that was seen; empty where there was none to see."""
+    overlay = presentation.overlay
+    return overlay.sha256 if overlay and stage == RatingEvent.Stage.MAP else ""
+
+
 def _rating_columns(record: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "enrolment.uuid": record["enrolment"],
         "presentation.token": record["presentation"],
         "overlay_sha256": record["overlay_sha256"],
         "kind": record["kind"],
-        "rating": record["rating"],
-        "old_rating": record["old_rating"],
+        "stage": record["stage"],
+        "answer": record["answer"],
         "reason": record["reason"],
-        "comment": record["comment"],
-        "confidence": record["confidence"],
+        "language": record["language"],
         "viewer": record["viewer"],
         "username": record["user"],
         "at": datetime.fromisoformat(record["at"]),
     }
 
 
+def _rating_columns_1(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Of the time when a study had one question, with a confidence and a comment."""
+    known = {**record, "stage": "map", "language": "", "answer": _answer_1(record)}
+    if record["kind"] == RatingEvent.Kind.CANNOT_JUDGE:
+        known["reason"] = ""
+    return _rating_columns(known)
+
+
+def _answer_1(record: Mapping[str, Any]) -> dict[str, Any] | None:
+    if record["kind"] in (RatingEvent.Kind.SHOWN, RatingEvent.Kind.VOID):
+        return None
+    answers = {"rating": record["rating"], "confidence": record["confidence"]}
+    answers["comment"] = record["comment"] or None
+    given = {key: value for key, value in answers.items() if value is not None}
+    if record["kind"] == RatingEvent.Kind.CANNOT_JUDGE:
+        return {"answers": given, "cannot_judge": record["reason"]}
+    return {"answers": given}
+
+
 # By schema what a record gives an event's columns and, with a dot, those of the rows
 # that it belongs to. A schema never changes: what is recorded otherwise from some day
 # on gets the next one.
 STUDY_SCHEMAS: Mapping[int, Columns] = {1: _study_columns}
-RATING_SCHEMAS: Mapping[int, Columns] = {1: _rating_columns}
+RATING_SCHEMAS: Mapping[int, Columns] = {1: _rating_columns_1, 2: _rating_columns}
 
 
 def _columns(payload: str, schemas: Mapping[int, Columns]) -> dict[str, Any]:

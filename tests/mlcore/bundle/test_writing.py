@@ -3,12 +3,19 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from mlcore.bundle.writing import Case, CaseBundleError, Contents, write_bundle
+from mlcore.bundle.writing import (
+    Case,
+    CaseBundleError,
+    Contents,
+    Truth,
+    write_bundle,
+)
 from mlcore.files import sha256_file
 from readerstudy.trial.cases.bundle import read_bundle
 from tests.conftest import ROOT
@@ -21,11 +28,13 @@ CONTENTS = Contents(
     sampling={"seed": 5, "eligible": 9, "drawn": 3, "allow_no_finding": False},
     saliency={"method": "gradient", "target": "loss"},
     legend={"below": "negative", "above": "positive", "meaning": "Red is more."},
-    variants={
+    arms={
         name: {
             "run": f"{name}-12345678",
             "branch": "std",
             "checkpoint_sha256": str(place) * 64,
+            "method": "gradient",
+            "signed": True,
         }
         for place, name in enumerate(ARMS)
     },
@@ -58,6 +67,12 @@ def cases(count=3, training=0):
                 name: np.full((8, 9), 10 * number + place, dtype=np.int8)
                 for place, name in enumerate(ARMS)
             },
+            truth={
+                "Heart": Truth(0, (), None),
+                "Nodule": Truth(1, [(2.5, 3, 4, 5)], np.eye(7, dtype=np.uint8)),
+            }
+            if number
+            else {},
             training=number >= count,
         )
 
@@ -67,9 +82,9 @@ def test_a_bundle_holds_what_its_manifest_says(tmp_path):
     assert json.loads((tmp_path / "b" / "manifest.json").read_text()) == manifest
     assert list(manifest) == [
         *("schema_version", "dataset", "modality", "classes", "sampling"),
-        *("saliency", "legend", "variants", "cases"),
+        *("saliency", "legend", "arms", "cases"),
     ]
-    assert manifest["schema_version"] == 1
+    assert manifest["schema_version"] == 2
     for key, value in vars(CONTENTS).items():
         assert manifest[key] == value
     files = {"manifest.json"}
@@ -82,7 +97,9 @@ def test_a_bundle_holds_what_its_manifest_says(tmp_path):
         assert case["windows"] == [
             {"label": "full range", "center": 10.5, "width": 20.0}
         ]
-        for part in (case["image"], *case["overlays"].values()):
+        assert ("truth" in case) == (number > 0)
+        masks = [case["truth"]["Nodule"]["mask"]] if number else []
+        for part in (case["image"], *case["overlays"].values(), *masks):
             path = tmp_path / "b" / part["file"]
             pixels = np.load(path, allow_pickle=False)
             assert sha256_file(path) == part["sha256"]
@@ -102,7 +119,12 @@ def test_a_bundle_holds_what_its_manifest_says(tmp_path):
 def test_a_study_can_be_made_of_it(tmp_path):
     write_bundle(tmp_path / "b", CONTENTS, cases(2, training=1))
     bundle = read_bundle(tmp_path / "b")
-    assert tuple(bundle.variants) == ARMS
+    assert tuple(bundle.arms) == ARMS
+    assert bundle.cases[0].truth == {}
+    known = {name: one.document() for name, one in bundle.cases[1].truth.items()}
+    assert known["Heart"] == {"label": 0, "boxes": [], "mask": None}
+    assert known["Nodule"]["boxes"] == [[2.5, 3, 4, 5]]
+    assert known["Nodule"]["mask"]["runs"] == [0, *[1, 7] * 6, 1]
     assert [case.training for case in bundle.cases] == [False, False, True]
 
 
@@ -110,6 +132,14 @@ def test_cases_to_practise_on_are_marked(tmp_path):
     manifest = write_bundle(tmp_path / "b", CONTENTS, cases(2, training=2))
     marks = [case.get("training") for case in manifest["cases"]]
     assert marks == [None, None, True, True]
+
+
+@pytest.mark.parametrize("number", [0, 7])
+def test_a_bundle_holds_one_to_six_arms(tmp_path, number):
+    arms = {f"arm{place}": {} for place in range(number)}
+    with pytest.raises(CaseBundleError, match=f"1 to 6 arms, not {number}"):
+        write_bundle(tmp_path / "b", replace(CONTENTS, arms=arms), cases())
+    assert not (tmp_path / "b").exists()
 
 
 def test_nothing_is_left_of_a_bundle_that_fails(tmp_path):

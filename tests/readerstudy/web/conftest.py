@@ -63,7 +63,7 @@ def address(presentation: Presentation, name: str = "read") -> str:
 def rate(client: Client, presentation: Presentation, rating: object, **options):
     """Show the presentation, then post a rating as the viewer does."""
     client.get(address(presentation))
-    data = {"rating": rating, "drawn": "1"}
+    data = {"rating": rating, "_drawn": "1"}
     return client.post(address(presentation), data, **options)
 
 

@@ -96,7 +96,7 @@ class ReaderClient:
         page = self._send("GET", address)
         if page.status != 200:
             return page.status
-        form = {"rating": rating, "drawn": "1"}
+        form = {"rating": rating, "_drawn": "1"}
         form["csrfmiddlewaretoken"] = TOKEN.search(page.content)[1].decode()
         return self._send("POST", address, form).status
 

@@ -220,7 +220,7 @@ def test_nothing_that_can_be_counted_goes_with_the_arm(sixty, rhea, record_prope
         maps.add((overlay.status_code, len(overlay.content), str(overlay.headers)))
         heads.add((page.status_code, tuple(page.headers)))
         rows.append((arm_of[following.pk], following.token, following.position))
-        reader.post(address(following), {"rating": 3, "drawn": "1"}, **HTMX)
+        reader.post(address(following), {"rating": 3, "_drawn": "1"}, **HTMX)
 
     assert len(rows) == 3 * CASES
     # One image, whatever lies over it; maps of one length under the same headers.

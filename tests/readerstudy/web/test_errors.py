@@ -16,7 +16,7 @@ def test_a_missing_csrf_token_is_explained(rhea, presentation):
     client = Client(enforce_csrf_checks=True)
     client.force_login(rhea)
 
-    answer = client.post(address(presentation), {"rating": 3, "drawn": "1"})
+    answer = client.post(address(presentation), {"rating": 3, "_drawn": "1"})
 
     assert answer.status_code == 403
     assert b"This page was out of date" in answer.content

@@ -49,8 +49,8 @@ form = {"dark_patch": "yes", "bright_patch": "no", "room": "dark", "calibrated":
 visit(reader, f"/studies/{study.uuid}/display/", form, 302)
 for path in ("", "image", "overlay"):
     visit(reader, f"/read/{token}/{path}")
-visit(reader, f"/read/{token}/", {"rating": "7", "drawn": "1"}, 422)
-visit(reader, f"/read/{token}/", {"rating": "3", "drawn": "1"}, 302)
+visit(reader, f"/read/{token}/", {"rating": "7", "_drawn": "1"}, 422)
+visit(reader, f"/read/{token}/", {"rating": "3", "_drawn": "1"}, 302)
 coordinator = log_in("ada")
 for model in ("", "auth/user/", "readerstudy/study/"):
     visit(coordinator, f"/admin/{model}")

@@ -14,11 +14,11 @@ def test_presets_and_spacing_reach_the_page_as_they_are(reader, presentation):
         {"label": 'lung "wide"', "center": -600.5, "width": 1500.0},
         {"label": "edge <1>", "center": 100.0, "width": 1.0},
     ]
-    case = presentation.overlay.case
+    case = presentation.case
     Case.objects.filter(pk=case.pk).update(
         windows=windows, pixel_spacing_mm=[0.8, 0.123456789]
     )
-    presentation.overlay.case.refresh_from_db()
+    presentation.case.refresh_from_db()
 
     panel = Panel.of(presentation)
 

@@ -128,7 +128,7 @@ def test_everybody_gets_what_the_table_says(
     token = first.token if first else "none"
     if state == "open":
         reader_client(rhea).get(address(first))  # a rating follows a look
-    form = {"rating": 3, "drawn": "1"}
+    form = {"rating": 3, "_drawn": "1"}
 
     def answers(method, table, data):
         for route in table:
@@ -147,6 +147,6 @@ def test_nobody_but_the_reader_can_have_written(study, eve, omar, ada):
     for user in (None, eve, omar, ada, coordinator()):
         client = reader_client(user)
         client.get(address(presentation))
-        client.post(address(presentation), {"rating": 3, "drawn": "1"})
+        client.post(address(presentation), {"rating": 3, "_drawn": "1"})
 
     assert not RatingEvent.objects.filter(presentation=presentation).exists()

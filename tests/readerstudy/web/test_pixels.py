@@ -25,7 +25,7 @@ def stored(study, settings, file):
 def test_the_image_is_its_pixels_row_by_row(reader, study, settings, presentation):
     response = reader.get(address(presentation, "image"))
 
-    case = presentation.overlay.case
+    case = presentation.case
     assert response.content == stored(study, settings, case.file).tobytes()
     assert len(response.content) == case.height * case.width
 

@@ -12,7 +12,7 @@ def ratings(presentation=None):
     events = RatingEvent.objects.filter(kind="rate")
     if presentation:
         events = events.filter(presentation=presentation)
-    return list(events.values_list("rating", flat=True))
+    return list(events.values_list("answer__answers__rating", flat=True))
 
 
 def test_it_shows_the_case_with_question_findings_and_scale(
@@ -22,8 +22,8 @@ def test_it_shows_the_case_with_question_findings_and_scale(
     page = response.content.decode()
 
     assert response.status_code == 200
-    assert study.question in page
-    for text in (*study.anchors, *presentation.overlay.case.findings):
+    question = study.protocol["questions"][0]
+    for text in (question["text"], *question["anchors"], *presentation.case.findings):
         assert text in page
     assert "Case 1 of 6" in page
     assert "For research, not for diagnosis" in page
@@ -36,7 +36,7 @@ def test_it_preselects_nothing_and_hides_the_scale_until_the_viewer_shows_it(
 
     assert "checked" not in page
     assert "<fieldset hidden" in page
-    assert '<input type="hidden" name="drawn" value="">' in page
+    assert '<input type="hidden" name="_drawn" value="">' in page
 
 
 def test_it_records_that_the_case_was_shown_once(reader, presentation):
@@ -81,7 +81,7 @@ def test_an_htmx_post_is_answered_with_the_next_panel_and_its_address(
 def test_the_last_post_leads_to_the_studys_page_which_says_so(reader, study, enrolment):
     rate_all(enrolment)
     last = enrolment.presentations.last()
-    data = {"rating": last.position % 6, "drawn": "1"}
+    data = {"rating": last.position % 6, "_drawn": "1"}
 
     plain = reader.post(address(last), data)
     swapped = reader.post(address(last), data, **HTMX)
@@ -99,7 +99,7 @@ def test_the_same_post_again_is_answered_as_the_first_time_and_writes_nothing(
     first = rate(reader, presentation, 4, **options)
     events = RatingEvent.objects.count()
 
-    second = reader.post(address(presentation), {"rating": 4, "drawn": "1"}, **options)
+    second = reader.post(address(presentation), {"rating": 4, "_drawn": "1"}, **options)
 
     assert second.status_code == first.status_code
     assert second.headers.get("Location") == first.headers.get("Location")
@@ -116,7 +116,7 @@ def test_another_rating_for_a_rated_case_conflicts_and_shows_the_current_one(
     rate(reader, presentation, 4)
 
     response = reader.post(
-        address(presentation), {"rating": 1, "drawn": "1"}, **options
+        address(presentation), {"rating": 1, "_drawn": "1"}, **options
     )
     page = response.content.decode()
 
@@ -129,17 +129,26 @@ def test_another_rating_for_a_rated_case_conflicts_and_shows_the_current_one(
 @pytest.mark.parametrize(
     ("data", "problem"),
     [
-        ({"rating": "7", "drawn": "1"}, "a rating is a number from 0 to 5"),
-        ({"rating": "-1", "drawn": "1"}, "a rating is a number from 0 to 5"),
-        ({"rating": "2.5", "drawn": "1"}, "a rating is a number from 0 to 5"),
-        ({"rating": "three", "drawn": "1"}, "a rating is a number from 0 to 5"),
-        ({"rating": "\u0663", "drawn": "1"}, "a rating is a number from 0 to 5"),
-        ({"rating": ["3", "5"], "drawn": "1"}, "more than one rating came"),
-        ({"rating": ["3", "3"], "drawn": "1"}, "more than one rating came"),
-        ({"drawn": "1"}, "choose one of the six answers"),
-        ({"rating": "3", "drawn": ""}, "were not drawn yet"),
+        ({"rating": "7", "_drawn": "1"}, "must be a whole number from 0 to 5"),
+        ({"rating": "-1", "_drawn": "1"}, "must be a whole number from 0 to 5"),
+        ({"rating": "2.5", "_drawn": "1"}, "must be a whole number from 0 to 5"),
+        ({"rating": "three", "_drawn": "1"}, "must be a whole number from 0 to 5"),
+        ({"rating": "\u0663", "_drawn": "1"}, "must be a whole number from 0 to 5"),
+        ({"rating": ["3", "5"], "_drawn": "1"}, "more than one answer came"),
+        ({"rating": ["3", "3"], "_drawn": "1"}, "more than one answer came"),
+        ({"_drawn": "1"}, "an answer is missing"),
+        ({"rating": "3", "_drawn": ""}, "were not drawn yet"),
         ({"rating": "3"}, "were not drawn yet"),
-        ({}, "choose one of the six answers"),
+        ({}, "were not drawn yet"),
+        ({"rating": "3", "_drawn": "1", "none": "1"}, "there is no such question"),
+        ({"rating.0": "3", "_drawn": "1"}, "there is no such question"),
+        ({"cannot_judge": "bored", "_drawn": "1"}, "must be finding_not_visible or"),
+        (
+            {"rating": "3", "cannot_judge": "other", "_drawn": "1"},
+            "either answer or say why not",
+        ),
+        ({"rating": "3", "_drawn": "1", "_change": "last"}, "out of date"),
+        ({"rating": "3", "_drawn": "1", "comment": "a" * 2001}, "2,000 characters"),
     ],
 )
 @pytest.mark.parametrize("options", [{}, HTMX], ids=["plain", "htmx"])
@@ -169,7 +178,7 @@ def test_a_rated_case_is_not_shown_again_by_a_post_without_a_rating(
 
 
 def test_it_refuses_a_rating_for_a_case_that_was_never_shown(reader, presentation):
-    response = reader.post(address(presentation), {"rating": 3, "drawn": "1"})
+    response = reader.post(address(presentation), {"rating": 3, "_drawn": "1"})
 
     assert response.status_code == 404
     assert ratings() == []
@@ -214,8 +223,8 @@ def test_unknown_foreign_and_closed_are_one_and_the_same_404(
             f"/read/{token}/overlay",
         ):
             yield client.get(path)
-        yield client.post(f"/read/{token}/", {"rating": 3, "drawn": "1"})
-        yield client.post(f"/read/{token}/", {"rating": 3, "drawn": "1"}, **HTMX)
+        yield client.post(f"/read/{token}/", {"rating": 3, "_drawn": "1"})
+        yield client.post(f"/read/{token}/", {"rating": 3, "_drawn": "1"}, **HTMX)
 
     unknown = list(answers(reader, "no-such-token"))
     foreign = list(answers(logged_in(omar), presentation.token))
@@ -241,7 +250,7 @@ def test_a_study_that_closes_in_between_takes_no_rating(
         return record(**arguments)
 
     monkeypatch.setattr(rating, "record_answer_and_show_next", lock_first)
-    response = reader.post(address(presentation), {"rating": 3, "drawn": "1"})
+    response = reader.post(address(presentation), {"rating": 3, "_drawn": "1"})
 
     assert response.status_code == 404
     assert ratings() == []
@@ -285,4 +294,4 @@ def test_rating_takes_few_queries(reader, presentation, django_assert_num_querie
     # Session, person, presentation; in a transaction: its locks (2), its events, the
     # chain's head, the answer, the next one, the head, "shown"; then the panel (3).
     with django_assert_num_queries(16):
-        reader.post(address(presentation), {"rating": 3, "drawn": "1"}, **HTMX)
+        reader.post(address(presentation), {"rating": 3, "_drawn": "1"}, **HTMX)

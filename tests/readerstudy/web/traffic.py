@@ -18,7 +18,7 @@ NONCES = (
     rb"(?<=csrftoken=)\w+",
     rb"(?<=sessionid=)\w+",
 )
-SETTLED = {"rating": 3, "drawn": "1"}
+SETTLED = {"rating": 3, "_drawn": "1"}
 
 
 def traffic(client: Client, study: Study, enrolment: Enrolment) -> Iterator:
@@ -57,15 +57,15 @@ def _reading(client: Client, enrolment: Enrolment) -> Iterator:
         for name in ("image", "overlay", "change"):
             yield client.get(address(following, name))
             yield client.head(address(following, name))
-        yield client.post(here, {"rating": 7, "drawn": "1"}, **htmx)
+        yield client.post(here, {"rating": 7, "_drawn": "1"}, **htmx)
         yield client.post(here, {"rating": 3}, **htmx)
         yield client.get("/read/none/")
         if rated:
             yield client.get(address(rated))
             yield client.get(address(rated, "change"), **htmx)
             yield client.get(address(rated, "overlay"))
-            yield client.post(address(rated), {"rating": 1, "drawn": "1"}, **htmx)
-            change = {"rating": 2, "drawn": "1", "change": _standing(rated)}
+            yield client.post(address(rated), {"rating": 1, "_drawn": "1"}, **htmx)
+            change = {"rating": 2, "_drawn": "1", "_change": _standing(rated)}
             yield client.post(address(rated), change, **htmx)
         for _ in range(2):
             yield client.post(here, SETTLED, **htmx)

@@ -181,7 +181,7 @@ def _read_folders(root: Path) -> dict[str, float]:
     for folder in _class_folders(root):
         paths = [path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES]
         for path in sorted(paths, key=_natural):
-            name = relative_path(root, path.relative_to(root).as_posix())
+            name = relative_path(root, path.relative_to(root).as_posix(), str(root))
             labels[name] = _FOLDERS[folder.name.lower()]
     if set(labels.values()) != {0.0, 1.0}:
         raise TableError(

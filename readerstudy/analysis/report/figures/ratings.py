@@ -42,7 +42,8 @@ def score_bars(analysis: Analysis) -> Drawing | None:
     if not _scores(analysis):
         return None
     datasets = analysis["run"]["datasets"]
-    figure = figure_of(1.02 * len(datasets) + 0.75)
+    bars = len(analysis["run"]["variants"])
+    figure = figure_of(0.34 * bars * len(datasets) + 0.75)
     axes = figure.subplots(len(datasets), 1, sharex=True, squeeze=False)[:, 0]
     table = where(analysis["score_distribution"], reader=ALL)
     for axis, dataset in zip(axes, datasets, strict=True):
@@ -71,7 +72,7 @@ def score_bars_by_reader(analysis: Analysis) -> Drawing | None:
     readers, datasets = run["readers"], run["datasets"]
     if len(readers) == 1 or not _scores(analysis):
         return None
-    figure = figure_of(0.66 * len(readers) + 0.95)
+    figure = figure_of(0.22 * len(run["variants"]) * len(readers) + 0.95)
     grid = figure.subplots(len(readers), len(datasets), sharex=True, squeeze=False)
     for line, reader in zip(grid, readers, strict=True):
         for axis, dataset in zip(line, datasets, strict=True):
@@ -222,7 +223,7 @@ def means(analysis: Analysis) -> Drawing:
     for axis, dataset in zip(axes, datasets, strict=True):
         rows = where(analysis["table1_means"], dataset=dataset)
         for place, (variant, style) in enumerate(styles.items()):
-            aside = (place - (len(styles) - 1) / 2) * 0.2
+            aside = (place - (len(styles) - 1) / 2) * min(0.2, 0.7 / len(styles))
             _mean_points(axis, rows, readers, variant, style, aside)
         if several:
             axis.axvspan(len(readers) - 1.5, len(readers) - 0.5, color="#f4f6f8", lw=0)

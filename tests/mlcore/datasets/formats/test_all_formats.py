@@ -28,6 +28,7 @@ from mlcore.datasets.table import TableError, open_table
 from mlcore.errors import UsageError
 from mlcore.management.commands.import_dataset import Command
 from mlcore.management.locate import table_folder
+from tests.conftest import ROOT
 from tests.mlcore.datasets.making import description, grey, image, save
 from tests.mlcore.tables import write_table
 
@@ -174,3 +175,11 @@ def test_options_of_one_name_are_declared_alike():
             declared = (option.type, option.choices, option.nargs, option.metavar)
             assert seen.setdefault(option.name, declared) == declared
     assert len(set(NAMES)) == len(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_people_are_told_of_it_with_its_own_options(name):
+    lines = (ROOT / "docs" / "data.md").read_text(encoding="utf-8").splitlines()
+    (row,) = (line for line in lines if line.startswith(f"| `{name}` |"))
+    for option in all_formats.find_format(name).options:
+        assert f"--{option.name.replace('_', '-')}" in row

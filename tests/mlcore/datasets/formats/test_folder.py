@@ -2,7 +2,11 @@ import numpy as np
 import pytest
 
 from mlcore.datasets.formats.folder import read_folder
-from mlcore.datasets.formats.lists import relative_path
+from mlcore.datasets.formats.lists import (
+    read_csv,
+    relative_path,
+    require_columns,
+)
 from mlcore.datasets.table import TableError
 from mlcore.errors import UsageError
 from tests.mlcore.datasets.making import NAN, grey, save
@@ -155,7 +159,7 @@ BAD = {
     "a way out and in": ([HEADER, "sub/../../scans/a.png,p1,1"], "leaves the folder"),
     "an absolute path": ([HEADER, "/etc/passwd,p1,1"], "leaves the folder"),
     "a drive": ([HEADER, "C:\\a.png,p1,1"], "leaves the folder"),
-    "no path": ([HEADER, ",p1,1"], "leaves the folder"),
+    "no path": ([HEADER, ",p1,1"], "line 2 names no file"),
     "no text": ([HEADER, "a\0.png,p1,1"], "line 2: 'a\\x00.png' holds a control"),
     "an invisible letter": ([HEADER, "a.png,p\u200b1,1"], "holds a control character"),
     "semicolons": (["file;patient_id;Nodule", "a.png;p1;1"], "Save it with commas"),
@@ -291,8 +295,28 @@ def test_each_file_of_a_folder_is_followed_by_itself(tmp_path):
     (root / "inside" / "c.png").symlink_to(root / "inside" / "a.png")
     (root / "away").symlink_to(outside)
 
-    assert relative_path(root, "inside/a.png") == "inside/a.png"
-    assert relative_path(root, "inside/c.png") == "inside/c.png"
+    assert relative_path(root, "inside/a.png", "a.csv line 2") == "inside/a.png"
+    assert relative_path(root, "inside/c.png", "a.csv line 2") == "inside/c.png"
     for text in ("inside/b.png", "away/a.png"):
         with pytest.raises(TableError, match="leaves the folder"):
-            relative_path(root, text)
+            relative_path(root, text, "a.csv line 2")
+
+
+def test_an_empty_path_and_a_file_as_source_are_told_as_such(root):
+    with pytest.raises(TableError, match="is a file; give its folder"):
+        read(root / "labels.csv")
+    labelled(root, [*LINES, ",p4,1,0"])
+    with pytest.raises(TableError, match="line 6 names no file"):
+        read(root)
+
+
+def test_a_tsv_file_has_tabs_between_its_columns(tmp_path):
+    path = tmp_path / "index.tsv"
+    path.write_text("path\tsaid\na.png\tno, not here\n")
+    header, (row,) = read_csv(path)
+    assert header == ("path", "said")
+    assert row.cells() == {"path": "a.png", "said": "no, not here"}
+    path.write_text("path,said\na.png,no\n")
+    header, _ = read_csv(path)
+    with pytest.raises(TableError, match="Save it with tabs between the columns"):
+        require_columns(path, header, ["path"])

@@ -4,6 +4,7 @@ import hashlib
 import io
 import os
 import pickle
+import re
 import shutil
 from pathlib import Path
 
@@ -13,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from readerstudy.trial.cases.bundle import read_bundle, read_bundles
-from readerstudy.trial.cases.pixel_files import BundleError, raw_pixels
+from readerstudy.trial.cases.pixel_files import BundleError, PixelFile, raw_pixels
+from readerstudy.trial.cases.truth import Truth
 from tests.readerstudy.factories import (
     make_bundle,
     read_manifest,
@@ -70,8 +72,9 @@ def test_it_reads_what_the_manifest_says(tmp_path):
     bundle = read_bundle(folder)
     assert bundle.dataset == "knees"
     assert bundle.overlay_size == (4, 7)
-    assert set(bundle.variants) == {"standard", "single_bn", "dual_bn"}
-    assert bundle.variants["dual_bn"]["run"] == "run-of-dual_bn"
+    assert list(bundle.arms) == ["standard", "single_bn", "dual_bn"]
+    assert bundle.arms["dual_bn"].origin["run"] == "run-of-dual_bn"
+    assert bundle.is_signed
     assert [case.case_id for case in bundle.cases] == [
         "knees-0001",
         "knees-0002",
@@ -130,8 +133,10 @@ def test_it_refuses_a_manifest_that_is_no_object(bundle):
 
 
 def test_it_refuses_another_version(bundle):
-    change(bundle, ["schema_version"], 2)
-    assert "manifest.json: schema_version: must be 1 to be read" in refusal_of(bundle)
+    for version in (0, 3, True, "2"):
+        change(bundle, ["schema_version"], version)
+        said = refusal_of(bundle)
+        assert "manifest.json: schema_version: must be 1 or 2 to be read" in said
 
 
 @pytest.mark.parametrize(
@@ -232,23 +237,218 @@ def test_it_takes_cases_without_a_finding_where_the_sampling_says_so(bundle):
     assert read_bundle(bundle).cases[0].findings == ()
 
 
-@pytest.mark.parametrize("variants", [("a1", "a2"), ("a1", "a2", "a3", "a4")])
-def test_it_needs_three_variants(tmp_path, variants):
-    folder = make_bundle(tmp_path / "b", cases=1, variants=variants)
-    assert f"variants: must be 3, not {len(variants)}" in refusal_of(folder)
+@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("number", [1, 2, 3, 6])
+def test_it_takes_one_to_six_arms(tmp_path, number, version):
+    labels = [f"arm{place}" for place in range(number)]
+    folder = make_bundle(tmp_path / "b", cases=1, variants=labels, version=version)
+    assert list(read_bundle(folder).arms) == labels
+
+
+@pytest.mark.parametrize(("version", "key"), [(1, "variants"), (2, "arms")])
+@pytest.mark.parametrize("number", [0, 7])
+def test_it_refuses_another_number_of_arms(bundle, number, version, key):
+    change(bundle, ["schema_version"], version)
+    change(bundle, [key], {f"arm{place}": {} for place in range(number)})
+    assert f"{key}: must be 1 to 6, not {number}" in refusal_of(bundle)
+
+
+@pytest.mark.parametrize("label", ["a", "9", "dual_bn.gradcam", "_", "x" * 50])
+def test_it_takes_a_label_of_letters_digits_underscores_and_dots(tmp_path, label):
+    folder = make_bundle(tmp_path / "b", cases=1, variants=(label,), version=2)
+    assert list(read_bundle(folder).arms) == [label]
+
+
+@pytest.mark.parametrize("label", ["", "noise-0.1", "=SUM", "a b", "$x^$", "x" * 51])
+def test_it_refuses_another_label(bundle, label):
+    change(bundle, ["schema_version"], 2)
+    change(bundle, ["arms"], {label: {}})
+    assert "no label: 1 to 50 letters, digits, _ and ." in refusal_of(bundle)
+
+
+@pytest.mark.parametrize("label", ["X", "W", "unaided", "truth"])
+def test_it_refuses_a_label_that_means_something_else_in_a_study(bundle, label):
+    change(bundle, ["schema_version"], 2)
+    change(bundle, ["arms"], {label: {}})
+    assert f"arms.{label}: '{label}' means something else" in refusal_of(bundle)
+
+
+RUN = {"run": "a-12345678", "checkpoint_sha256": "0" * 64}
+MAPS = {"method": "gradcam", "signed": True}
+
+
+@pytest.mark.parametrize(
+    "arm",
+    [
+        MAPS | RUN,
+        MAPS | RUN | {"branch": "adv"},
+        MAPS | {"source": "maps/of-ours", "source_sha256": "0" * 64},
+    ],
+)
+def test_an_arm_keeps_where_its_maps_come_from(tmp_path, arm):
+    folder = make_bundle(tmp_path / "b", cases=1, variants=("ours",), version=2)
+    change(folder, ["arms", "ours"], arm | {"more": "which is not kept"})
+    assert read_bundle(folder).arms["ours"].origin == arm
+
+
+@pytest.mark.parametrize(
+    ("arm", "problem"),
+    [
+        (RUN | {"signed": True}, "arms.ours.method: is missing"),
+        (RUN | {"method": "gradient"}, "arms.ours.signed: is missing"),
+        (MAPS | RUN | {"signed": 1}, "arms.ours.signed: must be true or false"),
+        (MAPS, "arms.ours: must say the run or the source of its maps"),
+        (MAPS | {"run": "a"}, "arms.ours.checkpoint_sha256: is missing"),
+        (MAPS | {"source": "a"}, "arms.ours.source_sha256: is missing"),
+        ([], "arms.ours: must be an object"),
+    ],
+)
+def test_it_refuses_an_arm_of_which_too_little_is_known(tmp_path, arm, problem):
+    folder = make_bundle(tmp_path / "b", cases=1, variants=("ours",), version=2)
+    change(folder, ["arms", "ours"], arm)
+    assert f"manifest.json: {problem}" in refusal_of(folder)
+
+
+def test_all_maps_are_signed_or_none(tmp_path):
+    folder = make_bundle(tmp_path / "b", cases=1, variants=("a", "b"), version=2)
+    change(folder, ["arms", "b", "signed"], False)
+    assert "arms: 'b' is unsigned and 'a' signed; a reader could" in refusal_of(folder)
+
+
+def test_a_map_below_zero_is_not_of_an_unsigned_arm(tmp_path):
+    labels = ("a", "b")
+    plain = make_bundle(
+        tmp_path / "b", cases=1, variants=labels, version=2, signed=False
+    )
+    assert not read_bundle(plain).is_signed
+    pixels = np.zeros((6, 5), np.int8)
+    pixels[0, 0] = -1
+    entry = write_pixels(plain, "overlays/0001-b.npy", pixels)
+    change(plain, ["cases", 0, "overlays", "b"], entry)
+    message = refusal_of(plain)
+    assert message.endswith("0001-b.npy: below 0, but its arm's maps are unsigned.")
+
+
+# What is known of a case
+
+
+def with_truth(bundle, truth):
+    change(bundle, ("cases", 0, "truth"), truth)
+    return bundle
+
+
+def test_without_truth_nothing_is_known(bundle):
+    assert read_bundle(bundle).cases[0].truth == {}
+
+
+def test_a_study_keeps_labels_boxes_and_masks(bundle):
+    mask = np.array([[0, 0, 1], [1, 1, 0]], np.uint8)
+    truth = {
+        "Nodule": {
+            "label": 1,
+            "boxes": [[0, 0.5, 12, 15.5]],
+            "mask": write_pixels(bundle, "0001-1.npy", mask),
+        },
+        "Effusion": {"label": 0},
+    }
+    case = read_bundle(with_truth(bundle, truth)).cases[0]
+    assert {name: one.document() for name, one in case.truth.items()} == {
+        "Nodule": {
+            "label": 1,
+            "boxes": [[0, 0.5, 12, 15.5]],
+            "mask": {"height": 2, "width": 3, "runs": [2, 3, 1]},
+        },
+        "Effusion": {"label": 0, "boxes": [], "mask": None},
+    }
+
+
+@given(st.lists(st.lists(st.booleans(), min_size=4, max_size=4), min_size=1))
+def test_the_runs_of_a_mask_are_its_pixels(tmp_path_factory, rows):
+    folder = tmp_path_factory.mktemp("mask")
+    mask = np.array(rows, np.uint8)
+    entry = write_pixels(folder, "mask.npy", mask)
+    file = PixelFile(
+        folder / "mask.npy", entry["sha256"], "uint8", len(rows), len(rows[0])
+    )
+    runs = Truth(1, (), file).document()["mask"]["runs"]
+    values = np.arange(len(runs)) % 2
+    assert np.repeat(values, runs).tolist() == mask.ravel().tolist()
+
+
+@pytest.mark.parametrize(
+    ("truth", "problem"),
+    [
+        ([], "truth: must be an object"),
+        ({"a\tb": {"label": 1}}, "no name of a finding"),
+        ({"N": 1}, "truth.N: must be an object"),
+        ({"N": {}}, "truth.N.label: is missing"),
+        ({"N": {"label": 2}}, "truth.N.label: must be a whole number from 0 to 1"),
+        ({"N": {"label": 1.0}}, "truth.N.label: must be a whole number"),
+        ({"N": {"label": 1, "boxes": 3}}, "truth.N.boxes: must be a list"),
+        ({"N": {"label": 0, "boxes": [[0, 0, 1, 1]]}}, "truth.N.label: is 0, but a"),
+        ({"N": {"label": 1, "mask": {}}}, "truth.N.mask.file: is missing"),
+        ({"N": {"label": 1, "boxes": [[0, 0, 1, 1]] * 101}}, "100 at most"),
+        ({f"N{n}": {"label": 0} for n in range(101)}, "100 findings at most"),
+    ],
+)
+def test_it_refuses_truth(bundle, truth, problem):
+    assert problem in refusal_of(with_truth(bundle, truth))
+
+
+@pytest.mark.parametrize(
+    "box",
+    [
+        3,
+        [0, 0, 1],
+        [0, 0, 1, "1"],
+        [0, 0, True, 1],
+        [-1, 0, 1, 1],
+        [0, 0, 0, 1],
+        [0, 0, 12.1, 1],
+        [5, 0, 8, 1],
+        [0, 16, 1, 1],
+        [10**400, 0, 0.5, 1],
+    ],
+)
+def test_it_refuses_a_box_that_is_not_within_the_image(bundle, box):
+    with_truth(bundle, {"N": {"label": 1, "boxes": [box]}})
+    assert "lists of x, y, width, height within the image" in refusal_of(bundle)
+
+
+@pytest.mark.parametrize(
+    ("mask", "problem"),
+    [
+        (np.full((2, 3), 2, np.uint8), "a mask's values are 0 and 1"),
+        (np.arange(200_002).reshape(2, -1) % 2, "larger than|from 1 to 2048"),
+        (np.indices((2000, 200)).sum(0) % 2, "too ragged"),
+        (np.zeros((2, 3), np.int8), "must be uint8"),
+    ],
+)
+def test_it_refuses_a_mask(bundle, mask, problem):
+    pixels = mask if mask.dtype.itemsize == 1 else mask.astype(np.uint8)
+    entry = write_pixels(bundle, "mask.npy", pixels)
+    with_truth(bundle, {"N": {"label": 1, "mask": entry}})
+    assert re.search(problem, refusal_of(bundle))
+
+
+def test_a_mask_is_a_file_of_its_own(bundle):
+    entry = read_manifest(bundle)["cases"][1]["image"]
+    with_truth(bundle, {"N": {"label": 1, "mask": entry}})
+    assert "stands for two files" in refusal_of(bundle)
 
 
 @pytest.mark.parametrize("name", ["X", "=SUM", "a b", "<b>"])
 def test_it_refuses_a_name_of_a_variant(tmp_path, name):
     folder = make_bundle(tmp_path / "b", cases=1, variants=("v1", "v2", name))
     place = f"variants.{name}" if name == "X" else f'variants["{name}"]'
-    assert f"{place}: no name for a variant" in refusal_of(folder)
+    said = refusal_of(folder)
+    assert f"{place}: no name for a variant" in said
 
 
 def test_any_three_runs_make_a_bundle(tmp_path):
     variants = ("noise-0.1", "mixed_bn", "standard")
     folder = make_bundle(tmp_path / "b", cases=1, variants=variants)
-    assert set(read_bundle(folder).variants) == set(variants)
+    assert tuple(read_bundle(folder).arms) == variants
 
 
 @pytest.mark.parametrize("overlays", [{}, {"standard": {}}, {"standard": {}, "x": {}}])
@@ -467,13 +667,40 @@ def test_it_needs_a_bundle():
         read_bundles([])
 
 
-def test_bundles_need_the_same_variants(tmp_path):
+def test_bundles_need_the_same_arms(tmp_path):
     folders = [
-        make_bundle(tmp_path / "a", dataset="xray"),
-        make_bundle(tmp_path / "b", dataset="mri", variants=("v1", "v2", "v3")),
+        make_bundle(tmp_path / "a", dataset="xray", variants=("a1", "a2")),
+        make_bundle(tmp_path / "b", dataset="mri", variants=("a2", "a1", "a3")),
     ]
-    with pytest.raises(BundleError, match="b: not the variants of the first bundle"):
+    with pytest.raises(BundleError) as caught:
         read_bundles(folders)
+    first, second = folders
+    assert str(caught.value) == (
+        f"{second}: not the arms of the first bundle; 'a3' is in {second} and not in "
+        f"{first}."
+    )
+
+
+def test_bundles_are_all_signed_or_all_unsigned(tmp_path):
+    folders = [
+        make_bundle(tmp_path / "a", dataset="xray", version=2, signed=False),
+        make_bundle(tmp_path / "b", dataset="mri", version=2),
+    ]
+    with pytest.raises(BundleError) as caught:
+        read_bundles(folders)
+    first, second = folders
+    assert str(caught.value) == (
+        f"{second}: the maps in {second} are signed and those in {first} unsigned; a "
+        "reader could tell them apart."
+    )
+
+
+def test_bundles_of_both_versions_go_together(tmp_path):
+    folders = [
+        make_bundle(tmp_path / "a", dataset="xray", version=1),
+        make_bundle(tmp_path / "b", dataset="mri", version=2),
+    ]
+    assert len(read_bundles(folders)) == 2
 
 
 def test_a_case_is_in_one_bundle_only(tmp_path):

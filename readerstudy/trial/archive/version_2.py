@@ -1,0 +1,70 @@
+"""Rows of archives of version 2, brought to the form of version 3.
+
+Their studies have a column for each part of one question's protocol, their events one
+for each part of its answer, and their presentations name a map alone. What is made of
+them is what an upgrade of a database makes.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from readerstudy.trial.archive.study_rows import Row, RowsError, Tables
+from readerstudy.trial.protocol.flat import FLAT_FIELDS, from_flat
+
+ANSWERS = ("rating", "old_rating", "confidence", "comment")
+
+
+def brought_up_to_date(tables: Tables) -> Tables:
+    """The tables with protocols and answers as documents.
+
+    A row that lacks a column, or refers to none, is for `study_rows` to name.
+
+    Raises:
+        RowsError: a row is none of a study.
+    """
+    overlays = {row.get("id"): row for row in tables["overlay"]}
+    try:
+        return {
+            **tables,
+            "study": list(map(_study, tables["study"])),
+            "case": [{**row, "truth": None} for row in tables["case"]],
+            "enrolment": [{**row, "language": ""} for row in tables["enrolment"]],
+            "presentation": [
+                {
+                    **row,
+                    "case_id": overlays.get(row.get("overlay_id"), {}).get("case_id"),
+                    "arm_id": overlays.get(row.get("overlay_id"), {}).get("arm_id"),
+                }
+                for row in tables["presentation"]
+            ],
+            "rating_event": list(_events(tables)),
+        }
+    except (LookupError, TypeError, ValueError) as error:
+        raise RowsError(f"a row of version 2: {error}") from error
+
+
+def _study(row: Row) -> Row:
+    rest = {name: value for name, value in row.items() if name not in FLAT_FIELDS}
+    return {**rest, "protocol": from_flat({name: row[name] for name in FLAT_FIELDS})}
+
+
+def _events(tables: Tables) -> Iterator[Row]:
+    for row in tables["rating_event"]:
+        rest = {name: value for name, value in row.items() if name not in ANSWERS}
+        if row.get("kind") == "cannot_judge":
+            rest["reason"] = ""
+        yield {**rest, "stage": "map", "language": "", "answer": _answer(row)}
+
+
+def _answer(row: Row) -> dict[str, Any] | None:
+    if row["kind"] in ("shown", "void"):
+        return None
+    answers = {
+        "rating": row["rating"],
+        "confidence": row["confidence"],
+        "comment": row["comment"] or None,
+    }
+    given = {key: value for key, value in answers.items() if value is not None}
+    if row["kind"] == "cannot_judge":
+        return {"answers": given, "cannot_judge": row["reason"]}
+    return {"answers": given}

@@ -1,0 +1,129 @@
+"""Readers' guesses of the arms, for the blinding indices of Bang and of James.
+
+Where the protocol asks (`guess_arms`), a reader who has answered everything and has not
+signed yet sees one practice case under each of its maps, unlabelled, and says which was
+made how, or does not know. Case and order follow from the secret seed of the reader's
+list: the record keeps what was said of each place, which tells no arm.
+
+Source: Bang, Ni and Davis, Assessment of blinding in clinical trials, Controlled
+Clinical Trials 25 (2004) 143-156, on asking each participant with "do not know".
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.contrib.auth.models import User
+from django.db import transaction
+
+from readerstudy.models import Arm, Enrolment, Overlay, Study, StudyEvent
+from readerstudy.trial import policies
+from readerstudy.trial.locking import hold, hold_enrolment
+from readerstudy.trial.order.seeded_random import Draw
+from readerstudy.trial.policies import Refusal
+from readerstudy.trial.protocol.document import Protocol
+from readerstudy.trial.record.events import add_study_event
+
+UNKNOWN = ""
+
+
+def labels(study: Study) -> list[str]:
+    """What can be guessed: the labels of the arms that have maps, sorted."""
+    return sorted(_with_maps(study).values_list("variant", flat=True))
+
+
+def is_due(enrolment: Enrolment) -> bool:
+    """Whether the reader is to guess before they sign: asked, and not answered yet."""
+    if not Protocol.of(enrolment.study.protocol).guess_arms:
+        return False
+    return _recorded(enrolment) is None
+
+
+def shown_maps(enrolment: Enrolment) -> list[Overlay]:
+    """The maps of the reader's practice case, in the order of their own.
+
+    Empty where the study has no practice case.
+    """
+    study = enrolment.study
+    # Sorted here and not by the database, whose collation is its own.
+    cases = sorted(
+        study.cases.filter(training=True), key=lambda c: (c.dataset, c.case_id)
+    )
+    if not cases:
+        return []
+    draw = Draw(f"{enrolment.seed} guess")
+    case = cases[draw.below(len(cases))]
+    overlays = Overlay.objects.filter(case=case).select_related("case__study", "arm")
+    return draw.shuffled(sorted(overlays, key=lambda overlay: overlay.arm.letter))
+
+
+def record_guesses(
+    *, enrolment: Enrolment, user: User, guesses: Sequence[str]
+) -> StudyEvent:
+    """Write what the reader takes each of the `shown_maps` for, once for all.
+
+    Args:
+        guesses: for each map one of `labels`, or `UNKNOWN`.
+
+    Raises:
+        Refusal: not asked for, said already, maps are still to be rated, or not a guess
+            for each map.
+    """
+    with transaction.atomic():
+        hold(enrolment.study)
+        hold_enrolment(enrolment)
+        if enrolment.reader_id != user.pk:
+            raise Refusal("This is another reader's part of the study.")
+        policies.check_can_rate(enrolment)
+        if not is_due(enrolment):
+            raise Refusal("No guess is asked for, or it was given before.")
+        if enrolment.presentations.unrated().exists():
+            raise Refusal("Maps are still to be rated.")
+        maps = shown_maps(enrolment)
+        known = [UNKNOWN, *labels(enrolment.study)]
+        if len(guesses) != len(maps) or not set(guesses) <= set(known):
+            raise Refusal("Say of each map how it was made, or that you do not know.")
+        return add_study_event(
+            enrolment.study,
+            StudyEvent.Kind.GUESSED,
+            user,
+            reader=user.get_username(),
+            enrolment=str(enrolment.uuid),
+            guesses=list(guesses),
+        )
+
+
+def guessed(study: Study) -> list[dict[str, Any]]:
+    """What was guessed of each map: reader, run, arm and guess, in order of enrolling.
+
+    Of runs that were not voided. It joins guesses with arms: whoever gets it without
+    the arms' letters in place of their names learns the allocation.
+    """
+    rows = []
+    for enrolment in study.enrolments.current().select_related("reader").order_by("pk"):
+        event = _recorded(enrolment)
+        maps = shown_maps(enrolment) if event else []
+        for overlay, guess in zip(
+            maps, event.details["guesses"] if event else (), strict=True
+        ):
+            rows.append(
+                {
+                    "reader": enrolment.reader.get_username(),
+                    "run": enrolment.run,
+                    "arm": overlay.arm,
+                    "guess": guess,
+                }
+            )
+    return rows
+
+
+def _recorded(enrolment: Enrolment) -> StudyEvent | None:
+    events = StudyEvent.objects.filter(
+        study=enrolment.study_id,
+        kind=StudyEvent.Kind.GUESSED,
+        details__enrolment=str(enrolment.uuid),
+    )
+    return events.first()
+
+
+def _with_maps(study: Study) -> Any:
+    return Arm.objects.filter(study=study, overlays__isnull=False).distinct()

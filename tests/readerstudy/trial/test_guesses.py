@@ -1,0 +1,109 @@
+"""The guess of the arms: asked where the protocol says so, once, and telling no arm."""
+
+import pytest
+
+from readerstudy.trial.enrolment import sign_off
+from readerstudy.trial.guesses import guessed, is_due, record_guesses, shown_maps
+from readerstudy.trial.policies import Refusal
+from readerstudy.trial.readiness import missing_rows
+from readerstudy.trial.verification import verify
+from tests.readerstudy.factories import make_study, rate_all
+
+pytestmark = pytest.mark.django_db
+GUESSES = ["dual_bn", "", "standard"]
+
+
+def made(folder, *readers, training=2, **options):
+    protocol = {"guess_arms": True}
+    return make_study(
+        folder / "b", readers=readers, cases=2, training=training, protocol=protocol,
+        **options,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def finished(tmp_path, rhea):
+    enrolment = made(tmp_path, rhea).enrolments.get()
+    rate_all(enrolment)
+    return enrolment
+
+
+def guess(enrolment, guesses=GUESSES, user=None):
+    return record_guesses(
+        enrolment=enrolment, user=user or enrolment.reader, guesses=guesses
+    )
+
+
+def test_a_reader_says_of_each_map_what_it_was_and_it_is_recorded(finished):
+    assert is_due(finished)
+    guess(finished)
+    assert not is_due(finished)
+    verify(finished.study)
+    rows = guessed(finished.study)
+    assert [row["guess"] for row in rows] == GUESSES
+    assert [row["arm"] for row in rows] == [o.arm for o in shown_maps(finished)]
+    assert {row["arm"].letter for row in rows} == {"X", "Y", "Z"}
+
+
+def test_the_event_tells_no_arm_nor_where_the_maps_lie(finished):
+    event = guess(finished)
+    assert event.details.keys() == {"reader", "enrolment", "guesses"}
+
+
+def test_case_and_order_are_the_seeds_and_each_map_can_come_at_each_place(
+    tmp_path, rhea
+):
+    enrolment = made(tmp_path, rhea).enrolments.get()
+    seen = set()
+    for number in range(60):
+        enrolment.seed = f"{number:032x}"
+        maps = shown_maps(enrolment)
+        assert [m.pk for m in maps] == [m.pk for m in shown_maps(enrolment)]
+        assert len({m.case_id for m in maps}) == 1
+        assert maps[0].case.training
+        seen |= {(m.case_id, m.arm.letter, place) for place, m in enumerate(maps)}
+    assert len(seen) == 2 * 3 * 3
+
+
+@pytest.mark.parametrize(
+    "guesses", [[], ["standard"], ["standard", "", "", ""], ["X", "", ""]]
+)
+def test_what_is_no_guess_for_each_map_is_refused(finished, guesses):
+    with pytest.raises(Refusal, match="Say of each map"):
+        guess(finished, guesses)
+    assert is_due(finished)
+
+
+def test_it_comes_after_the_last_rating_before_the_signature_and_once(tmp_path, rhea):
+    enrolment = made(tmp_path, rhea).enrolments.get()
+    with pytest.raises(Refusal, match="still to be rated"):
+        guess(enrolment)
+    rate_all(enrolment)
+    rhea.set_password("secret")
+    rhea.save()
+    signature = {"user": rhea, "password": "secret", "told_apart": "never"}
+    with pytest.raises(Refusal, match="guess"):
+        sign_off(enrolment=enrolment, **signature)
+    guess(enrolment)
+    with pytest.raises(Refusal, match="given before"):
+        guess(enrolment)
+    sign_off(enrolment=enrolment, **signature)
+
+
+def test_nobody_guesses_for_another(finished, omar):
+    with pytest.raises(Refusal, match="another reader"):
+        guess(finished, user=omar)
+
+
+def test_it_is_not_asked_where_the_protocol_does_not(tmp_path, rhea):
+    enrolment = make_study(tmp_path / "b", readers=[rhea], cases=2).enrolments.get()
+    rate_all(enrolment)
+    assert not is_due(enrolment)
+    with pytest.raises(Refusal, match="No guess is asked for"):
+        guess(enrolment, [])
+
+
+def test_without_a_practice_case_the_study_cannot_open(tmp_path, rhea):
+    draft = made(tmp_path, rhea, training=0, opened=False)
+    (problem,) = missing_rows(draft)
+    assert problem.endswith("needs a practice case.")
