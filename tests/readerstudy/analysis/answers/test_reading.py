@@ -6,6 +6,7 @@ import pytest
 from readerstudy.analysis.answers.answers import BEFORE
 from readerstudy.analysis.answers.reading import (
     asked_of_table,
+    points_of,
     protocol_beside,
     read_answers,
 )
@@ -141,6 +142,39 @@ def test_points_are_read_by_finding_and_for_the_case():
     points = [(p.variant, p.finding, p.x, p.y) for p in reading.primary.points]
     assert points == [("X", "Lung.mass", 1, 2), ("Y", "Lung.mass", 3, 4)]
     assert [p.finding for p in of_case.primary.points] == ["", ""]
+
+
+LONG = [*NAMES, "repeat", "question", "finding", "item", "answer"]
+
+
+def long_rows(*answers):
+    """Rows of one presentation: question, finding, item and answer."""
+    return table(LONG, [["R1", "ct", "i1", "X", 0, *answer] for answer in answers])
+
+
+def test_several_points_on_one_finding_are_read_from_the_long_table():
+    questions = asked(question("point", "points", per="finding"))
+    rows = (("1.x", 1), ("1.y", 2), ("2.x", 30), ("2.y", 4))
+    content = long_rows(
+        *(("point", "Nodule", *row) for row in rows), ("comment", "", "", "1.x")
+    )
+    rated = one_image(["comment"], ("",), ("",), ("",))
+    reading = read_answers(rated, questions, long_table=content)
+
+    assert [(p.x, p.y) for p in reading.primary.points] == [(1, 2), (30, 4)]
+    assert {p.finding for p in reading.primary.points} == {"Nodule"}
+
+
+@pytest.mark.parametrize(
+    ("answers", "said"),
+    [
+        ([("point", "", "x", 1)], "lacks x or y: reader 'R1'"),
+        ([("point", "", "x", "far")], "line 2: point x 'far' is no pixel"),
+    ],
+)
+def test_half_a_point_in_the_long_table_is_refused(answers, said):
+    with pytest.raises(RatingsError, match=said):
+        points_of(long_rows(*answers), asked(question("point", "points")))
 
 
 @pytest.mark.parametrize(

@@ -4,15 +4,20 @@ import json
 
 import pytest
 
+from readerstudy.analysis.analyse import analyse
 from readerstudy.analysis.answers.answers import BEFORE
 from readerstudy.analysis.answers.cases import Cases
+from readerstudy.analysis.answers.reading import read_answers
 from readerstudy.analysis.tables import points as module
 from tests.readerstudy.analysis.golden_answers import (
     ARMS,
     GOLDEN,
     POINT_QUESTIONS,
+    asked,
+    fixture,
     peaks,
     points_table,
+    table,
     truths,
 )
 from tests.readerstudy.analysis.rating_tables import row_of
@@ -136,3 +141,24 @@ def test_points_without_any_before_the_map_have_no_human_benchmark():
     assert (row["before_hits"], row["reason"]) == (None, module.NOT_BEFORE)
     assert (own["pull"], own["reason"]) == (None, module.NOT_BEFORE)
     assert own["pointing_game"] == close(EXPECTED["X"]["map_pointing_game"])
+
+
+def test_a_long_table_of_points_gives_the_same_numbers():
+    header = ["reader", "dataset", "image", "variant", "question", "finding"]
+    rows = [
+        [row[name] or "X" for name in header] + [axis, row[axis]]
+        for row in fixture("points.csv")
+        for axis in "xy"
+    ]
+    rated = [[*line.split(",")[:4], ""] for line in points_table().decode().split()[1:]]
+    reading = read_answers(
+        table([*header[:4], "comment"], rated),
+        asked(*POINT_QUESTIONS, primary="point_after"),
+        cases=Cases(truths()),
+        long_table=table([*header, "item", "answer"], rows),
+    )
+    analysis = analyse(reading.ratings, source="t", reading=reading, redraws=100)
+
+    row = row_of(analysis["points"], variant="Y", **POOLED)
+    assert row["distance_mean"] == close(EXPECTED["Y"]["mean_distance_mm"])
+    assert row["before_hits"] == EXPECTED["before"]["hits"]
