@@ -102,7 +102,7 @@ def in_two_languages() -> dict[str, Any]:
         return {"en": english, "de": german}
 
     anchors = [both(*texts) for texts in zip(ANCHORS, GERMAN["anchors"], strict=True)]
-    return asking(
+    document = asking(
         likert(
             "useful",
             text=both("Does this map help?", GERMAN["useful"]),
@@ -125,3 +125,5 @@ def in_two_languages() -> dict[str, Any]:
         instructions=both("Look at the map.", "Sehen Sie die Karte an."),
         consent=both("I take part.", "Ich nehme teil."),
     )
+    document["questions"][-1] = {**COMMENT, "text": both("Comment", "Bemerkung")}
+    return document
