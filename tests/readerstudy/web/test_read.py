@@ -293,5 +293,5 @@ def test_rating_takes_few_queries(reader, presentation, django_assert_num_querie
 
     # Session, person, presentation; in a transaction: its locks (2), its events, the
     # chain's head, the answer, the next one, the head, "shown"; then the panel (3).
-    with django_assert_num_queries(16):
+    with django_assert_num_queries(17):
         reader.post(address(presentation), {"rating": 3, "_drawn": "1"}, **HTMX)
