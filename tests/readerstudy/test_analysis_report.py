@@ -222,7 +222,7 @@ def test_a_study_tells_what_guidelines_ask_for(study, tmp_path):
     page = shown(tmp_path / "out")
 
     assert study.protocol["questions"][0]["text"] in page
-    assert f"5: {study.protocol["questions"][0]["anchors"][5]}" in page
+    assert f"5: {study.protocol['questions'][0]['anchors'][5]}" in page
     assert "reason given: all rated" in page
     assert "2 readers&#x27; lists were fixed" in page
 

@@ -16,12 +16,7 @@ from readerstudy.analysis.answers.reading import (
     read_answers,
 )
 from readerstudy.analysis.context import PROFILES, Options
-<<<<<<< HEAD
-from readerstudy.analysis.questions import Asked
 from readerstudy.analysis.ratings import in_order, table_bytes
-=======
-from readerstudy.analysis.ratings import table_bytes
->>>>>>> secondary
 from readerstudy.analysis.report.page import report_files
 from readerstudy.analysis.report.terminal import summary
 from readerstudy.analysis.units import MISSING
@@ -167,16 +162,11 @@ def _from_study(options: dict[str, Any]) -> Input:
         line = "--question goes with --csv; the protocol of a study names its own."
         raise CommandError(line, returncode=2)
     study = find_study(options["name"])
-    reading = study_answers(
-        study, blinded=options["blinded"], variants=options["variants"]
-    )
+    blinded = options["blinded"]
+    variants = options["variants"] or _labels(study, blinded=blinded)
+    reading = study_answers(study, blinded=blinded, variants=variants)
     # What is printed beside the results as their record has to hold for them.
     verify(study)
-<<<<<<< HEAD
-    variants = options["variants"] or _labels(study, blinded=options["blinded"])
-    reading = read_answers(table.encode(), Asked(), variants)
-=======
->>>>>>> secondary
     out = analyses_folder(study) / f"{timezone.now():%Y%m%dT%H%M%SZ}"
     return Input(
         source=study.name,
