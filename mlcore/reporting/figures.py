@@ -41,11 +41,12 @@ VARIANT_STYLES: Mapping[str, VariantStyle] = {
     "dual_bn": VariantStyle("#0e9a83", "D", (7, 1.4, 1.4, 1.4)),
     "mixed_bn": VariantStyle("#a04bd6", "^", (2.4, 1.2)),
     "noise": VariantStyle("#5c2e12", "v", (1.2, 1.2)),
+    "unaided": VariantStyle("#0c000c", "P", (9, 2, 1.2, 2)),
 }
-# The same three under other names: the paper's, and a blinded study's.
+# The same under other names: the paper's, and a blinded study's.
 _ALIASES = {
     **dict(zip(("SSM", "SSBN", "SDBN"), VARIANT_STYLES, strict=False)),
-    **dict(zip(("X", "Y", "Z"), VARIANT_STYLES, strict=False)),
+    **dict(zip("XYZUVW", VARIANT_STYLES, strict=True)),
 }
 
 _FIGURE_STYLE: Mapping[str, Any] = {
@@ -70,6 +71,8 @@ _FIGURE_STYLE: Mapping[str, Any] = {
     "lines.linewidth": 1.6,
     "lines.markersize": 4.5,
     "text.color": INK,
+    # A name such as "$x^$" is a name; as mathematics it would end the drawing.
+    "text.parse_math": False,
     "xtick.color": SOFT,
     "xtick.labelcolor": INK,
     "xtick.labelsize": 8,
@@ -113,7 +116,7 @@ class Picture:
 def variant_styles(names: Sequence[str]) -> dict[str, VariantStyle]:
     """The style of each name.
 
-    Known variants and their aliases (SSM, SSBN, SDBN; X, Y, Z) have their own; other
+    Known variants and their aliases (SSM, SSBN, SDBN; X to W) have their own; other
     names take those that are left, in order.
 
     Raises:

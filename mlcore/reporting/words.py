@@ -32,6 +32,12 @@ def counted(count: int, noun: str) -> str:
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
+def number_word(number: int) -> str:
+    """'three', in words up to six as in running text; '15'."""
+    words = ("no", "one", "two", "three", "four", "five", "six")
+    return words[number] if number < len(words) else f"{number:,}"
+
+
 def told_once(by_name: Mapping[str, str]) -> str:
     """The text that all names have in common, or each text with its names behind it."""
     names: dict[str, list[str]] = {}

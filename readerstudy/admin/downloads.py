@@ -121,7 +121,7 @@ def export(request: HttpRequest, pk: int, table: str) -> HttpResponse:
     name = f"{table}-{study.uuid}-{head.length}-{head.hash}"
     content: str | bytes = files.get("", "")
     if list(files) != [""]:
-        content = _zipped({f"{name}{end}.{ending}": it for end, it in files.items()})
+        content = _zipped({f"{name}-{end}.{ending}": it for end, it in files.items()})
         ending, kind = "zip", "application/zip"
     return HttpResponse(
         content,

@@ -72,7 +72,8 @@ class Table:
     heading: of the report, to which the table's views and methods belong.
     views: how the report shows it; without any, the CSV alone has it.
     title, methods: of its paragraph in the methods section, where {level} stands for
-      the level of the tests; "" where another table's paragraph tells of it.
+      the level of the tests, {df}, {pairs} and {rule} for what the number of variants
+      makes of them; "" where another table's paragraph tells of it.
     value: the key that the table is there for: where no row has it, nothing was done,
       and the methods section is silent.
     """

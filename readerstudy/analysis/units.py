@@ -45,7 +45,7 @@ class Unit:
 def under_policy(ratings: Ratings, missing: str) -> Ratings:
     """The ratings that tests may use, where some are missing. Nothing is imputed.
 
-    "triples": all of them; an image with one of its three ratings missing is left out
+    "triples": all of them; an image with one of its ratings missing is left out
     for that reader (see `units`), so Friedman's test and all pairs see the same images.
     "complete": an image that lacks any rating of any reader who rates in its data set
     is left out for all of them.
@@ -63,7 +63,7 @@ def under_policy(ratings: Ratings, missing: str) -> Ratings:
 def units(ratings: Ratings, *, blocks: bool = False) -> Iterator[Unit]:
     """Every reader in every data set and in ALL, then the readers pooled likewise.
 
-    An image with one of its three ratings missing is left out for that reader. `blocks`
+    An image with one of its ratings missing is left out for that reader. `blocks`
     adds reader x image blocks, which are not independent of each other.
     """
     for reader, dataset, values, assigned in ratings.parts():
@@ -125,7 +125,7 @@ def _complete(values: Floats, dataset: str) -> Unit:
 def _available(values: Floats, dataset: str) -> Unit:
     """Images with a complete triple of any reader, as means over those readers.
 
-    The three means of an image divide integer sums by one number: equal ones are equal.
+    The means of an image divide integer sums by one number: equal ones are equal.
     """
     complete = triples(values)
     counts = complete.sum(axis=0)

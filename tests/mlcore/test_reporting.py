@@ -128,9 +128,9 @@ def test_text_stands_out_from_its_ground():
 
 def test_a_variant_looks_the_same_under_all_its_names():
     assert variant_styles(["dual_bn"])["dual_bn"] is VARIANT_STYLES["dual_bn"]
-    for names in (("SSM", "SSBN", "SDBN"), ("X", "Y", "Z")):
+    for names in (("SSM", "SSBN", "SDBN"), ("X", "Y", "Z"), tuple("XYZUVW")):
         styles = variant_styles(names)
-        assert list(styles.values()) == list(VARIANT_STYLES.values())[:3]
+        assert list(styles.values()) == list(VARIANT_STYLES.values())[: len(names)]
 
 
 def test_an_unknown_variant_takes_a_style_that_is_free():
@@ -141,8 +141,8 @@ def test_an_unknown_variant_takes_a_style_that_is_free():
 
 
 def test_more_variants_than_can_be_told_apart_are_refused():
-    with pytest.raises(ValueError, match="5 variants can be told apart"):
-        variant_styles(list("abcdef"))
+    with pytest.raises(ValueError, match="6 variants can be told apart"):
+        variant_styles(list("abcdefg"))
 
 
 @figure_style()

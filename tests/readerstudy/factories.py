@@ -210,6 +210,12 @@ def said(rating: int | None, cannot_judge: str = "", **more: Any) -> dict[str, A
     )
 
 
+def rating_of(event: RatingEvent) -> int | None:
+    """What an event answers to the paper's question; None where it does not."""
+    answers = (event.answer or {}).get("answers", {})
+    return answers.get("rating")
+
+
 def with_defaults(protocol: dict[str, Any]) -> dict[str, Any]:
     """A flat protocol, or keys laid over the template `paper`; without repeats."""
     if "schema" in protocol:

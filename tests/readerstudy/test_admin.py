@@ -126,7 +126,14 @@ def test_a_superuser_without_a_role_sees_name_and_state_alone(study, ada):
     assert "Chest maps" in text
     assert "<strong>open</strong>" in text
     assert url(Study, "take", study.pk) in text
-    for hidden in ("rhea", "of 6", study.question, "coordinator", "Ledger", "phantom"):
+    for hidden in (
+        "rhea",
+        "of 6",
+        study.protocol["questions"][0]["text"],
+        "coordinator",
+        "Ledger",
+        "phantom",
+    ):
         assert hidden not in text
 
 
@@ -143,14 +150,17 @@ def test_nothing_that_a_rating_rests_on_is_there_to_be_edited(model):
     [
         (Study, "arms__variant"),
         (Study, "arms__variant__startswith"),
+        (Study, "enrolments__presentations__arm__variant"),
         (Study, "enrolments__presentations__overlay__arm__variant"),
         (Study, "enrolments__reader"),
         (Study, "memberships__coordinator"),
-        (Study, "question__startswith"),
-        (Study, "sessions"),
+        (Study, "protocol__questions__startswith"),
+        (Study, "protocol__repeats"),
+        (User, "enrolments__presentations__arm__variant"),
         (User, "enrolments__presentations__overlay__arm__variant"),
         (User, "enrolments__seed__startswith"),
-        (User, "rating_events__rating"),
+        (User, "rating_events__answer"),
+        (User, "rating_events__answer__answers__rating"),
         (User, "memberships__allocator"),
     ],
 )

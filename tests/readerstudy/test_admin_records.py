@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import re
+import zipfile
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from django.urls import reverse
 from readerstudy.models import Overlay, RatingEvent
 from readerstudy.trial.cases import files as case_files
 from readerstudy.trial.exports.tables import (
+    EXPORTS,
     allocation_table,
     ledger_jsonl,
     ratings_table,
@@ -97,7 +99,7 @@ def test_it_verifies_on_request(study, statistician):
 def test_it_names_the_first_broken_link(study, statistician):
     event = RatingEvent.objects.filter(kind="rate").first()
     with past_the_triggers():
-        RatingEvent.objects.filter(pk=event.pk).update(rating=(event.rating + 1) % 6)
+        RatingEvent.objects.filter(pk=event.pk).update(answer={"answers": {}})
     text = statistician.post(url(study, "ledger")).content.decode()
     assert f"Broken at reader rhea, event {event.number}" in text
     assert "Unbroken" not in text
@@ -111,8 +113,8 @@ def test_tables_are_fetched_as_the_state_allows(study, statistician):
         response = statistician.get(url(study, "export", table))
         return response.content.decode() if response.status_code == 200 else None
 
-    tables = ("ratings", "imrmc", "codebook", "ledger", "allocation")
-    assert [fetched(table) for table in tables] == [None] * 5
+    tables = ("ratings", "answers", "imrmc", "codebook", "protocol", "allocation")
+    assert [fetched(table) for table in tables] == [None] * 6
     lock(study)
     assert fetched("ratings") == ratings_table(study, blinded=True).csv()
     assert fetched("ledger") == ledger_jsonl(study, blinded=True)
@@ -123,16 +125,30 @@ def test_tables_are_fetched_as_the_state_allows(study, statistician):
     assert statistician.get(url(study, "export", "unknown")).status_code == 404
 
 
+def test_several_tables_come_in_one_archive(study, statistician, monkeypatch):
+    lock(study)
+    files = {"1-probability.Nodule": "a,b\n", "2-probability.Mass": "c\n"}
+    monkeypatch.setitem(EXPORTS, "imrmc", lambda study, blinded: files)
+    response = statistician.get(url(study, "export", "imrmc"))
+    assert response["Content-Type"] == "application/zip"
+    assert response["Content-Disposition"].endswith('.zip"')
+    with zipfile.ZipFile(io.BytesIO(response.content)) as archive:
+        texts = {name: archive.read(name).decode() for name in archive.namelist()}
+    name = re.search(r'filename="(.+)\.zip"', response["Content-Disposition"])[1]
+    assert texts == {f"{name}-{end}.csv": text for end, text in files.items()}
+
+
 def test_the_page_links_what_can_be_fetched_and_nothing_else(study, statistician):
     def linked():
         text = statistician.get(url(study)).content.decode()
         return re.findall(r"/export/(\w+)/", text)
 
+    tables, always = ["ratings", "answers", "imrmc", "codebook"], ["ledger", "protocol"]
     assert linked() == []
     lock(study)
-    assert linked() == ["ratings", "imrmc", "codebook", "ledger"]
+    assert linked() == [*tables, *always]
     unblind(study)
-    assert linked() == ["ratings", "imrmc", "codebook", "allocation", "ledger"]
+    assert linked() == [*tables, "allocation", *always]
 
 
 def test_who_may_see_the_allocation_gets_no_ratings_while_it_is_blind(study, allocator):

@@ -1,6 +1,9 @@
 """A study's pages: what a coordinator sees and does, and what goes wrong in words."""
 
+import html
+import json
 import re
+from copy import deepcopy
 
 import pytest
 from django.contrib.auth.models import User
@@ -8,16 +11,18 @@ from django.test import Client
 from django.urls import reverse
 
 from readerstudy.admin import study_changes
+from readerstudy.admin.forms import SIMPLE
 from readerstudy.models import Case, Study
 from readerstudy.trial import policies
 from readerstudy.trial.cases import files as case_files
 from readerstudy.trial.cases.legend import BY_TARGET
 from readerstudy.trial.enrolment import sign_off, void_run
 from readerstudy.trial.policies import Refusal
-from readerstudy.trial.rating import Answer, record_answer, record_shown
+from readerstudy.trial.protocol.document import template
 from readerstudy.trial.roles import end_role
 from readerstudy.trial.study import lock_study, open_study
 from tests.readerstudy.factories import (
+    answer,
     begin,
     coordinator,
     give,
@@ -55,6 +60,13 @@ def text_of(response):
     return re.sub(r"\s+", " ", re.sub("<[^>]*>", " ", main))
 
 
+def readiness_of(response):
+    """Of that, what says whether a draft can open."""
+    page = response.content.decode()
+    (section,) = re.findall(r'id="readiness">(.*?)</section>', page, re.DOTALL)
+    return re.sub(r"\s+", " ", re.sub("<[^>]*>", " ", section))
+
+
 def last(study):
     event = study.events.order_by("number").last()
     return event.kind, event.user, event.reason
@@ -69,10 +81,10 @@ def alert(response):
 
 
 def test_a_draft_says_line_by_line_what_it_still_needs(study, staff):
-    assert text_of(staff.get(url(study))).count(": yes") == 6
+    assert readiness_of(staff.get(url(study))).count(": yes") == 6
     file = case_files.study_folder(study) / study.cases.first().file
     file.write_bytes(b"other")
-    text = text_of(staff.get(url(study)))
+    text = readiness_of(staff.get(url(study)))
     assert "Every file is as it was imported: no" in text
     assert f"File {file.name} of the study is missing or not as it was" in text
     assert text.count(": yes") == 5
@@ -90,9 +102,7 @@ def test_it_shows_each_readers_progress_and_times(study, staff, rhea):
     for ms, presentation in zip(
         (1000, 9000, 4000), run.presentations.all(), strict=False
     ):
-        record_shown(presentation=presentation, user=rhea)
-        answer = Answer(rating=5, viewer={"active_ms": ms})
-        record_answer(presentation=presentation, user=rhea, answer=answer)
+        answer(presentation, rhea, 5, viewer={"active_ms": ms})
     page = staff.get(url(study))
     assert "rhea 3 of 6 4.0 s" in text_of(page)
     assert "omar 0 of 6" in text_of(page)
@@ -140,14 +150,16 @@ def test_progress_takes_as_many_queries_for_many_readers_as_for_few(
 # Creating
 
 
-def protocol_form(**changes):
-    from readerstudy.admin.forms import NewStudyForm
+def protocol_form(study, rest=None, **changes):
+    """What the page of a draft sends back when nothing but `changes` was typed.
 
-    defaults = NewStudyForm(None).initial
-    form = {name: value for name, value in defaults.items() if value is not False}
-    form["anchors"] = "\r\n".join(defaults["anchors"])
-    form["legend"] = "\r\n".join(BY_TARGET["loss"])  # as the bundles here say
-    return form | changes
+    `rest`: keys of what stands there as JSON.
+    """
+    document = study.protocol | (rest or {})
+    simple = {name: document[name] for name in SIMPLE}
+    form = {name: value for name, value in simple.items() if value is not False}
+    others = {key: value for key, value in document.items() if key not in SIMPLE}
+    return form | {"rest": json.dumps(others)} | changes
 
 
 @pytest.fixture
@@ -160,7 +172,8 @@ def maker(by):
 
 
 def add(client, **data):
-    return client.post(reverse("admin:readerstudy_study_add"), protocol_form(**data))
+    chosen = {"template": "paper"} | data
+    return client.post(reverse("admin:readerstudy_study_add"), chosen)
 
 
 def test_a_study_is_made_from_the_bundles_in_the_data_folder(
@@ -174,29 +187,17 @@ def test_a_study_is_made_from_the_bundles_in_the_data_folder(
         name="Two sets",
         bundles=["chest", "knee"],
         readers=[rhea.pk],
-        repeats="0",
-        instructions="Look first.\r\nThen rate.",
+        template="several-likert",
     )
     study = Study.objects.get()
     assert response.status_code == 302
-    assert (study.name, study.repeats) == ("Two sets", 0)
-    assert study.instructions == "Look first.\nThen rate."
+    assert study.name == "Two sets"
+    legend = list(BY_TARGET["loss"])  # as the bundles here say
+    assert study.protocol == template("several-likert") | {"legend": legend}
     assert set(study.cases.values_list("dataset", flat=True)) == {"chest", "knee"}
     assert [e.reader for e in study.enrolments.all()] == [rhea]
     assert policies.roles_in(study, by) == {"coordinator"}
     assert study.events.first().user == by
-
-
-def test_an_empty_legend_is_the_bundles(maker, data_folder):
-    make_bundle(data_folder / "bundles" / "chest", dataset="chest", cases=1)
-    for name, legend in (("As said", ""), ("Own", "less\r\nmore\r\nRed is more.")):
-        assert (
-            add(maker, name=name, bundles=["chest"], legend=legend).status_code == 302
-        )
-    said = Study.objects.get(name="As said").legend
-    assert said[:2] == ["negative", "positive"]
-    assert "raised the loss" in said[2]
-    assert Study.objects.get(name="Own").legend == ["less", "more", "Red is more."]
 
 
 def test_a_folder_that_was_not_offered_is_refused(maker, tmp_path, data_folder):
@@ -211,12 +212,16 @@ def test_a_damaged_bundle_is_named_and_nothing_is_lost(maker, rhea, data_folder)
     bundle = make_bundle(data_folder / "bundles" / "chest", cases=1)
     (bundle / "images/0001.npy").write_bytes(b"x")
     response = add(
-        maker, name="My study", bundles=["chest"], readers=[rhea.pk], consent="I agree."
+        maker,
+        name="My study",
+        bundles=["chest"],
+        readers=[rhea.pk],
+        template="point",
     )
     assert response.status_code == 422
     assert "0001.npy" in alert(response)[0]
     page = response.content.decode()
-    for typed in ('value="My study"', "I agree.", "No correlation between"):
+    for typed in ('value="My study"', '<option value="point" selected>'):
         assert typed in page
     assert page.count("checked") >= 2
     assert not Study.objects.exists()
@@ -228,13 +233,8 @@ def test_a_damaged_bundle_is_named_and_nothing_is_lost(maker, rhea, data_folder)
 @pytest.mark.parametrize(
     ("wrong", "says"),
     [
-        ({"anchors": "one\ntwo"}, "6 texts"),
-        ({"legend": "only one"}, "2 texts"),
         ({"name": "Chest maps"}, "There is a study"),
-        ({"opacity": "2"}, "less than or equal to 1"),
-        ({"repeats": "0.5"}, "less than or equal to 0.25"),
-        ({"sessions": "2"}, "Select a valid choice"),
-        ({"washout_days": "-1"}, "greater than or equal to 0"),
+        ({"template": "mine"}, "Select a valid choice"),
         ({"bundles": []}, "This field is required"),
     ],
 )
@@ -250,21 +250,58 @@ def test_a_wrong_value_is_said_and_nothing_made(study, maker, data_folder, wrong
 
 
 def test_the_coordinator_changes_the_protocol_of_a_draft(study, staff, by):
-    changed = {"repeats": "0.2", "asks_confidence": "on", "reason": "pilot"}
-    data = protocol_form(**changed)
+    rest = {"languages": ["en"], "instructions": "Look first.\nThen rate."}
+    data = protocol_form(study, rest, repeats="0.2", reason="pilot")
     assert staff.post(url(study, "protocol"), data).status_code == 302
+    before = study.protocol
     study.refresh_from_db()
-    assert (study.repeats, study.asks_confidence) == (0.2, True)
+    changes = {"repeats": 0.2, "instructions": "Look first.\nThen rate."}
+    assert study.protocol == before | changes
     assert last(study) == ("protocol", by, "pilot")
     # Only what is different is recorded, and a text that came back as it was is not.
-    assert study.events.last().details == {
-        "changes": {"repeats": 0.2, "asks_confidence": True}
-    }
+    assert study.events.last().details == {"changes": changes}
+
+
+def test_the_page_of_a_draft_shows_its_protocol_to_be_changed(study, staff):
+    page = html.unescape(staff.get(url(study, "protocol")).content.decode())
+    rest = re.search(r'<textarea name="rest"[^>]*>(.*?)</textarea>', page, re.DOTALL)
+    shown = json.loads(rest.group(1))
+    assert study.protocol == shown | {name: study.protocol[name] for name in SIMPLE}
+
+
+def without_a_level(study):
+    questions = deepcopy(study.protocol["questions"])
+    questions[0]["anchors"] = ["one"]
+    return {"questions": questions}
+
+
+@pytest.mark.parametrize(
+    ("rest", "wrong", "says"),
+    [
+        (without_a_level, {}, "The protocol is wrong: questions[0].anchors: must be"),
+        (lambda _: {"legend": ["only one"]}, {}, "legend: must be 2 to 3 texts"),
+        (lambda _: {"more": 1}, {}, "protocol: there is no 'more'"),
+        (None, {"rest": "{"}, "not valid JSON"),
+        (None, {"rest": "[]"}, "must be an object"),
+        (None, {"opacity": "2"}, "less than or equal to 1"),
+        (None, {"repeats": "0.5"}, "less than or equal to 0.25"),
+        (None, {"sessions": "2"}, "Select a valid choice"),
+        (None, {"washout_days": "-1"}, "greater than or equal to 0"),
+    ],
+)
+def test_a_wrong_protocol_is_said_and_changes_nothing(study, staff, rest, wrong, says):
+    before, events = study.protocol, study.events.count()
+    data = protocol_form(study, rest and rest(study), reason="pilot", **wrong)
+    response = staff.post(url(study, "protocol"), data)
+    assert response.status_code == 422
+    assert says in html.unescape(response.content.decode())
+    study.refresh_from_db()
+    assert (study.protocol, study.events.count()) == (before, events)
 
 
 def test_a_protocol_that_was_not_changed_leaves_no_event(study, staff):
     before = study.events.count()
-    data = protocol_form(repeats="0", reason="none")
+    data = protocol_form(study, reason="none")
     response = staff.post(url(study, "protocol"), data)
     assert response.status_code == 422
     assert alert(response) == ["Nothing is different from before."]
@@ -273,12 +310,12 @@ def test_a_protocol_that_was_not_changed_leaves_no_event(study, staff):
 
 def test_the_protocol_of_an_open_study_is_fixed(study, staff):
     open_study(study=study, by=coordinator(), reason="ready")
-    data = protocol_form(repeats="0.2", reason="late")
+    data = protocol_form(study, repeats="0.2", reason="late")
     response = staff.post(url(study, "protocol"), data)
     assert response.status_code == 409
     assert "is open; only a study that is draft" in alert(response)[0]
     study.refresh_from_db()
-    assert study.repeats == 0
+    assert study.protocol["repeats"] == 0
 
 
 # States

@@ -11,14 +11,9 @@ from django.urls import reverse
 from readerstudy.trial.enrolment import void_run
 from readerstudy.trial.exports.codebook import ALLOCATION_TABLE, ALWAYS_RATED
 from readerstudy.trial.exports.tables import allocation_table, ratings_table
-from readerstudy.trial.rating import (
-    Answer,
-    next_presentation,
-    record_answer,
-    record_shown,
-)
+from readerstudy.trial.rating import next_presentation
 from readerstudy.trial.study import lock_study, open_study, unblind_study
-from tests.readerstudy.factories import coordinator, give, make_study, rate_all
+from tests.readerstudy.factories import answer, coordinator, give, make_study, rate_all
 
 STUDIES = "/api/v1/studies/"
 SCHEMA = "/api/schema/"
@@ -38,14 +33,13 @@ def address(study):
 
 def test_a_reader_gets_their_studies_with_their_own_progress(client, study, rhea):
     presentation = next_presentation(study.enrolments.get(reader=rhea))
-    record_shown(presentation=presentation, user=rhea)
-    record_answer(presentation=presentation, user=rhea, answer=Answer(rating=4))
+    answer(presentation, rhea, 4)
     client.force_login(rhea)
     expected = {
         "uuid": str(study.uuid),
         "name": "Chest maps",
         "state": "open",
-        "question": study.question,
+        "question": study.protocol["questions"][0]["text"],
         "roles": ["reader"],
         "progress": {"rated": 1, "total": 6},
     }
@@ -55,8 +49,7 @@ def test_a_reader_gets_their_studies_with_their_own_progress(client, study, rhea
 
 def test_another_readers_ratings_do_not_show(client, study, rhea, omar):
     presentation = next_presentation(study.enrolments.get(reader=rhea))
-    record_shown(presentation=presentation, user=rhea)
-    record_answer(presentation=presentation, user=rhea, answer=Answer(rating=4))
+    answer(presentation, rhea, 4)
     client.force_login(omar)
     assert client.get(address(study)).json()["progress"] == {"rated": 0, "total": 6}
 
@@ -144,9 +137,8 @@ def test_who_holds_a_role_gets_the_study_in_any_state(client, tmp_path, rhea, ev
 def test_progress_says_how_far_everybody_is(client, study, rhea, omar):
     run = study.enrolments.get(reader=rhea)
     for presentation in run.presentations.all()[:2]:
-        record_shown(presentation=presentation, user=rhea)
-        answer = Answer(rating=4, viewer={"active_ms": 1000 * presentation.position})
-        record_answer(presentation=presentation, user=rhea, answer=answer)
+        viewer = {"active_ms": 1000 * presentation.position}
+        answer(presentation, rhea, 4, viewer=viewer)
     client.force_login(coordinator())
     first, second = client.get(f"{address(study)}progress/").json()
     assert (first["reader"], first["run"]) == ("rhea", 1)

@@ -35,7 +35,7 @@ def test_it_takes_a_protocol(tmp_path, bundle, rhea):
     protocol.write_text(json.dumps({"question": "Où?"}), encoding="utf-8")
     options = ("--readers", "rhea", "--protocol", protocol)
     run("create_study", "Chest", "--bundle", bundle, *options)
-    assert Study.objects.get().question == "Où?"
+    assert Study.objects.get().protocol["questions"][0]["text"] == "Où?"
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_it_takes_a_protocol(tmp_path, bundle, rhea):
         ("{", "not valid JSON"),
         ("[" * 100_000, "not valid JSON"),
         ("[]", "protocol.json: must be an object."),
-        ('{"colour": "red"}', "protocol.colour: no such field; there are question, "),
+        ('{"colour": "red"}', "protocol: there is no 'colour'; there are question, "),
         ('{"opacity": 1, "opacity": 0}', 'the key "opacity" stands twice'),
         ('{"opacity": NaN}', "NaN is no number"),
         ('{"consent": "' + "x" * 2**20 + '"}', "larger than 1,048,576 bytes"),

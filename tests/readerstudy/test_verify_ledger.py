@@ -11,7 +11,13 @@ from readerstudy.trial.recorded_analyses import analyses_folder
 from readerstudy.trial.study import lock_study
 from readerstudy.trial.verification import verify
 from tests.readerstudy.commands import refusal, run
-from tests.readerstudy.factories import answer, coordinator, make_study, rate_all
+from tests.readerstudy.factories import (
+    answer,
+    coordinator,
+    make_study,
+    rate_all,
+    said,
+)
 from tests.readerstudy.tampering import past_the_triggers
 
 
@@ -34,9 +40,9 @@ def test_it_prints_a_line_for_each_chain(study):
 
 def test_it_ends_with_the_first_broken_link(study):
     with past_the_triggers():
-        RatingEvent.objects.filter(number=4).update(comment="forged")
+        RatingEvent.objects.filter(number=4).update(answer=said(1, comment="forged"))
     assert refusal("verify_ledger", study) == (
-        "Broken at reader rhea, event 4: comment is not as it was recorded."
+        "Broken at reader rhea, event 4: answer is not as it was recorded."
     )
 
 
@@ -70,13 +76,14 @@ def test_an_analysis_keeps_and_prints_the_heads_of_the_lock(
     said = run("analyze_ratings", study, "--out", tmp_path / "out")
     lock, last = study.events.last(), RatingEvent.objects.last()
     analysis = json.loads((tmp_path / "out" / "analysis.json").read_text())
+    fixed = {"version": digests.VERSION}
     assert analysis["run"]["ledger"] == {
         "number": 6,
         "hash": lock.hash,
         "chains": [{"reader": "rhea", "run": 1, "length": 12, "head": last.hash}],
         "voided": [],
-        "protocol": digests.protocol_sha256(study, {}),
-        "allocation": digests.stimuli_sha256(study, {}),
+        "protocol": digests.protocol_sha256(study, fixed),
+        "allocation": digests.stimuli_sha256(study, fixed),
     }
     assert f"Record: locked by event 6, hash {lock.hash}." in said
     assert f"Record of rhea: 12 events, head {last.hash}." in said
@@ -108,7 +115,7 @@ def test_an_analysis_names_the_runs_that_it_leaves_out(tmp_path, rhea):
 @pytest.mark.parametrize("command", ["analyze_ratings", "export_ratings"])
 def test_nothing_is_made_of_ratings_that_are_not_as_recorded(study, tmp_path, command):
     with past_the_triggers():
-        RatingEvent.objects.filter(kind="rate").update(rating=5)
-    said = refusal(command, study, "--out", tmp_path / "out")
-    assert said.startswith("Broken at reader rhea, event ")
+        RatingEvent.objects.filter(kind="rate").update(answer=said(5))
+    told = refusal(command, study, "--out", tmp_path / "out")
+    assert told.startswith("Broken at reader rhea, event ")
     assert not (tmp_path / "out").exists()

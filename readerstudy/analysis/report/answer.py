@@ -2,10 +2,13 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain, repeat
+from math import comb
 from typing import Any
 
 from mlcore.reporting.words import listed
 from readerstudy.analysis.ratings import ALL
+from readerstudy.analysis.report.questions import without_ratings
 from readerstudy.analysis.table import Analysis, Row
 
 # Given beside the paper's level everywhere. Readers in general are judged by it alone:
@@ -31,7 +34,10 @@ class Finding:
 
 
 def answer(analysis: Analysis) -> list[str]:
-    """Two sentences: what these readers found different; what holds beyond them."""
+    """Two sentences: what these readers found different; what holds beyond them. One,
+    where what they answered can be no difference."""
+    if why := without_ratings(analysis):
+        return why
     differences = findings(analysis)
     return [_these(analysis, differences), _others(analysis, differences)]
 
@@ -58,8 +64,10 @@ def is_different(
     At `level`, or the analysis' own; always strictly below it.
 
     "paper": Friedman's P and Wilcoxon's, both asymptotic, are below the level.
-    "robust": the exact P of Friedman's test (of many images, the asymptotic one) and
-    Holm's P of the pair are.
+    "robust": the exact P of Friedman's test (where there is none, the asymptotic one)
+    and Holm's P of the pair are.
+    The paper's rule is for three variants. Of two there is one pair and no gate; behind
+    a gate of more than three Holm's P decides in both, or too much would be found.
     """
     alpha: float = analysis["run"]["options"]["alpha"] if level is None else level
     (omnibus,) = (
@@ -67,12 +75,20 @@ def is_different(
         for gate in where(analysis["friedman"], level=row["level"])
         if all(gate[key] == row[key] for key in ("reader", "dataset", "pooling"))
     )
-    if profile == "paper":
-        p_values = (omnibus["p_chi2"], row["p"])
-    else:
-        exact = omnibus["p_exact"]
-        p_values = (omnibus["p_chi2"] if exact is None else exact, row["p_holm"])
+    exact = omnibus["p_exact"] if profile == "robust" else None
+    gate = omnibus["p_chi2"] if exact is None else exact
+    variants = n_variants(analysis)
+    pair = row["p"] if profile == "paper" and variants == 3 else row["p_holm"]
+    p_values = (pair,) if variants == 2 else (gate, pair)
     return all(p is not None and p < alpha for p in p_values)
+
+
+def n_variants(analysis: Analysis) -> int:
+    return len(analysis["run"]["variants"])
+
+
+def n_pairs(analysis: Analysis) -> int:
+    return comb(n_variants(analysis), 2)
 
 
 def primary_rows(analysis: Analysis, table: str) -> list[Row]:
@@ -145,7 +161,12 @@ def _these(analysis: Analysis, differences: Sequence[Finding]) -> str:
     outcomes = sorted(by_outcome.items(), key=lambda item: item[0] == _NOTHING)
     parts = [f"in {listed(names)}, {outcome}" for outcome, names in outcomes]
     text = "; ".join(parts)
-    level = f"P < {level_text(analysis)} counts as a difference"
+    adjusted = (
+        f", adjusted for {n_pairs(analysis)} pairs (Holm),"
+        if n_variants(analysis) > 3
+        else ""
+    )
+    level = f"P < {level_text(analysis)}{adjusted} counts as a difference"
     return f"{text[0].upper()}{text[1:]} ({level})."
 
 
@@ -167,7 +188,7 @@ def _order(differences: Sequence[Finding], analysis: Analysis) -> str:
             above.setdefault(lower, []).append(variant)
     # The variant above most others first.
     ordered = sorted(above.items(), key=lambda item: -len(item[0]))
-    verbs = ["were rated higher than those of", *["higher than those of"] * 2]
+    verbs = chain(["were rated higher than those of"], repeat("higher than those of"))
     return ", and ".join(
         f"maps of {listed(higher)} {verb} {listed(lower)}"
         for (lower, higher), verb in zip(ordered, verbs, strict=False)

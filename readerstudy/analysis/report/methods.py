@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from mlcore.reporting.page import Block, Section
-from mlcore.reporting.words import listed
+from mlcore.reporting.words import listed, number_word
 from readerstudy.analysis.ratings import ALL
-from readerstudy.analysis.report.answer import level_text
-from readerstudy.analysis.table import Analysis, Heading
+from readerstudy.analysis.report.answer import level_text, n_pairs, n_variants
+from readerstudy.analysis.report.questions import scale_words
+from readerstudy.analysis.table import Analysis, Heading, Table
 from readerstudy.analysis.tables import all_tables
 from readerstudy.analysis.tables.agreement import AGREEMENT
 
@@ -25,32 +26,74 @@ StudyFacts = Mapping[str, Any]
 
 def methods(analysis: Analysis) -> list[Block]:
     """The data, a section for each table that was computed, and the software."""
-    level = level_text(analysis)
+    words = {
+        "level": level_text(analysis),
+        "df": n_variants(analysis) - 1,
+        "pairs": number_word(n_pairs(analysis)),
+        "rule": _pair_rule(analysis),
+    }
     # As on the page: by heading.
     tables = sorted(all_tables.TABLES, key=lambda table: _HEADINGS.index(table.heading))
     return [
         _data(analysis),
         *(
-            Section(table.title, [table.methods.format(level=level)])
+            Section(table.title, [table.methods.format(**words)])
             for table in tables
             if table.methods and table.was_computed(analysis)
+        ),
+        *(
+            Section(table.title, [table.methods.format(**words)])
+            for table in all_tables.KIND_TABLES
+            if table.methods and _was_computed(table, analysis)
         ),
         Section("Software, seed and hashes", [_software(analysis)]),
     ]
 
 
+def _pair_rule(analysis: Analysis) -> str:
+    """How the pairs of variants are judged, in the profile that leads with the paper's
+    tests; it has a rule for three variants only."""
+    pairs, level = number_word(n_pairs(analysis)), level_text(analysis)
+    test = (
+        "Wilcoxon's signed-rank test (two-sided, normal approximation corrected for "
+        "ties, zero differences dropped, no continuity correction"
+    )
+    if n_variants(analysis) == 2:
+        return (
+            f"The two variants were compared by {test}), P < {level} counting as a "
+            "difference."
+        )
+    gate = f"Where Friedman's test gave P < {level}, the {pairs} pairs were compared by"
+    if n_variants(analysis) == 3:
+        return (
+            f"{gate} {test}, no adjustment for three pairs), P < {level} counting as a "
+            "difference. This follows Han et al. (2021)."
+        )
+    return (
+        f"{gate} {test}), P < {level} after Holm's adjustment for the {pairs} pairs "
+        "counting as a difference. Han et al. (2021) did so with three variants, for "
+        "which no adjustment is needed."
+    )
+
+
+def _was_computed(table: Table, analysis: Analysis) -> bool:
+    """For the primary question or for any other."""
+    questions = [analysis, *analysis.get("secondary", {}).values()]
+    return any(table.was_computed(q) for q in questions if table.name in q)
+
+
 def _data(analysis: Analysis) -> str:
     run = analysis["run"]
     policy = {
-        "triples": "an image with one of its three ratings missing was left out of "
+        "triples": "an image with one of its ratings missing was left out of "
         "that reader's tests",
         "complete": "an image that lacks any rating was left out of every test",
     }[run["options"]["missing"]]
-    readers = len(run["readers"])
+    readers, variants = len(run["readers"]), number_word(n_variants(analysis))
     return (
         f"{readers} {'reader' if readers == 1 else 'readers'} rated maps of "
-        f"{run['images']:,} images ({listed(run['datasets'])}) by three variants "
-        f"({', '.join(run['variants'])}) on a scale from 0 to 5, after {PAPER}. Of "
+        f"{run['images']:,} images ({listed(run['datasets'])}) by {variants} variants "
+        f"({', '.join(run['variants'])}) {scale_words(analysis)}, after {PAPER}. Of "
         f"{run['expected']:,} ratings {run['n_missing']:,} are missing; none was "
         f"filled in, and {policy}."
     )
@@ -173,8 +216,7 @@ def _protocol_facts(analysis: Analysis, recorded: StudyFacts) -> dict[str, str]:
             "variants balanced, presentations of one image kept apart",
         ),
         "Primary analysis, as the protocol has it": _text(recorded, "primary_analysis"),
-        "Primary test of this report": "Friedman's test by image for each data set, "
-        f"P < {level_text(analysis)}, then Wilcoxon's test of the pairs",
+        "Primary test of this report": _primary_test(analysis),
         "Allocation": f"{len(opening['lists'])} readers' lists were fixed when the "
         "study was opened, before the first rating"
         if opening
@@ -186,6 +228,17 @@ def _protocol_facts(analysis: Analysis, recorded: StudyFacts) -> dict[str, str]:
         "Locked": _event(recorded, "lock"),
         "Ethics vote and registration": _text(recorded, "ethics"),
     }
+
+
+def _primary_test(analysis: Analysis) -> str:
+    level = f"P < {level_text(analysis)}"
+    if n_variants(analysis) == 2:
+        return f"Wilcoxon's test by image for each data set, {level}"
+    adjusted = " with Holm's adjustment" if n_variants(analysis) > 3 else ""
+    return (
+        f"Friedman's test by image for each data set, {level}, then Wilcoxon's test of "
+        f"the pairs{adjusted}"
+    )
 
 
 def _if(recorded: StudyFacts, text: str) -> str:

@@ -12,12 +12,23 @@ from mlcore.reporting.page import (
     page_html,
 )
 from mlcore.reporting.page import Table as PageTable
-from mlcore.reporting.words import counted
+from mlcore.reporting.words import counted, number_word
 from readerstudy.analysis.analyse import FIGURES
-from readerstudy.analysis.ratings import CODES, Ratings
-from readerstudy.analysis.report.answer import answer, limitations
+from readerstudy.analysis.answers.answers import Remark
+from readerstudy.analysis.ratings import LETTERS, Ratings
+from readerstudy.analysis.report.answer import (
+    answer,
+    limitations,
+    n_pairs,
+    n_variants,
+)
 from readerstudy.analysis.report.figures.all_figures import draw
 from readerstudy.analysis.report.methods import StudyFacts, methods, reporting_facts
+from readerstudy.analysis.report.secondary import (
+    kind_blocks,
+    remark_files,
+    secondary_blocks,
+)
 from readerstudy.analysis.report.tables import (
     effects_table,
     means_table,
@@ -32,7 +43,10 @@ _MOST_MISSING = 40
 
 
 def report_files(
-    analysis: Analysis, ratings: Ratings, study: StudyFacts | None = None
+    analysis: Analysis,
+    ratings: Ratings,
+    study: StudyFacts | None = None,
+    remarks: Sequence[Remark] = (),
 ) -> dict[str, bytes]:
     """report.html, figures/ and table1_means.md, by their names in a results folder.
 
@@ -40,6 +54,7 @@ def report_files(
         analysis: of `ratings`.
         study: what is recorded of the study that the ratings come from, see
             `reporting_facts`; None for a table without a study.
+        remarks: the texts that readers wrote, which are listed in files of their own.
     """
     pictures = [rendered(drawing) for drawing in draw(analysis, ratings)]
     files = {
@@ -47,7 +62,8 @@ def report_files(
         for picture in pictures
         for ending, content in (("png", picture.png), ("svg", picture.svg))
     }
-    page = page_html(study_page(analysis, pictures, study))
+    page = page_html(study_page(analysis, pictures, study, remarks))
+    files |= remark_files(remarks)
     return files | {
         "report.html": page.encode(),
         "table1_means.md": means_markdown(analysis).encode(),
@@ -55,7 +71,10 @@ def report_files(
 
 
 def study_page(
-    analysis: Analysis, pictures: Sequence[Picture], study: StudyFacts | None
+    analysis: Analysis,
+    pictures: Sequence[Picture],
+    study: StudyFacts | None,
+    remarks: Sequence[Remark] = (),
 ) -> Page:
     """The answer and Figure 5; tests, agreement, methods, facts, record and limits."""
     by_name = {picture.name: picture for picture in pictures}
@@ -65,6 +84,7 @@ def study_page(
         Section(Heading.DIFFERENCES.value, _differences(analysis, by_name)),
         Section(Heading.AGREEMENT.value, _agreement(analysis, by_name)),
         _section(analysis, Heading.SENSITIVITY),
+        Section(Heading.SECONDARY.value, secondary_blocks(analysis, remarks)),
         Section(Heading.ASIDES.value, _asides(analysis)),
         Section("Methods, ready to paste", methods(analysis)),
         Section("What reporting guidelines ask for", _facts(analysis, study)),
@@ -91,7 +111,7 @@ def _subtitle(run: Row) -> str:
         counted(len(run["datasets"]), "data set"),
     ]
     arms = f"Variants: {', '.join(run['variants'])}"
-    if set(run["variants"]) == set(CODES[-1]):
+    if set(run["variants"]) <= set(LETTERS):
         arms += ", letters that conceal them until the study is unblinded"
     return f"{', '.join(parts)}. {arms}."
 
@@ -103,15 +123,13 @@ def _ratings(analysis: Analysis, pictures: Mapping[str, Picture]) -> list[Block]
         *_pictures(pictures, "means", "scores_by_reader"),
         means_table(analysis, by_reader=True),
         *view_blocks(analysis, Heading.RATINGS),
+        *kind_blocks(analysis),
     ]
 
 
 def _differences(analysis: Analysis, pictures: Mapping[str, Picture]) -> list[Block]:
     return [
-        "Two profiles, side by side. The paper's: asymptotic tests, pairs only behind "
-        "Friedman's test, no adjustment. The robust one: exact P, adjusted for the "
-        "three pairs, and the analysis with readers as a random sample (MRMC). Under "
-        "each P stands whom it speaks for.",
+        _profiles(analysis),
         omnibus_table(analysis),
         profiles_table(analysis),
         *_pictures(pictures, "pooled_differences"),
@@ -120,6 +138,29 @@ def _differences(analysis: Analysis, pictures: Mapping[str, Picture]) -> list[Bl
         *view_blocks(analysis, Heading.DIFFERENCES),
         _section(analysis, Heading.EACH_READER),
     ]
+
+
+def _profiles(analysis: Analysis) -> str:
+    pairs = number_word(n_pairs(analysis))
+    paper, robust = {
+        2: ("asymptotic", "exact P"),
+        3: (
+            "asymptotic tests, pairs only behind Friedman's test, no adjustment",
+            "exact P, adjusted for the three pairs",
+        ),
+    }.get(
+        n_variants(analysis),
+        (
+            "asymptotic tests, pairs only behind Friedman's test; it has no rule for "
+            f"{pairs} pairs, so they are adjusted (Holm)",
+            f"exact P, adjusted for the {pairs} pairs",
+        ),
+    )
+    return (
+        f"Two profiles, side by side. The paper's: {paper}. The robust one: {robust}, "
+        "and the analysis with readers as a random sample (MRMC). Under each P stands "
+        "whom it speaks for."
+    )
 
 
 def _agreement(analysis: Analysis, pictures: Mapping[str, Picture]) -> list[Block]:
@@ -174,7 +215,7 @@ def _record(ledger: Row | None) -> list[Block]:
 
 def _settings(run: Row) -> Row:
     """Of `run`, what is not told elsewhere on the page."""
-    elsewhere = {"missing", "ledger", "end_of_study"}
+    elsewhere = {"missing", "ledger", "end_of_study", "question"}
     settings = {key: value for key, value in run.items() if key not in elsewhere}
     if missing := run["missing"]:
         shown = [
@@ -194,7 +235,8 @@ def _pictures(pictures: Mapping[str, Picture], *names: str) -> list[Block]:
 def means_markdown(analysis: Analysis) -> str:
     """Table 1 of the paper as Markdown, m.mm ± s.ss: each reader, then all."""
     variants = analysis["run"]["variants"]
-    lines = [["reader", "data set", *variants], ["---", "---", *["---:"] * 3]]
+    rule = ["---", "---", *["---:"] * len(variants)]
+    lines = [["reader", "data set", *variants], rule]
     lines += [
         [row["reader"], row["dataset"], *(row["text"][v] or "-" for v in variants)]
         for row in analysis["table1_means"]

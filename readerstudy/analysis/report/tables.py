@@ -2,6 +2,7 @@
 
 from mlcore.reporting.page import Column
 from mlcore.reporting.page import Table as PageTable
+from mlcore.reporting.words import number_word
 from readerstudy.analysis.ratings import ALL
 from readerstudy.analysis.report.answer import (
     WEAKER_LEVEL,
@@ -9,10 +10,12 @@ from readerstudy.analysis.report.answer import (
     higher_of,
     is_different,
     level_text,
+    n_variants,
     primary_rows,
     shown_once,
     these_readers,
 )
+from readerstudy.analysis.report.questions import ratings_words
 from readerstudy.analysis.report.views import PAIR, column, flat, minus
 from readerstudy.analysis.table import Analysis, Row
 
@@ -35,7 +38,7 @@ def means_table(analysis: Analysis, *, by_reader: bool) -> PageTable:
     if by_reader:
         columns.insert(0, Column("reader"))
     return PageTable(
-        f"Ratings from 0 to 5, mean ± SD {who}.",
+        f"{ratings_words(analysis)}, mean ± SD {who}.",
         rows,
         columns,
         source="table1_means.csv, table1_means.md",
@@ -47,7 +50,8 @@ def profiles_table(analysis: Analysis) -> PageTable:
     these = these_readers(analysis)
     rows = [_profile_row(row, analysis) for row in primary_rows(analysis, "wilcoxon")]
     level = level_text(analysis)
-    paper = [Column("p_paper", "paper: P", these), Column("paper", "paper: higher")]
+    paper_p = "paper: Holm P" if n_variants(analysis) > 3 else "paper: P"
+    paper = [Column("p_paper", paper_p, these), Column("paper", "paper: higher")]
     robust = [
         Column("p_exact", "robust: exact P", these),
         Column("p_holm", "Holm P", these),
@@ -64,18 +68,27 @@ def profiles_table(analysis: Analysis) -> PageTable:
         note=f"Higher: the variant found to be rated higher at P < {level}, or else at "
         "P < .05 where it says so. "
         "Each image counts once, ratings summed over the readers; MRMC takes readers "
-        "and images as random. The paper's rule tests pairs where Friedman's test of "
-        "their data set is below the level; the robust one judges by Holm's P.",
+        f"and images as random. {_pair_note(analysis)}",
         source="wilcoxon.csv, mrmc.csv",
     )
 
 
+def _pair_note(analysis: Analysis) -> str:
+    if n_variants(analysis) == 2:
+        return "There is one pair: no test goes before its own, and Holm's P is its P."
+    gate = "pairs where Friedman's test of their data set is below the level"
+    if n_variants(analysis) == 3:
+        return f"The paper's rule tests {gate}; the robust one judges by Holm's P."
+    return f"Both rules test {gate}, and judge by Holm's P."
+
+
 def _profile_row(row: Row, analysis: Analysis) -> Row:
+    p_paper = row["p_holm"] if n_variants(analysis) > 3 else row["p"]
     general = general_row(analysis, row["dataset"], row["pair"]) or {}
     return {
         "dataset": row["dataset"],
         "pair": minus(row["pair"], analysis),
-        "p_paper": row["p"] if row["tested"] else NOT_TESTED,
+        "p_paper": p_paper if row["tested"] else NOT_TESTED,
         "paper": _finding(row, analysis, "paper"),
         "p_exact": row["p_exact"],
         "p_holm": row["p_holm"],
@@ -106,14 +119,18 @@ def _general_finding(row: Row, analysis: Analysis) -> str | None:
 
 
 def omnibus_table(analysis: Analysis) -> PageTable:
-    """Friedman's test per data set, with the paper's P and the exact one."""
-    these = these_readers(analysis)
+    """Friedman's test per data set, with the paper's P and the exact one.
+
+    Of two variants it gives their mean ranks, and says why there is no test.
+    """
+    these, df = these_readers(analysis), f"{n_variants(analysis) - 1} df"
     rows = [
-        flat(row, analysis) | {"gate": "open" if _below(row, analysis) else "closed"}
+        flat(row, analysis) | {"gate": _gate(row, analysis)}
         for row in primary_rows(analysis, "friedman")
     ]
     return PageTable(
-        "Friedman's test of the three variants, by image.",
+        f"Friedman's test of the {number_word(n_variants(analysis))} variants, by "
+        "image.",
         rows,
         [
             Column("dataset", "data set"),
@@ -123,7 +140,7 @@ def omnibus_table(analysis: Analysis) -> PageTable:
                 Column(f"mean_rank: {variant}", f"mean rank {variant}", digits=2)
                 for variant in analysis["run"]["variants"]
             ),
-            Column("chi2", "chi\N{SUPERSCRIPT TWO}", "2 df", digits=2),
+            Column("chi2", "chi\N{SUPERSCRIPT TWO}", df, digits=2),
             Column("p_chi2", "paper: P", these),
             Column("gate", "pairs", f"P < {level_text(analysis)}"),
             Column("p_exact", "robust: exact P", these),
@@ -133,9 +150,12 @@ def omnibus_table(analysis: Analysis) -> PageTable:
     )
 
 
-def _below(row: Row, analysis: Analysis) -> bool:
+def _gate(row: Row, analysis: Analysis) -> str:
+    if n_variants(analysis) == 2:
+        return "no gate"
     alpha = analysis["run"]["options"]["alpha"]
-    return row["p_chi2"] is not None and row["p_chi2"] < alpha
+    is_open = row["p_chi2"] is not None and row["p_chi2"] < alpha
+    return "open" if is_open else "closed"
 
 
 def effects_table(analysis: Analysis) -> PageTable:

@@ -15,11 +15,14 @@ from readerstudy.analysis.ratings import ALL
 from readerstudy.analysis.report.answer import (
     answer,
     general_row,
+    n_pairs,
+    n_variants,
     shown_once,
     silent_readers,
     these_readers,
     where,
 )
+from readerstudy.analysis.report.questions import ratings_words
 from readerstudy.analysis.table import Analysis, Row
 
 # Above this share of missing ratings the reader is warned.
@@ -84,7 +87,7 @@ def overview(analysis: Analysis) -> list[str]:
         f"{counted(len(run['datasets']), 'data set')}, "
         f"variants {', '.join(run['variants'])}.",
         f"{run['n_missing']} of {run['expected']} ratings are missing ({share:.1%}); "
-        "analysis.json lists them. An image that lacks one of a reader's three is left "
+        "analysis.json lists them. An image that lacks one of a reader's is left "
         "out of that reader's tests.",
     ]
     if share > MANY_MISSING:
@@ -108,12 +111,14 @@ def text_tables(analysis: Analysis) -> list[TextTable]:
     as the leading profile has them, and as the other does."""
     leading = analysis["run"]["options"]["profile"]
     profiles = sorted(PROFILES, key=lambda name: name != leading)
+    # Of two variants there is one pair, and no other test.
+    parts = (_pairs,) if n_variants(analysis) == 2 else (_omnibus, _pairs)
     return [
         _means(analysis),
         *(
             part(analysis, robust=profile == "robust")
             for profile in profiles
-            for part in (_omnibus, _pairs)
+            for part in parts
         ),
     ]
 
@@ -153,7 +158,7 @@ def _means(analysis: Analysis) -> TextTable:
         if row["reader"] == ALL
     ]
     return TextTable(
-        "Ratings from 0 to 5, mean ± SD over all ratings",
+        f"{ratings_words(analysis)}, mean ± SD over all ratings",
         ("data set", *variants),
         rows,
         f"This describes the ratings that {these_readers(analysis)} gave; "
@@ -174,7 +179,7 @@ def _omnibus(analysis: Analysis, *, robust: bool) -> TextTable:
         header.append("exact P")
     return TextTable(
         f"{_profile(robust)}: Friedman's test by image, ratings summed over the "
-        "readers: mean ranks, chi2 (2 df), Kendall's W",
+        f"readers: mean ranks, chi2 ({n_variants(analysis) - 1} df), Kendall's W",
         tuple(header),
         rows,
         "An image counts once, if every reader rated it under all variants. P speaks "
@@ -186,10 +191,18 @@ def _omnibus(analysis: Analysis, *, robust: bool) -> TextTable:
 def _pairs(analysis: Analysis, *, robust: bool) -> TextTable:
     alpha = p_text(analysis["run"]["options"]["alpha"]).lstrip("= ")
     header = ["data set", "pair A-B", "ties", "mean", "shift", "P"]
-    note = (
-        f"A pair is tested where Friedman's P is below {alpha}. P speaks for such "
-        f"images as read by {these_readers(analysis)}, not for readers in general"
+    gate = (
+        ""
+        if n_variants(analysis) == 2
+        else f"A pair is tested where Friedman's P is below {alpha}. "
     )
+    note = (
+        f"{gate}P speaks for such images as read by {these_readers(analysis)}, not for "
+        "readers in general"
+    )
+    if n_variants(analysis) > 3:
+        note += f"; of {n_pairs(analysis)} pairs, Holm's P decides"
+        header += [] if robust else ["Holm P"]
     if robust:
         header += ["exact P", "Pratt P", "Holm P", "gate", "MRMC P"]
         note += "; MRMC P, of the mean with readers and images random, does"
@@ -206,7 +219,10 @@ def _pair(row: Row, analysis: Analysis, robust: bool) -> tuple[str, ...]:
     cells = [row["dataset"], row["pair"], str(row["n_zero"])]
     cells += [_decimal(row["mean_diff"]), _decimal(row["hl_shift"])]
     if not robust:
-        return (*cells, _p_cell(row, "p") if row["tested"] else "not tested")
+        many = n_variants(analysis) > 3
+        if not row["tested"]:
+            return (*cells, *["not tested"] * (1 + many))
+        return (*cells, _p_cell(row, "p"), *([p_text(row["p_holm"])] if many else []))
     names = ("p_exact", "p_pratt", "p_holm")
     cells += [_p_cell(row, "p"), *(p_text(row[name]) for name in names)]
     cells.append("open" if row["tested"] else "closed")

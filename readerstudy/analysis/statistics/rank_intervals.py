@@ -18,7 +18,7 @@ def effect_intervals(
 ) -> tuple[Interval, list[Interval]]:
     """Of Kendall's W, and of the rank-biserial correlation of each pair of columns.
 
-    Images are redrawn, with all their blocks. `blocks` is (n, 3) without NaN; `images`
+    Images are redrawn, with all their blocks. `blocks` is (n, k) without NaN; `images`
     (n,) numbers the images from 0.
     """
     statistics = [_kendall_w(blocks)]
@@ -37,16 +37,18 @@ def effect_intervals(
 
 def _kendall_w(blocks: Floats) -> Statistic:
     """W of weighted blocks; NaN where all that have a weight are tied throughout."""
+    k = blocks.shape[1]
     ranks = stats.rankdata(blocks, axis=1)
     # Sum of t**3 - t over the ties of a block: 24 for three values alike, 6 for two.
-    spread = ((ranks - 2) ** 2).sum(axis=1)
-    ties = 24 - 12 * spread
+    alike = (blocks[:, :, np.newaxis] == blocks[:, np.newaxis]).sum(axis=2)
+    ties = (alike**2 - 1).sum(axis=1)
+    untied = k**3 - k
 
     def statistic(weights: Floats) -> Floats:
         n = weights.sum(axis=1)
         sums = weights @ ranks
-        explained = (sums**2).sum(axis=1) / n - 12 * n
-        return ratio(explained, 2 * (n - weights @ ties / 24))
+        explained = (sums**2).sum(axis=1) / n - k * (k + 1) ** 2 / 4 * n
+        return ratio(explained, untied / 12 * (n - weights @ ties / untied))
 
     return statistic
 

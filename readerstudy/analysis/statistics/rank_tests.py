@@ -12,11 +12,16 @@ from readerstudy.analysis.statistics.exact_tests import friedman_p, signed_rank_
 # Beyond these numbers of blocks an exact p takes seconds and adds nothing.
 FRIEDMAN_EXACT = 300
 WILCOXON_EXACT = 600
+# Why a test or its exact P is not given.
+TWO_TREATMENTS = "of two variants there is one pair; see Wilcoxon's test"
+ONLY_THREE = "exact P of Friedman's test is computed for three variants"
 
 
 @dataclass(frozen=True)
 class Friedman:
     """Friedman's test of n blocks under k treatments. None is explained in `reason`.
+
+    Of two treatments there is none: Wilcoxon's test of their one pair is the answer.
 
     all_tied: blocks in which all treatments are equal. mean_rank: by treatment, 1 to k.
     chi2: corrected for ties. p_exact: conditional on the ranks. W: Kendall's
@@ -65,19 +70,29 @@ class Wilcoxon:
 
 
 def friedman(blocks: Floats) -> Friedman:
-    """Test whether three treatments differ; `blocks` is (n, 3), without NaN.
+    """Test whether treatments differ; `blocks` is (n, k), without NaN.
+
+    P is exact for three treatments only.
 
     Values are compared with `==`, so means over readers must be formed such that equal
     ones are equal to the last bit: integer sums, or quotients of them.
     """
     n, k = blocks.shape
     if n == 0:
-        return Friedman(n=0, all_tied=0, reason="no complete block")
+        return Friedman(n=0, all_tied=0, df=k - 1, reason="no complete block")
     all_tied = int(np.count_nonzero(np.ptp(blocks, axis=1) == 0))
     mean_rank = tuple(float(r) for r in stats.rankdata(blocks, axis=1).mean(axis=0))
+    if k == 2:
+        return Friedman(n, all_tied, mean_rank, df=1, reason=TWO_TREATMENTS)
     if all_tied == n:
         return Friedman(
-            n, all_tied, mean_rank, p_chi2=1.0, p_exact=1.0, reason="all blocks tied"
+            n,
+            all_tied,
+            mean_rank,
+            df=k - 1,
+            p_chi2=1.0,
+            p_exact=1.0,
+            reason="all blocks tied",
         )
     chi2, p = (float(x) for x in stats.friedmanchisquare(*blocks.T))
     return Friedman(
@@ -85,10 +100,11 @@ def friedman(blocks: Floats) -> Friedman:
         all_tied,
         mean_rank,
         chi2=chi2,
+        df=k - 1,
         p_chi2=p,
-        p_exact=friedman_p(blocks) if n <= FRIEDMAN_EXACT else None,
+        p_exact=friedman_p(blocks) if k == 3 and n <= FRIEDMAN_EXACT else None,
         W=chi2 / (n * (k - 1)),
-        reason=_beyond(n, FRIEDMAN_EXACT),
+        reason=ONLY_THREE if k > 3 else _beyond(n, FRIEDMAN_EXACT),
     )
 
 

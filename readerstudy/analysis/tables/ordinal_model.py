@@ -39,7 +39,8 @@ def _contrasts(ratings: Ratings, dataset: str, which: str, kept: Booleans) -> li
     else:
         result = fit(ratings.values, ratings.dataset_of_image, kept)
     # Log odds of each variant against the first.
-    against = np.vstack([np.zeros((1, 2)), np.eye(2)])
+    others = len(ratings.variants) - 1
+    against = np.vstack([np.zeros((1, others)), np.eye(others)])
     return [
         {
             "dataset": dataset,

@@ -6,13 +6,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from mlcore.reporting.page import Column
-from readerstudy.analysis.answers.answers import BEFORE, Answers
+from readerstudy.analysis.answers.answers import BEFORE, NO_TRUTH, Answers
 from readerstudy.analysis.answers.scoring import Scored, Scores, scores_of
 from readerstudy.analysis.context import Context
 from readerstudy.analysis.ratings import ALL
 from readerstudy.analysis.table import Heading, Row, Table, View
 
-NO_TRUTH = "it is not known where the findings are"
 NO_POINTS = "no point"
 NOT_BEFORE = "no points were set before the map"
 ONE_READER = "a distance between readers needs two of them"

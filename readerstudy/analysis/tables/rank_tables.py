@@ -1,5 +1,5 @@
 """Friedman's test and Wilcoxon's signed-rank test: the tables `friedman` and
-`wilcoxon`, an omnibus row per unit and three of pairs."""
+`wilcoxon`, an omnibus row per unit and one of each pair."""
 
 from dataclasses import asdict
 
@@ -43,11 +43,14 @@ def _tests(unit: Unit, context: Context) -> tuple[Row, list[Row]]:
         unit,
         asdict(overall) | _bounds("W", overall.W, interval),
         p=overall.p_chi2,
-        tested=overall.n > 0,
+        tested=overall.p_chi2 is not None,
     )
     ranks = overall.mean_rank or [None] * len(variants)
     omnibus["mean_rank"] = dict(zip(variants, ranks, strict=True))
-    gate = overall.p_chi2 is not None and overall.p_chi2 < context.options.alpha
+    # Of two variants there is one pair, and nothing goes before its test.
+    gate = len(pairs) == 1 or (
+        overall.p_chi2 is not None and overall.p_chi2 < context.options.alpha
+    )
     tests = [
         wilcoxon(unit.blocks[:, a] - unit.blocks[:, b], unit.divisor)
         for _, a, b in pairs
@@ -64,7 +67,7 @@ def _tests(unit: Unit, context: Context) -> tuple[Row, list[Row]]:
             | _shares(test)
             | _bounds("rbc", test.rbc, rbc_interval),
             p=test.p,
-            tested=gate,
+            tested=gate and test.p is not None,
         )
         for (pair, _, _), test, adjusted, rbc_interval in zip(
             pairs, tests, p_holm, rbc_intervals, strict=True
@@ -132,17 +135,10 @@ FRIEDMAN = Table(
         ),
     ),
     title="Comparison of the variants",
-    methods="The unit is the image: ratings were summed over the readers, and images "
-    "that lack a rating of any reader left out. Per data set, Friedman's test "
-    "(chi-squared with 2 degrees of freedom, corrected for ties) compared the "
-    "variants. Where it gave P < {level}, the three pairs were compared by Wilcoxon's "
-    "signed-rank test (two-sided, normal approximation corrected for ties, zero "
-    "differences dropped, no continuity correction, no adjustment for three pairs), "
-    "P < {level} counting as a difference. This follows Han et al. (2021). Such P "
-    "values hold the readers fixed. Beside them are given P exact given the ranks, P "
-    "with zero differences ranked (Pratt), P adjusted for the three pairs (Holm), the "
-    "Hodges-Lehmann shift, the matched-pairs rank-biserial correlation and Kendall's "
-    "W. The same tests were made for each reader.",
+    methods="Per data set, Friedman's test (chi-squared with {df} degrees of freedom, "
+    "corrected for ties) compared the variants, with Kendall's W beside it. The unit "
+    "is the image: ratings were summed over the readers, and images that lack a rating "
+    "of any reader left out.",
     value="p_chi2",
 )
 _PAIR_TESTS = (
@@ -161,7 +157,7 @@ WILCOXON = Table(
             heading=Heading.EACH_READER,
         ),
         View(
-            "The pairs pooled over whichever readers rated all three maps of an image, "
+            "The pairs pooled over whichever readers rated all maps of an image, "
             "so that an image with a missing rating counts too.",
             _PAIR_TESTS,
             keep=lambda row: row["pooling"] == "available",
@@ -175,5 +171,11 @@ WILCOXON = Table(
             heading=Heading.SENSITIVITY,
         ),
     ),
+    title="Pairs of variants",
+    methods="{rule} The unit is the image, ratings summed over the readers; such P "
+    "values hold the readers fixed. Beside them are given P exact given the ranks, P "
+    "with zero differences ranked (Pratt), P adjusted for the number of pairs (Holm), "
+    "the Hodges-Lehmann shift and the matched-pairs rank-biserial correlation. The "
+    "same tests were made for each reader.",
     value="n",
 )

@@ -43,7 +43,12 @@ class Command(OneLineCommand):
             raise CommandError(f"{out} is a folder; name a file.", returncode=2)
         kind = options["format"]
         texts = EXPORTS[kind](study, blinded=options["blinded"])
-        files = {out.with_name(out.name + ending): it for ending, it in texts.items()}
+        files = {
+            out.with_name(
+                f"{out.stem}-{ending}{out.suffix}" if ending else out.name
+            ): it
+            for ending, it in texts.items()
+        }
         protocol = _beside(out, protocol_json(study)) if kind != "protocol" else {}
         # The record that is named below has to hold for what is written.
         study_chain, *_ = verify(study)

@@ -83,7 +83,9 @@ class Command(OneLineCommand):
             raise CommandError(line, returncode=2)
         check_replaceable(out, FILES, "plan")
         components = _components(options)
-        self.stdout.write(f"Parts of a rating: {described(components)}.")
+        self.stdout.write(
+            f"Studies of three variants. Parts of a rating: {described(components)}."
+        )
         self.stdout.write(HEADER.format(alpha=options["alpha"]))
         powers = []
         for row in _powers(components, options):
@@ -112,7 +114,7 @@ def _add_components(parser: CommandParser) -> None:
     )
     pilot.add_argument("--dataset", default=ALL, help="of the pilot; default all")
     pilot.add_argument(
-        "--variants", nargs=3, metavar=("A", "B", "C"), help="codes of the pilot"
+        "--variants", nargs="+", metavar="LABEL", help="of the pilot, two to six"
     )
     for field in fields(Components):
         pilot.add_argument(

@@ -120,12 +120,13 @@ def answers_table(protocol: Protocol, rows: Iterable[Presented]) -> ExportedTabl
 def items_of(question: Question) -> Sequence[str]:
     """What a value is told apart into, once for each column; "" for the value itself.
 
-    Several points or boxes have none: nobody knows how many there will be.
+    Several points have none, for nobody knows how many there will be, and boxes: they
+    are in the long table alone.
     """
     if question.kind == "several":
         return question.option_keys
     if question.is_place:
-        return AXES[question.kind] if question.most == 1 else ()
+        return "xy" if question.kind == "points" and question.most == 1 else ()
     return ("",)
 
 
@@ -142,7 +143,7 @@ def _columns_of(
         Column(
             column_name(question, finding, item),
             "text" if is_text else "integer",
-            range_of(question, item),
+            range_of(question),
             words_of(protocol, question, finding, item),
         )
         for finding in _findings(question, protocol.findings or findings)

@@ -182,6 +182,12 @@ LEDGER_LINE = (
         "all that was recorded; a rating names its map by the presentation's token",
     ),
     Column(
+        "schema",
+        "integer",
+        "from 2, or absent",
+        "of the record, which says what keys it has; without it, it is the first",
+    ),
+    Column(
         "withheld",
         "list of texts",
         "keys of record, or absent",
@@ -192,8 +198,8 @@ LEDGER_LINE = (
         "hash",
         "text",
         "64 hex digits",
-        "SHA-256 of the object of record, number and previous_hash: as JSON in ASCII, "
-        "keys sorted, no spaces",
+        "SHA-256 of the object of record, number, previous_hash and, where there is "
+        "one, schema: as JSON in ASCII, keys sorted, no spaces",
     ),
 )
 

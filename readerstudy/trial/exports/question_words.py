@@ -8,18 +8,15 @@ from readerstudy.trial.protocol.questions import Question, in_language
 OF_AXIS = {
     "x": "x of the pixel in the image as sent, 0 at the left",
     "y": "y of the pixel in the image as sent, 0 at the top",
-    "w": "width of the box in pixels",
-    "h": "height of the box in pixels",
 }
 
 
-def range_of(question: Question, item: str) -> str:
+def range_of(question: Question) -> str:
     """What the values of a question's column may be."""
     if question.kind == "scale":
         return f"{question.levels[0]} to {question.levels[-1]}, or empty"
-    if question.is_place:
-        return f"from {1 if item in ('w', 'h') else 0}, pixels, or empty"
     return {
+        "points": "from 0, pixels, or empty",
         "choice": f"{', '.join(question.option_keys)}, or empty",
         "several": "0 or 1, or empty",
         "yes_no": "0 or 1, or empty",

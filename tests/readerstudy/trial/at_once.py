@@ -18,8 +18,7 @@ import sys
 import django
 django.setup()
 from django.contrib.auth.models import User
-from readerstudy.trial.rating import Answer, find_presentation
-from readerstudy.trial.rating import record_answer, record_shown
+from readerstudy.trial.rating import find_presentation, record_answer, record_shown
 reader, *tokens = sys.argv[1:]
 user = User.objects.get(username=reader)
 print("ready", flush=True)
@@ -27,7 +26,8 @@ sys.stdin.readline()
 for token in tokens:
     presentation = find_presentation(user=user, token=token)
     record_shown(presentation=presentation, user=user)
-    record_answer(presentation=presentation, user=user, answer=Answer(rating=3))
+    said = {"answers": {"rating": 3}}
+    record_answer(presentation=presentation, user=user, stage="map", answer=said)
 """
 
 

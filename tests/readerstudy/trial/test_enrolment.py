@@ -26,6 +26,7 @@ from tests.readerstudy.factories import (
     give,
     make_study,
     rate_all,
+    rating_of,
 )
 from tests.readerstudy.trial.at_once import at_once
 
@@ -92,7 +93,10 @@ def test_consent_is_recorded_once_with_its_text(study, enrolment, rhea):
         "reader": "rhea",
         "enrolment": str(enrolment.uuid),
         "consent": "I take part of my own will.",
+        "language": "en",
     }
+    enrolment.refresh_from_db()
+    assert enrolment.language == "en"
     assert enrolment.consented_at == event.at
 
 
@@ -153,7 +157,7 @@ def test_signing_off_ends_the_readers_part_for_good(study, begun, rhea):
     assert find_presentation(user=rhea, token=presentation.token) is None
     standing = RatingEvent.objects.standing(presentation)
     with pytest.raises(Refusal, match="rhea has signed off"):
-        answer(presentation, rhea, 5 - standing.rating, change=standing.number)
+        answer(presentation, rhea, 5 - rating_of(standing), change=standing.number)
     with pytest.raises(Refusal, match="rhea has signed off"):
         signed(begun)
 
@@ -212,7 +216,11 @@ def test_voiding_keeps_a_run_and_opens_a_new_one(study, begun, rhea):
     assert len(tokens) == 12
     assert list(study.enrolments.current().filter(reader=rhea)) == [new]
     voids = list(begun.rating_events.filter(kind="void"))
-    assert [e.old_rating for e in voids] == [e.rating for e in events]
+    assert [e.presentation for e in voids] == [e.presentation for e in events]
+    assert {(e.answer, e.stage) for e in voids} == {(None, "map")}
+    assert [rating_of(e) for e in begun.rating_events.filter(kind="rate")] == [
+        rating_of(e) for e in events
+    ]
     assert {(e.user, e.reason) for e in voids} == {(coordinator(), "wrong glasses")}
     assert begun.rating_events.filter(kind="rate").count() == 6
     record = study.events.get(kind="voided")
@@ -236,7 +244,7 @@ def washed_out(tmp_path, rhea):
     study = make_study(
         tmp_path / "other", readers=[rhea], name="Washout", cases=2, training=1
     )
-    assert study.washout_days == 28
+    assert study.protocol["washout_days"] == 28
     return study.enrolments.get()
 
 

@@ -9,7 +9,6 @@ from readerstudy.models import RatingEvent, Study
 from readerstudy.trial import policies
 from readerstudy.trial.policies import Refusal
 from readerstudy.trial.rating import (
-    Answer,
     InvalidRating,
     RatingConflict,
     find_presentation,
@@ -18,7 +17,13 @@ from readerstudy.trial.rating import (
     record_shown,
 )
 from readerstudy.trial.study import lock_study
-from tests.readerstudy.factories import coordinator, make_study, rate_all
+from tests.readerstudy.factories import (
+    coordinator,
+    make_study,
+    rate_all,
+    rating_of,
+    said,
+)
 from tests.readerstudy.trial.at_once import at_once
 
 
@@ -36,8 +41,9 @@ def presentation(study, rhea):
 
 
 def rate(presentation, user, rating):
-    answer = Answer(rating=rating)
-    return record_answer(presentation=presentation, user=user, answer=answer)
+    return record_answer(
+        presentation=presentation, user=user, stage="map", answer=said(rating)
+    )
 
 
 def ratings():
@@ -70,8 +76,9 @@ def test_it_finds_all_a_page_needs_in_one_query_and_not_the_arm(
 ):
     with django_assert_num_queries(1):
         found = find_presentation(user=rhea, token=presentation.token)
-        assert found.enrolment.study.question
+        assert found.enrolment.study.protocol["questions"]
         assert found.overlay.case.findings
+    assert "arm_id" in found.get_deferred_fields()
     assert "arm_id" in found.overlay.get_deferred_fields()
 
 
@@ -115,13 +122,16 @@ def test_it_records_a_rating(presentation, rhea, rating):
     event = rate(presentation, rhea, rating)
     event.refresh_from_db()
     assert (event.presentation, event.user) == (presentation, rhea)
-    assert (event.kind, event.rating) == ("rate", rating)
+    assert (event.kind, event.stage) == ("rate", "map")
+    assert event.answer == {"answers": {"rating": rating}}
     assert event.at >= presentation.events.get(kind="shown").at
 
 
 @pytest.mark.parametrize("rating", [-1, 6, 7, 2.0, "3", True])
 def test_it_refuses_what_is_no_rating(presentation, rhea, rating):
-    with pytest.raises(InvalidRating, match="an integer from 0 to 5"):
+    with pytest.raises(
+        InvalidRating, match="rating: must be a whole number from 0 to 5"
+    ):
         rate(presentation, rhea, rating)
     assert not ratings().exists()
 
@@ -138,7 +148,7 @@ def test_another_rating_is_a_conflict_that_carries_the_first(presentation, rhea)
     with pytest.raises(RatingConflict) as caught:
         rate(presentation, rhea, 0)
     assert caught.value.event == first
-    assert ratings().get().rating == 4
+    assert rating_of(ratings().get()) == 4
 
 
 def test_it_refuses_another_readers_presentation(presentation, omar):

@@ -3,9 +3,9 @@
 import pytest
 
 from readerstudy.trial.enrolment import void_run
-from readerstudy.trial.rating import Answer, record_answer, record_shown
+from readerstudy.trial.rating import record_answer, record_shown
 from readerstudy.trial.reader_progress import progress
-from tests.readerstudy.factories import coordinator, make_study, rate_all
+from tests.readerstudy.factories import coordinator, make_study, rate_all, said
 
 
 @pytest.fixture
@@ -18,7 +18,9 @@ def answer(presentation, user, ms, change=None):
     return record_answer(
         presentation=presentation,
         user=user,
-        answer=Answer(rating=3 if change is None else 4, viewer={"active_ms": ms}),
+        stage="map",
+        answer=said(3 if change is None else 4),
+        viewer={"active_ms": ms},
         change=change,
     )
 

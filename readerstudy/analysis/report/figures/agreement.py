@@ -10,7 +10,11 @@ from matplotlib.colors import LinearSegmentedColormap, Normalize
 from mlcore.reporting.figures import INK, Drawing, figure_style
 from mlcore.reporting.words import told
 from readerstudy.analysis.report.answer import where
-from readerstudy.analysis.report.figures.plotting import figure_of, points
+from readerstudy.analysis.report.figures.plotting import (
+    figure_of,
+    label_columns,
+    points,
+)
 from readerstudy.analysis.table import Analysis, Row
 
 # White at no agreement beyond chance, blue above it, ochre below.
@@ -20,6 +24,8 @@ KAPPA_COLOURS = LinearSegmentedColormap.from_list(
 KAPPA_RANGE = Normalize(-1, 1)
 # Of a cell in inches: beyond this many readers there is no room for numbers.
 MOST_NUMBERED = 10
+# Maps beside each other.
+MOST_ABREAST = 3
 
 
 @figure_style()
@@ -36,20 +42,26 @@ def kappa_maps(analysis: Analysis) -> Drawing | None:
         return None
     names = 0.07 * max(len(reader) for reader in readers)
     # Names at the left make the maps narrower, and so lower.
-    panel = 2.2 - names / len(variants)
-    figure = figure_of(panel * len(datasets) + names + 0.3)
+    panel = 2.2 - names / MOST_ABREAST
+    down = -(-len(variants) // MOST_ABREAST)
+    figure = figure_of(panel * len(datasets) * down + names + 0.3)
     grid = figure.subplots(
-        len(datasets), len(variants), sharex=True, sharey=True, squeeze=False
+        len(datasets) * down, MOST_ABREAST, sharex=True, sharey=True, squeeze=False
     )
-    for line, dataset in zip(grid, datasets, strict=True):
-        for axis, variant in zip(line, variants, strict=True):
+    for axis in grid.flat:
+        axis.set_visible(False)
+    for number, dataset in enumerate(datasets):
+        panels = grid[number * down : (number + 1) * down].flat
+        for axis, variant in zip(panels, variants, strict=False):
+            axis.set_visible(True)
             pairs = where(rows, dataset=dataset, variant=variant)
             _map(axis, pairs, readers)
             axis.set_title(f"{dataset}, {variant}")
+    label_columns(grid)
     bar = figure.colorbar(
         ScalarMappable(KAPPA_RANGE, KAPPA_COLOURS),
         ax=grid,
-        shrink=0.75 if len(datasets) == 1 else 0.4,
+        shrink=0.75 if len(grid) == 1 else 0.4,
         aspect=24,
         pad=0.015,
     )

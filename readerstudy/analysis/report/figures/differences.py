@@ -24,6 +24,7 @@ from readerstudy.analysis.report.answer import where
 from readerstudy.analysis.report.figures.plotting import (
     datasets_of,
     figure_of,
+    label_columns,
     named,
     points,
     styles_of,
@@ -34,6 +35,8 @@ from readerstudy.analysis.units import Unit, under_policy, units
 
 # Steps a rating point is divided into at most, so that bars stay wide enough to see.
 MOST_STEPS = 8
+# Panels beside each other, so that they stay wide enough to see.
+MOST_ABREAST = 3
 TIE = "#8d96a0"
 # What a difference speaks for, and how it is drawn: label, colour, filled.
 INFERENCES = {
@@ -59,30 +62,24 @@ def difference_bars(analysis: Analysis, ratings: Ratings) -> Drawing | None:
         return None
     styles = styles_of(analysis)
     pairs = list(combinations(range(len(styles)), 2))
-    figure = figure_of(1.45 * len(pooled) + 0.85)
+    lines = [
+        (unit, pairs[start : start + MOST_ABREAST])
+        for unit in pooled
+        for start in range(0, len(pairs), MOST_ABREAST)
+    ]
+    figure = figure_of(1.45 * len(lines) + 0.85)
     grid = figure.subplots(
-        len(pooled), len(pairs), sharex=True, sharey="row", squeeze=False
+        len(lines),
+        min(len(pairs), MOST_ABREAST),
+        sharex=True,
+        sharey="row",
+        squeeze=False,
     )
     reach = 0.0
-    for line, unit in zip(grid, pooled, strict=True):
-        for axis, (a, b) in zip(line, pairs, strict=True):
-            d = np.round(unit.blocks[:, a] - unit.blocks[:, b], 9)
-            reach = max(reach, float(np.abs(d).max()) / unit.divisor)
-            _histogram(axis, d, unit, [list(styles.values())[i] for i in (a, b)])
-        line[0].set_ylabel("images")
-        line[0].yaxis.set_major_locator(MaxNLocator("auto", integer=True))
-        line[0].margins(y=0.22)
-        line[0].annotate(
-            unit.dataset,
-            (0, 1),
-            (-28, 9),
-            xycoords="axes fraction",
-            textcoords="offset points",
-            weight="bold",
-        )
-    for axis, (a, b) in zip(grid[0], pairs, strict=True):
-        names = list(styles)
-        axis.set_title(f"{names[a]} \N{MINUS SIGN} {names[b]}", loc="center", pad=16)
+    for number, (line, (unit, shown)) in enumerate(zip(grid, lines, strict=True)):
+        titled = number == 0 or len(pairs) > MOST_ABREAST
+        reach = max(reach, _panels(line, unit, shown, styles, titled=titled))
+    label_columns(grid)
     edge = max(reach, 1.0) + 0.6
     grid[0][0].set_xlim(-edge, edge)
     figure.supxlabel("Difference in rating points, mean over the readers", fontsize=8.5)
@@ -95,6 +92,39 @@ def difference_bars(analysis: Analysis, ratings: Ratings) -> Drawing | None:
         "test drops; the numbers count images: B rated higher, tied, A rated higher.",
         f"{words}. {told(_difference_words(analysis))}",
     )
+
+
+def _panels(
+    line: Sequence[Axes],
+    unit: Unit,
+    pairs: Sequence[tuple[int, int]],
+    styles: dict[str, VariantStyle],
+    *,
+    titled: bool,
+) -> float:
+    """A line of histograms of one unit; the largest difference in rating points."""
+    names, reach = list(styles), 0.0
+    for axis in line[len(pairs) :]:
+        axis.set_visible(False)
+    for axis, (a, b) in zip(line, pairs, strict=False):
+        d = np.round(unit.blocks[:, a] - unit.blocks[:, b], 9)
+        reach = max(reach, float(np.abs(d).max()) / unit.divisor)
+        _histogram(axis, d, unit, [styles[names[place]] for place in (a, b)])
+        if titled:
+            title = f"{names[a]} \N{MINUS SIGN} {names[b]}"
+            axis.set_title(title, loc="center", pad=16)
+    line[0].set_ylabel("images")
+    line[0].yaxis.set_major_locator(MaxNLocator("auto", integer=True))
+    line[0].margins(y=0.22)
+    line[0].annotate(
+        unit.dataset,
+        (0, 1),
+        (-28, 9),
+        xycoords="axes fraction",
+        textcoords="offset points",
+        weight="bold",
+    )
+    return reach
 
 
 def _counts(pooled: Sequence[Unit]) -> str:

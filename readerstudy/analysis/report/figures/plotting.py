@@ -1,10 +1,12 @@
 """Plotting that the figures share: variants in their colours, panels, ticks."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from numpy.typing import NDArray
 
 from mlcore.reporting.figures import FULL_WIDTH, VariantStyle, variant_styles
 from mlcore.reporting.page import MINUS
@@ -43,6 +45,15 @@ def variant_handle(variant: str, style: VariantStyle) -> Line2D:
     return Line2D(
         [], [], label=variant, color=style.colour, marker=style.marker, linestyle=""
     )
+
+
+def label_columns(grid: NDArray[Any]) -> None:
+    """Ticks' names under the lowest visible panel of each column, as it may be empty
+    below."""
+    for column in grid.T:
+        lowest = [axis for axis in column if axis.get_visible()][-1:]
+        for axis in lowest:
+            axis.tick_params(labelbottom=True)
 
 
 def name_ticks(axis: Axes, names: Sequence[str], panels: int = 1) -> None:

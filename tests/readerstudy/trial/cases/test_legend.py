@@ -83,7 +83,7 @@ def shown(address, reader):
 def test_readers_are_told_what_the_bundle_says(tmp_path, rhea, target, told):
     bundle = with_legend(make_bundle(tmp_path / "b", cases=1), None, target)
     study = study_of(bundle, rhea)
-    assert Study.objects.get().legend == list(BY_TARGET[target])
+    assert Study.objects.get().protocol["legend"] == list(BY_TARGET[target])
     token = study.enrolments.get().presentations.earliest("position").token
     for address in (f"/studies/{study.uuid}/", f"/read/{token}/"):
         page = shown(address, rhea)
@@ -96,7 +96,7 @@ def test_readers_are_told_what_the_bundle_says(tmp_path, rhea, target, told):
 def test_a_protocols_own_legend_goes_before_the_bundles(tmp_path, rhea):
     bundle = make_bundle(tmp_path / "b", cases=1)
     study = study_of(bundle, rhea, legend=["less", "more"])
-    assert Study.objects.get().legend == ["less", "more"]
+    assert Study.objects.get().protocol["legend"] == ["less", "more"]
     # As a study from before the third text: nothing is said that may be wrong.
     page = shown(f"/studies/{study.uuid}/", rhea)
     assert "Blue stands for “less”, red for “more”." in page
@@ -105,5 +105,7 @@ def test_a_protocols_own_legend_goes_before_the_bundles(tmp_path, rhea):
 
 @pytest.mark.django_db
 def test_a_wrong_legend_in_a_protocol_is_refused(tmp_path, rhea):
-    with pytest.raises(Refusal, match="legend: must be 2 texts, for below zero, above"):
+    with pytest.raises(
+        Refusal, match="legend: must be 2 to 3 texts, for below and abo"
+    ):
         study_of(make_bundle(tmp_path / "b", cases=1), rhea, legend=["one"])

@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from readerstudy.trial.exports.answer_tables import (
     Presented,
@@ -12,9 +14,15 @@ from readerstudy.trial.exports.answer_tables import (
     ratings_table,
 )
 from readerstudy.trial.exports.imrmc_tables import UnfitScores, imrmc_tables
-from readerstudy.trial.protocol.answers import Place
+from readerstudy.trial.protocol.answers import Place, checked_answer
 from readerstudy.trial.protocol.document import Protocol, complete, template
 from readerstudy.trial.protocol.flat import from_flat, to_flat
+from tests.readerstudy.trial.protocol.strategies import (
+    FINDINGS,
+    PLACES,
+    answers,
+    protocols,
+)
 
 FIXTURES = Path(__file__).parents[1] / "protocol" / "fixtures"
 HEADER_OF_THE_PAPER = (
@@ -33,7 +41,7 @@ def presented(
     answer=None, *, place=PLACE, before=None, reader="ben", image="c1", **facts
 ):
     """One presentation of a data set, with the answers to its stages."""
-    answers = {"image": before, "map": answer}
+    documents = {"image": before, "map": answer}
     return Presented(
         {
             "reader": reader,
@@ -47,7 +55,7 @@ def presented(
             **NOT_TIMED,
             **facts,
         },
-        {stage: document for stage, document in answers.items() if document},
+        {stage: document for stage, document in documents.items() if document},
         place,
     )
 
@@ -204,6 +212,49 @@ def test_a_reader_who_cannot_judge_the_image_may_judge_the_map():
     )
     (cells,) = ratings_table(protocol, [row], ()).records()
     assert cells["cannot_judge"] == ""
+
+
+def test_a_box_is_in_the_long_table_alone():
+    box = {"key": "where", "kind": "box", "text": "Where?"}
+    paper = template("paper")
+    protocol = of_template("paper", questions=[*paper["questions"], box])
+    row = presented({"answers": {"rating": 1, "where": [[1, 2, 3, 4]]}})
+    assert "where" not in ratings_table(protocol, [row], ()).csv()
+    lines = answers_table(protocol, [row]).records()[-4:]
+    assert [(line["item"], line["answer"]) for line in lines] == [
+        *(("x", 1), ("y", 2), ("w", 3), ("h", 4))
+    ]
+
+
+@settings(max_examples=30)
+@given(st.data(), protocols(), PLACES)
+def test_both_tables_say_the_same_of_any_answer(data, document, place):
+    protocol = Protocol.of(complete(document))
+    kept = {
+        stage: checked_answer(
+            protocol, stage, data.draw(answers(protocol, stage, place)), place
+        )
+        for stage in ("image", "map")
+    }
+    row = presented(kept["map"], before=kept["image"], place=place)
+    findings = sorted(FINDINGS)
+    wide = ratings_table(protocol, [row], findings)
+    assert len(set(wide.header)) == len(wide.header)
+    (cells,) = wide.records()
+    names = {"reader", "dataset", "image", "variant", "repeat", "run", "position"}
+    names |= {"session", "shown_at", "submitted_at", "active_ms", "cannot_judge"}
+    said = {name: cell for name, cell in cells.items() if cell not in (None, "")}
+    told = {
+        ".".join(filter(None, (line["question"], line["finding"], line["item"]))): line
+        for line in answers_table(protocol, [row]).records()
+    }
+    answered = {n: line["answer"] for n, line in told.items() if n in wide.header}
+    for name, cell in said.items():
+        assert name in names or answered[name] == cell
+    for name, line in told.items():
+        is_answered = line["status"] == "answered"
+        assert is_answered == (line["answer"] not in (None, ""))
+        assert not is_answered or name not in cells or cells[name] == line["answer"]
 
 
 # For iMRMC

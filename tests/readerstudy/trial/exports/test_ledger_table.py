@@ -38,7 +38,8 @@ def heads_of(text):
         assert line["number"] == length + 1
         assert line["previous_hash"] == head
         if "withheld" not in line:
-            hashed = {key: line[key] for key in ("record", "number", "previous_hash")}
+            keys = {"record", "number", "previous_hash", "schema"} & line.keys()
+            hashed = {key: line[key] for key in keys}
             assert line["hash"] == sha256(hashed)
         heads[genesis] = line["number"], line["hash"]
     return list(heads.values())
@@ -149,9 +150,9 @@ def test_blinded_it_depends_on_no_letter(study):
 
 
 def test_a_forged_record_is_exported_as_it_is_and_found(study):
-    event = RatingEvent.objects.filter(rating=4).first()
+    event = RatingEvent.objects.filter(kind="change").first()
     with past_the_triggers():
-        event.rating = 5
+        event.answer["answers"]["rating"] = 5
         event.payload = event.payload.replace('"rating":4', '"rating":5')
         event.save()
     unblind(study)
@@ -161,8 +162,8 @@ def test_a_forged_record_is_exported_as_it_is_and_found(study):
 
 def test_a_column_that_is_not_what_was_recorded_is_refused(study):
     with past_the_triggers():
-        RatingEvent.objects.filter(rating=4).update(rating=5)
-    with pytest.raises(Refusal, match="broken at event 3: rating is not as it was re"):
+        RatingEvent.objects.filter(kind="change").update(answer={"answers": {}})
+    with pytest.raises(Refusal, match="broken at event 3: answer is not as it was re"):
         ledger_jsonl(study, blinded=True)
 
 

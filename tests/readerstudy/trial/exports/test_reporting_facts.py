@@ -43,7 +43,7 @@ def test_it_tells_who_read_and_under_which_conditions(study, rhea):
         "light in the room: bright 1, dark 2"
     )
     assert facts["selection"].startswith("phantom: 5 cases drawn by seed")
-    assert facts["question"] == study.question
+    assert facts["question"] == study.protocol["questions"][0]["text"]
 
 
 def test_it_tells_when_and_why_the_study_was_opened_and_locked(study):

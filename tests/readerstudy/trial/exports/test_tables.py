@@ -13,11 +13,10 @@ from readerstudy.trial.exports.tables import (
     EXPORTS,
     allocation_table,
     codebook_csv,
-    imrmc_table,
+    imrmc_tables,
     ratings_table,
 )
 from readerstudy.trial.policies import Refusal
-from readerstudy.trial.rating import Answer, record_answer, record_shown
 from readerstudy.trial.study import create_study, lock_study, open_study, unblind_study
 from tests.readerstudy.factories import (
     VARIANTS,
@@ -42,6 +41,12 @@ def unblind(study):
 
 def rows_of(text):
     return list(csv.DictReader(io.StringIO(text)))
+
+
+def imrmc(study, *, blinded):
+    """The one table of a study whose cases have no truth."""
+    (table,) = imrmc_tables(study, blinded=blinded).values()
+    return table.csv()
 
 
 def names(columns):
@@ -76,7 +81,7 @@ def test_nothing_leaves_a_study_before_it_is_locked(study, state, name):
 
 def test_imrmc_has_the_ratings_of_first_presentations(study):
     unblind(study)
-    text = imrmc_table(study, blinded=False).csv()
+    text = imrmc(study, blinded=False)
     assert text.startswith("readerID,caseID,modalityID,score\n")
     first = [
         r
@@ -91,7 +96,7 @@ def test_imrmc_has_the_ratings_of_first_presentations(study):
 
 
 def test_imrmc_has_letters_before_unblinding(study):
-    rows = rows_of(imrmc_table(lock(study), blinded=False).csv())
+    rows = rows_of(imrmc(lock(study), blinded=False))
     assert {row["modalityID"] for row in rows} == {"X", "Y", "Z"}
 
 
@@ -99,9 +104,8 @@ def test_imrmc_leaves_out_what_has_no_rating(tmp_path, rhea):
     study = make_study(tmp_path / "bundle", readers=[rhea], cases=1)
     first, second, _ = study.enrolments.get().presentations.order_by("position")
     answer(first, rhea, 0)
-    record_shown(presentation=second, user=rhea)
-    record_answer(presentation=second, user=rhea, answer=Answer(cannot_judge="other"))
-    (row,) = rows_of(imrmc_table(lock(study), blinded=True).csv())
+    answer(second, rhea, None, cannot_judge="other")
+    (row,) = rows_of(imrmc(lock(study), blinded=True))
     assert row["score"] == "0"
 
 
@@ -115,12 +119,16 @@ def test_imrmc_tells_cases_of_one_name_in_two_data_sets_apart(tmp_path, rhea):
         text = manifest.read_text().replace(f"{bundle.name}-0001", "one")
         manifest.write_text(text)
     study = create_study(
-        name="Two", bundles=bundles, readers=[rhea], by=coordinator(), fields={}
+        name="Two",
+        bundles=bundles,
+        readers=[rhea],
+        by=coordinator(),
+        protocol={"repeats": 0},
     )
     open_study(study=study, by=coordinator(), reason="ready")
     begin(study)
     rate_all(study.enrolments.get())
-    rows = rows_of(imrmc_table(lock(study), blinded=True).csv())
+    rows = rows_of(imrmc(lock(study), blinded=True))
     assert {row["caseID"] for row in rows} == {"a/one", "b/one"}
     assert len({tuple(row.values())[:3] for row in rows}) == len(rows) == 6
 
@@ -137,10 +145,10 @@ def test_imrmc_refuses_to_make_one_case_of_two(tmp_path, rhea, datasets, images)
         case.dataset, case.case_id = dataset, image
         case.save(update_fields=["dataset", "case_id"])
     if datasets[0] == datasets[1]:
-        assert len(rows_of(imrmc_table(study, blinded=True).csv())) == 6
+        assert len(rows_of(imrmc(study, blinded=True))) == 6
         return
     with pytest.raises(Refusal, match="rhea, a/b/c, X: two ratings would be one"):
-        imrmc_table(study, blinded=True).csv()
+        imrmc(study, blinded=True)
 
 
 def test_imrmc_refuses_readers_whom_escaping_makes_one(tmp_path, db):
@@ -149,7 +157,7 @@ def test_imrmc_refuses_readers_whom_escaping_makes_one(tmp_path, db):
     for enrolment in study.enrolments.all():
         rate_all(enrolment)
     with pytest.raises(Refusal, match="two ratings would be one"):
-        imrmc_table(lock(study), blinded=True).csv()
+        imrmc(lock(study), blinded=True)
 
 
 # The allocation
@@ -186,10 +194,10 @@ def test_the_allocation_has_every_presentation_of_every_run(study, rhea):
                 p.block,
                 p.repeat,
                 int(p.training),
-                p.overlay.case.dataset,
-                p.overlay.case.case_id,
-                p.overlay.arm.letter,
-                p.overlay.arm.variant,
+                p.case.dataset,
+                p.case.case_id,
+                p.arm.letter,
+                p.arm.variant,
             )
             expected.append(
                 dict(
@@ -225,7 +233,8 @@ def test_the_codebook_explains_every_column_of_every_table(study):
         explained.setdefault(row["table"], []).append(row["column"])
         assert "{" not in str(row["range"]) + row["meaning"]
     assert explained == {
-        "ratings": names(codebook.RATINGS_TABLE),
+        "ratings": ratings_table(study, blinded=True).header,
+        "answers": names(codebook.ANSWERS_TABLE),
         "imrmc": names(codebook.IMRMC_TABLE),
         "allocation": names(codebook.ALLOCATION_TABLE),
         "ledger": names(codebook.LEDGER_LINE),
