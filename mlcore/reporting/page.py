@@ -65,10 +65,14 @@ class Facts:
 
 @dataclass(frozen=True)
 class Section:
-    """A heading over blocks; a string is a paragraph. Sections nest once."""
+    """A heading over blocks; a string is a paragraph. Sections nest once.
+
+    `folded` shows the heading alone on a screen, until somebody opens it.
+    """
 
     title: str
     blocks: Sequence["Block"]
+    folded: bool = False
 
 
 Block = str | Picture | Table | Facts | Section
@@ -145,7 +149,10 @@ class _Writer:
             for number, block in enumerate(section.blocks, 1)
         ]
         heading = f"<h{level}>{escape(section.title)}</h{level}>"
-        return f'<section id="{anchor}">{heading}\n' + "\n".join(blocks) + "</section>"
+        content = "\n".join(blocks)
+        if section.folded:
+            content = f"<details><summary>Show</summary>{content}</details>"
+        return f'<section id="{anchor}">{heading}\n{content}</section>'
 
     def block(self, block: str | Picture | Table | Facts) -> str:
         if isinstance(block, str):

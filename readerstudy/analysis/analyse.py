@@ -14,7 +14,7 @@ from mlcore.files import (
     sha256_file,
     write_json,
 )
-from readerstudy.analysis.answers.answers import Reading, no_number
+from readerstudy.analysis.answers.answers import Reading
 from readerstudy.analysis.context import Context, Options
 from readerstudy.analysis.questions import Question, is_key
 from readerstudy.analysis.ratings import Ratings
@@ -89,7 +89,7 @@ def _primary(context: Context) -> dict[str, list[Row]]:
     Where answers are no ratings, the former say why for whatever they lack.
     """
     tables = {table.name: table.rows(context) for table in all_tables.TABLES}
-    if why := no_number(context.question):
+    if why := context.why_no_ratings:
         for row in (row for rows in tables.values() for row in rows):
             row["reason"] = why if row["reason"] else None
     own = all_tables.kind_tables(context.question)
@@ -102,10 +102,10 @@ def _question(context: Context, reading: Reading | None) -> Row:
     `scores` are the ratings there can be, none for a slider; `why_not` says why the
     answers are no ratings at all.
     """
-    question = context.question
+    question, why_not = context.question, context.why_no_ratings
     return _words(question) | {
-        "scores": list(context.ratings.question.scores),
-        "why_not": no_number(question),
+        "scores": [] if why_not else list(context.ratings.question.scores),
+        "why_not": why_not,
         "others": [_words(answers.question) for answers in reading.others]
         if reading
         else [],

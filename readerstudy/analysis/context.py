@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeVar
 
-from readerstudy.analysis.answers.answers import Answers
+from readerstudy.analysis.answers.answers import NO_TRUTH, Answers, no_number
 from readerstudy.analysis.answers.cases import Cases
 from readerstudy.analysis.csv_records import RatingsError
 from readerstudy.analysis.questions import Question
@@ -71,6 +71,13 @@ class Context:
     def question(self) -> Question:
         """As it was asked; `ratings` are of what its answers add up to."""
         return self.answers.question if self.answers else self.ratings.question
+
+    @property
+    def why_no_ratings(self) -> str | None:
+        """Why the answers add up to no ratings; None where they do."""
+        if self.question.kind == "points" and not self.cases.truths:
+            return NO_TRUTH
+        return no_number(self.question)
 
     @cached_property
     def tested(self) -> Ratings:

@@ -18,7 +18,7 @@ from readerstudy.analysis.context import Context, Options
 from readerstudy.analysis.ratings import Ratings
 from readerstudy.analysis.statistics.rank_tests import holm
 from readerstudy.analysis.table import Row
-from readerstudy.analysis.tables.all_tables import secondary_tables
+from readerstudy.analysis.tables import all_tables
 from readerstudy.analysis.tables.by_part import OMNIBUS
 
 # By the question's key, rows by table.
@@ -59,7 +59,7 @@ def _tables(
     context = Context(laid_out, options, answers, reading.cases)
     return {
         table.name: [_without_verdict(row) for row in table.rows(context)]
-        for table in secondary_tables(question)
+        for table in all_tables.secondary_tables(question)
     }
 
 

@@ -11,7 +11,7 @@ from django.contrib.sessions.backends.base import SessionBase
 from django.utils import timezone
 
 from readerstudy.models import Enrolment
-from readerstudy.trial.protocol.document import Protocol
+from readerstudy.trial.protocol.document import BreakAfter, Protocol
 
 
 class Sitting:
@@ -19,7 +19,7 @@ class Sitting:
 
     def __init__(self, session: SessionBase, enrolment: Enrolment) -> None:
         self._session = session
-        self._break = Protocol.of(enrolment.study.protocol).break_after
+        self._break = break_after(enrolment)
         self._key = f"sitting {enrolment.uuid}"
         self._kept: dict[str, Any] = session.get(self._key, {})
 
@@ -45,6 +45,11 @@ class Sitting:
         self.begin(position)
         done = f"{cases} cases" if cases >= answers else _in_words(minutes)
         return f"{done} since the last break. A short one keeps the eye fresh."
+
+
+def break_after(enrolment: Enrolment) -> BreakAfter:
+    """When the study's protocol wants a break to be offered."""
+    return Protocol.of(enrolment.study.protocol).break_after
 
 
 def _in_words(minutes: int) -> str:

@@ -20,7 +20,8 @@ const PLACES = ["points", "box"];
  *   "folded": several, of which only the active one is open; the others are a row each
  * In all but the first the button says what is missing, and leads there.
  *
- * isComplete says whether the form can be sent, toMissing() leads to what is missing.
+ * isComplete says whether the form can be sent, settle() is called before it is, and
+ * toMissing() leads to what is missing.
  * The others do what keys do: digit, arrow, jump, tab, enter, arm (cannot judge), disarm,
  * mark, takeAway, leave. Those that answer whether the key was theirs return a boolean.
  */
@@ -74,7 +75,7 @@ export function createQuestions(panel, { marks, record, submit }) {
   }
 
   function activate(item, { focus = true } = {}) {
-    if (item !== active) typed = "";
+    if (item !== active) take();
     active = item;
     sync();
     if (!focus) return;
@@ -269,6 +270,8 @@ export function createQuestions(panel, { marks, record, submit }) {
     get isComplete() {
       return !counts() || missing().length === 0;
     },
+    /** What was typed is what it is: the form is sent. */
+    settle: () => take(),
     toMissing() {
       const [next] = inTurn(missing());
       if (next) activate(next);

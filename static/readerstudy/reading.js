@@ -236,6 +236,7 @@ document.addEventListener(
     if (event.target !== reading()?.querySelector("form")) return;
     if (isDrawn() && questions.isComplete) {
       retry.stop();
+      questions.settle();
       addSummary();
       keep(event.target);
     } else {
@@ -299,7 +300,14 @@ window.addEventListener("pageshow", (event) => {
 
 const actions = actionsOf(viewer);
 listenToControls(viewer, actions);
-listenToPointers(frame, viewer, marks);
+listenToPointers(frame, viewer, {
+  // Not on what is still to come.
+  get isOn() {
+    return marks.isOn && isDrawn();
+  },
+  at: marks.at,
+  hover: marks.hover,
+});
 listenToKeys({
   actions,
   isReady,

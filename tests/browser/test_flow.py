@@ -4,6 +4,7 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from readerstudy.models import RatingEvent
+from readerstudy.trial.protocol.document import BreakAfter
 from readerstudy.web import sitting
 from tests.browser.conftest import assert_accessible, rate_by_key, wait_until_ready
 from tests.readerstudy.factories import make_study
@@ -31,7 +32,7 @@ def answers():
 
 
 def ratings():
-    return [event.rating for event in answers()]
+    return [event.answer["answers"].get("rating") for event in answers()]
 
 
 def place(page: Page) -> str:
@@ -178,7 +179,9 @@ def test_the_whole_way_with_a_pointer(
         press(page.get_by_text("A minority of the hot spots"))
         if number == 1:
             press(button("Save and next"))
-            expect(page.get_by_text("say how sure you are too")).to_be_visible()
+            expect(
+                page.get_by_text("“How sure are you?”: an answer is missing.")
+            ).to_be_visible()
             assert page.locator(":checked").input_value() == "2"
         press(page.get_by_text("Add a comment"))
         page.get_by_label("Comment").fill(f"Note {number}")
@@ -199,9 +202,11 @@ def test_the_whole_way_with_a_pointer(
     context.close()
 
     first, *rest = answers()
-    assert (first.kind, first.reason) == ("cannot_judge", "image_quality")
-    assert [(event.rating, event.confidence) for event in rest] == [(2, 4)] * 3
-    assert [event.comment for event in rest] == ["Note 1", "Note 2", "Note 3"]
+    assert first.answer == {"answers": {}, "cannot_judge": "image_quality"}
+    assert [event.answer["answers"] for event in rest] == [
+        {"rating": 2, "confidence": 4, "comment": f"Note {number}"}
+        for number in (1, 2, 3)
+    ]
     assert all(event.viewer["active_ms"] > 0 for event in (first, *rest))
 
 
@@ -232,7 +237,8 @@ def test_backspace_leads_back_to_the_last_answer_which_can_be_changed(reading):
     assert place(page) == "Case 2 of 3"
     assert page.locator(":checked").count() == 0
     (event,) = answers()
-    assert (event.kind, event.old_rating, event.rating) == ("change", 4, 1)
+    assert event.kind == "change"
+    assert event.answer == {"answers": {"rating": 1}}
 
 
 def test_one_can_go_back_further_and_leave_everything_as_it_is(reading):
@@ -295,7 +301,8 @@ def test_an_answer_that_two_windows_change_is_asked_for_again(reading, complaint
 
 def test_a_break_is_offered_and_ends_at_the_same_case(reading, study, monkeypatch):
     page = reading
-    monkeypatch.setattr(sitting, "BREAK_AFTER_CASES", 2)
+    soon = BreakAfter(answers=2, minutes=30)
+    monkeypatch.setattr(sitting, "break_after", lambda _enrolment: soon)
     rate_by_key(page, 3)
     assert page.get_by_role("link", name="Take a break").count() == 0
     rate_by_key(page, 3)

@@ -149,4 +149,4 @@ def test_on_paper_the_instructions_are_black_on_white(page, log_in, rhea, study)
         "(body) => [getComputedStyle(body)].map((s) => [s.color, s.backgroundColor])"
     )
     assert colours == [["rgb(0, 0, 0)", "rgb(255, 255, 255)"]]
-    expect(page.get_by_text(study.question)).to_be_visible()
+    expect(page.get_by_text(study.protocol["questions"][0]["text"])).to_be_visible()

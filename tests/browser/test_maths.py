@@ -327,3 +327,113 @@ def test_the_legends_colours_are_the_maps(maths, page):
         [str(part) for part in maths("maths.NEGATIVE")],
         [str(part) for part in maths("maths.POSITIVE")],
     ]
+
+
+# --- Places in the image ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("zoom", [0.5, 1, 3.7])
+@pytest.mark.parametrize("rows", [1, 0.5, 2.5])
+def test_every_pixel_is_found_where_it_is_drawn(maths, zoom, rows):
+    wrong = maths(
+        """(() => {
+          const image = { width: 24, height: 16, rowsPerColumn: values.rows };
+          const pane = { x: 30, y: 10, width: 301, height: 217 };
+          const view = { zoom: values.zoom, x: 0.4, y: 0.55 };
+          const place = maths.placeOf(image, view, pane);
+          const wrong = [];
+          for (let y = 0; y < image.height; y += 1) {
+            for (let x = 0; x < image.width; x += 1) {
+              const at = maths.canvasPlace(image, place, x + 0.5, y + 0.5);
+              const isInside = at.x >= pane.x && at.x < pane.x + pane.width &&
+                at.y >= pane.y && at.y < pane.y + pane.height;
+              const found = maths.pixelAt(image, place, pane, at.x, at.y);
+              const isRight = isInside ? found?.x === x && found?.y === y : !found;
+              if (!isRight) wrong.push([x, y, found]);
+            }
+          }
+          return wrong;
+        })()""",
+        zoom=zoom,
+        rows=rows,
+    )
+
+    assert wrong == []
+
+
+def test_beside_the_image_there_is_no_pixel(maths):
+    found = maths(
+        """[[9, 50], [111, 50], [60, 29], [60, 71], [10, 30], [109, 69]].map(([x, y]) =>
+          maths.pixelAt({ width: 10, height: 4 },
+            { x: 10, y: 30, width: 100, height: 40 },
+            { x: 0, y: 0, width: 200, height: 200 }, x, y))"""
+    )
+
+    assert found == [None] * 4 + [{"x": 0, "y": 0}, {"x": 9, "y": 3}]
+
+
+def test_a_box_holds_both_its_corners(maths):
+    found = maths("maths.boxBetween({ x: 7, y: 2 }, { x: 3, y: 9 })")
+
+    assert found == [3, 2, 5, 8]
+    assert maths("maths.boxBetween({ x: 4, y: 4 }, { x: 4, y: 4 })") == [4, 4, 1, 1]
+
+
+# --- Numbers digit by digit ----------------------------------------------------------
+
+
+@pytest.fixture
+def typed(page):
+    """What digits become: the numbers that are taken, and what may still go on."""
+    page.goto("/accounts/login/")
+
+    def type_(digits):
+        return page.evaluate(
+            """async (digits) => {
+              const { withDigit } = await import("/static/readerstudy/digits.js");
+              const numbers = [];
+              let typed = "";
+              for (const digit of digits) {
+                let next = withDigit(typed, digit);
+                if (!next.fits) {
+                  numbers.push(Number(typed));
+                  next = withDigit("", digit);
+                }
+                typed = next.typed;
+                if (next.isTaken) {
+                  numbers.push(Number(typed));
+                  typed = "";
+                }
+              }
+              return [numbers, typed];
+            }""",
+            list(digits),
+        )
+
+    return type_
+
+
+@pytest.mark.parametrize(
+    ("digits", "numbers", "rest"),
+    [
+        ("5", [], "5"),
+        ("05", [5], ""),
+        ("00", [0], ""),
+        ("42", [42], ""),
+        ("100", [100], ""),
+        ("10", [], "10"),
+        ("107", [10], "7"),
+        ("1007", [100], "7"),
+        ("9900", [99, 0], ""),
+        ("70100", [70, 100], ""),
+    ],
+)
+def test_a_number_is_taken_once_no_digit_could_follow(typed, digits, numbers, rest):
+    assert typed(digits) == [numbers, rest]
+
+
+def test_every_number_of_two_digits_is_what_was_typed(typed):
+    for number in range(100):
+        taken, rest = typed(f"{number:02}")
+        assert taken == ([] if number == 10 else [number])
+        assert rest == ("10" if number == 10 else "")

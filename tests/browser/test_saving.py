@@ -231,6 +231,10 @@ def test_what_was_done_with_the_viewer_goes_with_the_answer(reading):
     assert 290 < summary.pop("overlay_off_ms") < 2000
     assert 300 < summary.pop("active_ms") < 20_000
     assert 0 < summary.pop("drawn_ms") < 10_000
+    asked = summary.pop("questions")
+    assert 300 < asked["rating"].pop("first_ms") < 20_000
+    assert asked == {"rating": {"changes": 0}}
+    assert summary.pop("order") == ["rating"]
     assert summary == {
         "inverted": True,
         "opacity": 0.8,

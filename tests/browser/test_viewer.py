@@ -179,7 +179,7 @@ def renderer_of(page):
     """As the summary says that goes with every answer."""
     page.evaluate(
         """() => document.addEventListener("submit", (event) => {
-          window.summary = new FormData(event.target).get("viewer");
+          window.summary = new FormData(event.target).get("_viewer");
           event.preventDefault();
           event.stopImmediatePropagation();
         }, { once: true, capture: true })"""

@@ -7,12 +7,13 @@ import torch
 
 from mlcore.bundle.drawing import draw_cases, findings_of
 from mlcore.bundle.normalising import normalise, to_int8
+from mlcore.datasets.table import Box, MaskSet
 from mlcore.engine.model.objectives import VARIANTS
 from mlcore.engine.model.saliency import GRADIENT
 from mlcore.engine.runs import configure, load_run
 from mlcore.errors import UsageError
 from mlcore.files import sha256_file
-from mlcore.management.cases_of_runs import cases_of, contents_of
+from mlcore.management.cases_of_runs import cases_of, contents_of, truth_of
 from tests.mlcore.test_generate_saliency import make_run
 from tests.mlcore.toy import write_toy_table
 
@@ -99,3 +100,28 @@ def test_maps_of_different_targets_do_not_share_a_bundle(table, runs):
     contents = contents_of(table, draw_cases(table, 1, 0), [other])
     assert contents.saliency["labels"] == "positive"
     assert contents.legend["above"] == "for the findings"
+
+
+def test_the_truth_is_what_the_table_knows_in_pixels_of_the_image_shown():
+    mask = np.eye(4, dtype=bool)
+    table = SimpleNamespace(
+        image_ids=("a", "b"),
+        classes=("Nodule", "Heart", "Effusion", "No Finding"),
+        labels=np.array([[0, 0, 0, 1], [1, 0, np.nan, 0]], np.float32),
+    )
+    boxes = {"b": (Box("Nodule", 0.5, 0.25, 0.25, 0.5), Box("Other", 0, 0, 1, 1))}
+    masks = MaskSet(mask[np.newaxis].astype(np.uint8), {("b", "Nodule"): 0})
+    truth = truth_of(table, 1, boxes, masks, shown(1))
+    assert set(truth) == {"Nodule", "Heart"}
+    nodule, heart = truth["Nodule"], truth["Heart"]
+    # The image shown is 128 wide and 64 high.
+    assert (nodule.label, nodule.boxes) == (1, [(64, 16, 32, 32)])
+    np.testing.assert_array_equal(nodule.mask, mask)
+    assert nodule.mask.dtype == np.uint8
+    assert (heart.label, heart.boxes, heart.mask) == (0, [], None)
+    healthy = truth_of(table, 0, {}, None, shown(0))
+    assert {name: one.label for name, one in healthy.items()} == {
+        "Nodule": 0,
+        "Heart": 0,
+        "Effusion": 0,
+    }

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import re
+import zipfile
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from django.urls import reverse
 from readerstudy.models import Overlay, RatingEvent
 from readerstudy.trial.cases import files as case_files
 from readerstudy.trial.exports.tables import (
+    EXPORTS,
     allocation_table,
     ledger_jsonl,
     ratings_table,
@@ -21,14 +23,7 @@ from readerstudy.trial.exports.tables import (
 from readerstudy.trial.recorded_analyses import analyses_folder, recorded_analyses
 from readerstudy.trial.study import lock_study, unblind_study
 from tests.readerstudy.commands import run
-from tests.readerstudy.factories import (
-    coordinator,
-    give,
-    make_study,
-    rate_all,
-    rating_of,
-    said,
-)
+from tests.readerstudy.factories import coordinator, give, make_study, rate_all
 from tests.readerstudy.tampering import past_the_triggers
 
 SANDBOX = (
@@ -104,8 +99,7 @@ def test_it_verifies_on_request(study, statistician):
 def test_it_names_the_first_broken_link(study, statistician):
     event = RatingEvent.objects.filter(kind="rate").first()
     with past_the_triggers():
-        other = said((rating_of(event) + 1) % 6)
-        RatingEvent.objects.filter(pk=event.pk).update(answer=other)
+        RatingEvent.objects.filter(pk=event.pk).update(answer={"answers": {}})
     text = statistician.post(url(study, "ledger")).content.decode()
     assert f"Broken at reader rhea, event {event.number}" in text
     assert "Unbroken" not in text
@@ -129,6 +123,19 @@ def test_tables_are_fetched_as_the_state_allows(study, statistician):
     assert fetched("ratings") == ratings_table(study, blinded=False).csv()
     assert fetched("allocation") == allocation_table(study, blinded=False).csv()
     assert statistician.get(url(study, "export", "unknown")).status_code == 404
+
+
+def test_several_tables_come_in_one_archive(study, statistician, monkeypatch):
+    lock(study)
+    files = {"1-probability.Nodule": "a,b\n", "2-probability.Mass": "c\n"}
+    monkeypatch.setitem(EXPORTS, "imrmc", lambda study, blinded: files)
+    response = statistician.get(url(study, "export", "imrmc"))
+    assert response["Content-Type"] == "application/zip"
+    assert response["Content-Disposition"].endswith('.zip"')
+    with zipfile.ZipFile(io.BytesIO(response.content)) as archive:
+        texts = {name: archive.read(name).decode() for name in archive.namelist()}
+    name = re.search(r'filename="(.+)\.zip"', response["Content-Disposition"])[1]
+    assert texts == {f"{name}-{end}.csv": text for end, text in files.items()}
 
 
 def test_the_page_links_what_can_be_fetched_and_nothing_else(study, statistician):

@@ -14,6 +14,7 @@ from readerstudy.analysis.analyse import FIGURES
 from readerstudy.analysis.table import Heading, Table, View
 from readerstudy.analysis.tables import all_tables
 from readerstudy.trial.study import lock_study, unblind_study
+from tests.readerstudy.analysis.golden_answers import protocol, question
 from tests.readerstudy.analysis.rating_tables import csv_bytes, one_reader
 from tests.readerstudy.factories import coordinator, make_study, rate_all
 
@@ -97,6 +98,34 @@ def test_a_table_that_is_registered_is_in_every_file(
     analyze("--csv", table, "--out", out)
 
 
+def test_a_table_of_a_kind_that_is_registered_is_in_every_file_of_its_questions(
+    unrendered, tmp_path, monkeypatch
+):
+    lines = csv_bytes(one_reader(*[(0, 1, 5)] * 4)).decode().splitlines()
+    text = [f"{lines[0]},useful", *(f"{line},1" for line in lines[1:]), ""]
+    (tmp_path / "mine.csv").write_text("\n".join(text))
+    questions = [question("rating", "scale"), question("useful", "yes_no")]
+    questions[0] |= {"anchors": [""] * 6, "from": 0}
+    (tmp_path / "protocol.json").write_text(json.dumps(protocol(*questions)))
+    kinds = all_tables.kind_tables
+    monkeypatch.setattr(
+        all_tables, "KIND_TABLES", (*all_tables.KIND_TABLES, RATED_ZERO)
+    )
+    monkeypatch.setattr(
+        all_tables, "kind_tables", lambda asked: (*kinds(asked), RATED_ZERO)
+    )
+    out = tmp_path / "out"
+    analyze("--csv", tmp_path / "mine.csv", "--out", out)
+
+    analysis = json.loads((out / "analysis.json").read_text())
+    (row,) = analysis["secondary"]["useful"]["rated_zero"]
+    assert row["zeros"] == {"SSM": 0, "SSBN": 0, "SDBN": 0}
+    assert (out / "secondary/useful/rated_zero.csv").exists()
+    page = (out / "report.html").read_text()
+    assert "secondary/useful/rated_zero.csv" in page
+    assert "Ratings of 0 were counted, at P &lt; .001 or not." in page
+
+
 def test_methods_are_silent_of_a_table_without_values(
     table, unrendered, tmp_path, monkeypatch
 ):
@@ -115,8 +144,9 @@ def test_methods_are_silent_of_a_table_without_values(
 
 
 def test_tables_have_names_of_their_own():
-    names = [table.name for table in all_tables.TABLES]
-    assert len({*names, "run"}) == len(names) + 1
+    tables = (*all_tables.TABLES, *all_tables.KIND_TABLES)
+    names = [*(table.name for table in tables), "run", "secondary", "texts"]
+    assert len(set(names)) == len(names)
 
 
 def test_an_earlier_analysis_is_replaced_with_its_figures(table, tmp_path):
@@ -191,8 +221,8 @@ def test_a_study_tells_what_guidelines_ask_for(study, tmp_path):
     analyze("Chest maps", "--out", tmp_path / "out")
     page = shown(tmp_path / "out")
 
-    assert study.question in page
-    assert f"5: {study.anchors[5]}" in page
+    assert study.protocol["questions"][0]["text"] in page
+    assert f"5: {study.protocol['questions'][0]['anchors'][5]}" in page
     assert "reason given: all rated" in page
     assert "2 readers&#x27; lists were fixed" in page
 

@@ -12,6 +12,8 @@ from readerstudy.trial.enrolment import sign_off
 from readerstudy.trial.exports.tables import ratings_table
 from readerstudy.trial.study import lock_study, unblind_study
 from tests.conftest import GOLDEN
+from tests.readerstudy.analysis.golden_answers import GOLDEN as GOLDEN_ANSWERS
+from tests.readerstudy.analysis.golden_answers import protocol, question, yes_no_table
 from tests.readerstudy.analysis.rating_tables import (
     HEADER,
     csv_bytes,
@@ -298,8 +300,8 @@ def test_options_of_the_analysis_are_kept_with_it(tmp_path):
         (b"reader,image\n", "line 1: no column dataset, variant, rating"),
         (f"{HEADER}\nR,x,i,X,7\n".encode(), "line 2: rating '7' is not a whole number"),
         (f"{HEADER}\nR,x,i,X,1\nR,x,i,X,1\n".encode(), "line 3: .* in line 2"),
-        (f"{HEADER}\nR,x,i,Q,1\n".encode(), "line 2: variant 'Q' is unknown"),
-        (f"{HEADER}\nR,x,i,X,1\n".encode(), "the table has no row of Y and Z"),
+        (f"{HEADER}\nR,x,i,a b,1\n".encode(), "line 2: variant 'a b' is not 1 to 50"),
+        (f"{HEADER}\nR,x,i,X,1\n".encode(), "the table compares nothing: its only"),
         (f"{HEADER}\nR,é,i,X,1\n".encode("latin-1"), "line 2: the table is not UTF-8"),
     ],
     ids=["empty", "columns", "rating", "twice", "variant", "fewer", "encoding"],
@@ -320,9 +322,12 @@ def test_a_bad_table_is_one_line_and_writes_nothing(tmp_path, data_folder, table
         (["--csv", str(TABLE), "--blinded"], "--blinded goes with a study"),
         (
             ["--csv", str(TABLE), "--variants", "A", "A", "B"],
-            "three different variants",
+            "two to six different variants",
         ),
         (["--csv", str(TABLE), "pilot"], "not allowed with"),
+        (["pilot", "--question", "trust"], "--question goes with --csv"),
+        (["--csv", str(TABLE), "--question", "trust"], "no column trust"),
+        (["--csv", str(TABLE), "--question", "reader"], "no answers that are whole"),
         (["--csv", str(TABLE), "--profile", "other"], "invalid choice"),
         ([], "one of the arguments name --csv is required"),
         (["--csv", str(TABLE), "--missing", "impute"], "invalid choice: 'impute'"),
@@ -334,6 +339,48 @@ def test_what_cannot_be_done_is_said_in_one_line(args, said):
     with pytest.raises(CommandError, match=said) as error:
         analyze(*args)
     assert "\n" not in str(error.value)
+
+
+def test_another_question_is_analysed_by_the_name_of_its_column(tmp_path):
+    (tmp_path / "mine.csv").write_bytes(yes_no_table("useful"))
+    out = tmp_path / "out"
+    analyze(
+        *("--csv", str(tmp_path / "mine.csv"), "--question", "useful"),
+        *("--out", str(out), "--redraws", "100"),
+    )
+    analysis = json.loads((out / "analysis.json").read_text())
+
+    assert analysis["run"]["question"]["key"] == "useful"
+    row = row_of(analysis["friedman"], reader="r1", dataset="chest")
+    expected = GOLDEN_ANSWERS["yes_no"]["per_reader"]["r1"]
+    assert row["chi2"] == close(expected["cochran_q"])
+    assert (out / "shares.csv").exists()
+
+
+def test_a_protocol_beside_a_table_says_what_was_asked(tmp_path):
+    questions = [question("trust", "scale"), question("useful", "yes_no")]
+    document = protocol(*questions, primary="useful")
+    (tmp_path / "protocol.json").write_text(json.dumps(document))
+    lines = yes_no_table("useful").decode().splitlines()
+    content = [f"{lines[0]},trust", *(f"{line},5" for line in lines[1:]), ""]
+    (tmp_path / "mine.csv").write_text("\n".join(content))
+    out = tmp_path / "out"
+    analyze("--csv", str(tmp_path / "mine.csv"), "--out", str(out), redraws=100)
+    analysis = json.loads((out / "analysis.json").read_text())
+
+    assert analysis["run"]["question"]["key"] == "useful"
+    assert list(analysis["secondary"]) == ["trust"]
+    assert (out / "secondary" / "trust" / "wilcoxon.csv").exists()
+
+
+def test_a_protocol_that_cannot_be_read_is_one_line(tmp_path, data_folder):
+    (tmp_path / "protocol.json").write_text("{")
+    (tmp_path / "mine.csv").write_bytes(csv_bytes(one_reader((0, 1, 5))))
+    with pytest.raises(CommandError, match="is not JSON") as error:
+        analyze("--csv", str(tmp_path / "mine.csv"))
+
+    assert "\n" not in str(error.value)
+    assert not data_folder.exists()
 
 
 def test_a_folder_with_other_files_is_not_replaced(tmp_path):

@@ -100,12 +100,14 @@ def numbers(answers: Answers, laid_out: Ratings, cases: Cases) -> Ratings:
     question = answers.question
     if question.kind == "points":
         return hits(answers, laid_out, cases)
+    if no_number(question):
+        return replace(filled(laid_out, {}), question=question)
     if not question.has_items:
         return answers.parts[0].ratings
-    if no_number(question):
-        empty = np.full(laid_out.values.shape, np.nan)
-        return replace(laid_out, values=empty, question=question)
     return _sum([part.ratings for part in answers.parts], question)
+
+
+NO_TRUTH = "it is not known where the findings are"
 
 
 def no_number(question: Question) -> str | None:
@@ -191,8 +193,8 @@ def filled(
 def without_map(laid_out: Ratings, values: Floats, question: Question) -> Ratings:
     """Answers (readers, images, variants) that were given before the map, with BEFORE
     for an arm: of each case what its reader answered first, when it was new."""
-    placed = laid_out.sessions * _SESSION + laid_out.positions
-    order = np.where(np.isnan(values), np.inf, np.nan_to_num(placed))
+    sessions, positions = map(np.nan_to_num, (laid_out.sessions, laid_out.positions))
+    order = np.where(np.isnan(values), np.inf, sessions * _SESSION + positions)
     first = order.argmin(axis=2)[:, :, np.newaxis]
     nowhere = np.full(first.shape, np.nan)
     return replace(

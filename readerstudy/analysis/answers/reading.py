@@ -1,9 +1,12 @@
 """Answers read from a ratings table that has the columns of several questions: `key`,
 `key.Finding`, `key.option`, `key.x` and `key.y`."""
 
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 from readerstudy.analysis.answers.answers import (
     Answers,
@@ -23,6 +26,8 @@ from readerstudy.analysis.ratings import Ratings, is_training, parse_ratings
 # reader, data set, image, variant, repeat
 Key = tuple[str, str, str, str, int]
 Line = tuple[int, Key, Mapping[str, str]]
+LARGEST_PROTOCOL = 2**20  # bytes
+LONG = ("question", "finding", "item", "answer")
 _PIXEL = re.compile("0|[1-9][0-9]{0,5}")
 
 
@@ -38,7 +43,7 @@ class Column:
 
 def asked_of_table(
     content: bytes,
-    protocol: Mapping[str, object] | None,
+    protocol: Mapping[str, Any] | None,
     key: str | None = None,
 ) -> Asked:
     """What the readers of a table were asked: by the protocol beside it, or else
@@ -55,15 +60,44 @@ def asked_of_table(
     return Asked(guessed(key, [cells[key] for _, cells in records]), declared=key)
 
 
+def protocol_beside(table: Path) -> dict[str, Any] | None:
+    """The object in `protocol.json` in the folder of a table; None without one.
+
+    Raises RatingsError where it cannot be read, is larger than a protocol can be, or is
+    no JSON object.
+    """
+    path = table.parent / "protocol.json"
+    if not path.exists():
+        return None
+    try:
+        with path.open("rb") as file:
+            content = file.read(LARGEST_PROTOCOL + 1)
+    except OSError as error:
+        raise RatingsError(f"cannot read {path}: {error.strerror}") from error
+    if len(content) > LARGEST_PROTOCOL:
+        raise RatingsError(f"{path} is larger than any protocol")
+    try:
+        protocol = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise RatingsError(f"{path} is not JSON: {error}") from error
+    if not isinstance(protocol, dict):
+        raise RatingsError(f"{path} is no protocol, which is a JSON object")
+    return protocol
+
+
 def read_answers(
     content: bytes,
     asked: Asked,
     variants: Sequence[str] | None = None,
     cases: Cases | None = None,
+    *,
+    long_table: bytes | None = None,
 ) -> Reading:
     """Every answer in a table, see `parse_ratings` for what it may hold otherwise.
 
     Columns of a question that are not there have no answers; the primary's must be.
+    Several points on one finding have no columns: they are in `long_table` alone, see
+    `points_of`.
 
     Raises RatingsError, one line with the number of the file's line, for an answer that
     its question does not take.
@@ -72,17 +106,31 @@ def read_answers(
     laid_out = parse_ratings(content, variants, asked.primary)
     lines = list(_lines(content, asked.primary))
     header = tuple(lines[0][2])
-    if not columns_of(asked.primary, header):
+    several = points_of(long_table, asked) if long_table is not None else {}
+    if not columns_of(asked.primary, header) and asked.primary.key not in several:
         raise RatingsError(
             f"line 1: no column of the question {asked.primary.key!r}, whose columns "
             f"begin with {asked.primary.key}"
         )
-    primary = _answers(asked.primary, laid_out, lines, asked)
-    others = [
-        _answers(question, laid_out, lines, asked)
-        for question in asked.others
-        if question.kind != "text"
-    ]
+    columns = {
+        question.key: columns_of(question, header)
+        for question in (asked.primary, *asked.others)
+    }
+    points = several | {
+        question.key: tuple(_points(columns[question.key], lines))
+        for question in (asked.primary, *asked.others)
+        if question.kind == "points" and columns[question.key]
+    }
+
+    def answers_to(question: Question) -> Answers:
+        if question.kind == "points":
+            earlier = _question_before(question, asked)
+            before = points.get(earlier.key, ()) if earlier else None
+            return Answers(question, (), points.get(question.key, ()), before)
+        return _answers(question, laid_out, lines, columns[question.key])
+
+    primary = answers_to(asked.primary)
+    others = [answers_to(other) for other in asked.others if other.kind != "text"]
     return Reading(
         ratings=numbers(primary, laid_out, known),
         primary=primary,
@@ -96,9 +144,12 @@ def _lines(content: bytes, primary: Question) -> Iterator[Line]:
     wanted = (primary.key,) if primary.is_number else ()
     for line, cells in csv_records(content, wanted):
         if not is_training(cells, line):
-            reader, dataset, image, variant = (cells[name] for name in NAMES)
-            repeat = int(cells.get("repeat") or 0)
-            yield line, (reader, dataset, image, variant, repeat), cells
+            yield line, _key(cells), cells
+
+
+def _key(cells: Mapping[str, str]) -> Key:
+    reader, dataset, image, variant = (cells[name] for name in NAMES)
+    return reader, dataset, image, variant, int(cells.get("repeat") or 0)
 
 
 def columns_of(question: Question, header: Sequence[str]) -> list[Column]:
@@ -126,21 +177,13 @@ def columns_of(question: Question, header: Sequence[str]) -> list[Column]:
 
 
 def _answers(
-    question: Question, laid_out: Ratings, lines: Sequence[Line], asked: Asked
+    question: Question,
+    laid_out: Ratings,
+    lines: Sequence[Line],
+    columns: Sequence[Column],
 ) -> Answers:
-    columns = columns_of(question, tuple(lines[0][2]))
     if question.kind == "box":
         return Answers(question)
-    if question.kind == "points":
-        before = _question_before(question, asked)
-        header = tuple(lines[0][2])
-        return Answers(
-            question,
-            points=tuple(_points(columns, lines)),
-            before=tuple(_points(columns_of(before, header), lines))
-            if before
-            else None,
-        )
     parts = [
         Part(column.finding, option, _filled(question, laid_out, lines, column, option))
         for column in columns
@@ -217,6 +260,34 @@ def _points(columns: Sequence[Column], lines: Sequence[Line]) -> Iterator[Point]
                 )
             if x is not None and y is not None:
                 yield Point(*key, finding, x, y)
+
+
+def points_of(long_table: bytes, asked: Asked) -> dict[str, tuple[Point, ...]]:
+    """The points in a table with a row a question, finding and item, by question.
+
+    Beside NAMES its columns are `question`, `finding`, `item` (x and y, or 1.x and 1.y,
+    2.x and so on) and `answer`. Raises RatingsError as `read_answers`.
+    """
+    kinds = {q.key: q.kind for q in (asked.primary, *asked.others)}
+    axes: dict[tuple[str, Key, str, str], dict[str, int]] = {}
+    for line, cells in csv_records(long_table, LONG):
+        key, (number, _, axis) = cells["question"], cells["item"].rpartition(".")
+        if kinds.get(key) == "points" and cells["answer"]:
+            pixel = _pixel(cells["answer"], f"{key} {cells['item']}", line)
+            place = (key, _key(cells), cells["finding"], number)
+            if pixel is not None:
+                axes.setdefault(place, {})[axis] = pixel
+    found: dict[str, list[Point]] = {
+        key: [] for key, kind in kinds.items() if kind == "points"
+    }
+    for (key, presentation, finding, _), pixels in axes.items():
+        if pixels.keys() != {"x", "y"}:
+            raise RatingsError(
+                f"a point of {key} lacks x or y: reader {presentation[0]!r}, image "
+                f"{presentation[2]!r}"
+            )
+        found[key].append(Point(*presentation, finding, pixels["x"], pixels["y"]))
+    return {key: tuple(points) for key, points in found.items()}
 
 
 def _pixel(cell: str, column: str, line: int) -> int | None:

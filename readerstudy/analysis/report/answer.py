@@ -8,6 +8,7 @@ from typing import Any
 
 from mlcore.reporting.words import listed
 from readerstudy.analysis.ratings import ALL
+from readerstudy.analysis.report.questions import without_ratings
 from readerstudy.analysis.table import Analysis, Row
 
 # Given beside the paper's level everywhere. Readers in general are judged by it alone:
@@ -33,7 +34,10 @@ class Finding:
 
 
 def answer(analysis: Analysis) -> list[str]:
-    """Two sentences: what these readers found different; what holds beyond them."""
+    """Two sentences: what these readers found different; what holds beyond them. One,
+    where what they answered can be no difference."""
+    if why := without_ratings(analysis):
+        return why
     differences = findings(analysis)
     return [_these(analysis, differences), _others(analysis, differences)]
 

@@ -7,7 +7,8 @@ from mlcore.reporting.page import Block, Section
 from mlcore.reporting.words import listed, number_word
 from readerstudy.analysis.ratings import ALL
 from readerstudy.analysis.report.answer import level_text, n_pairs, n_variants
-from readerstudy.analysis.table import Analysis, Heading
+from readerstudy.analysis.report.questions import scale_words
+from readerstudy.analysis.table import Analysis, Heading, Table
 from readerstudy.analysis.tables import all_tables
 from readerstudy.analysis.tables.agreement import AGREEMENT
 
@@ -40,6 +41,11 @@ def methods(analysis: Analysis) -> list[Block]:
             for table in tables
             if table.methods and table.was_computed(analysis)
         ),
+        *(
+            Section(table.title, [table.methods.format(**words)])
+            for table in all_tables.KIND_TABLES
+            if table.methods and _was_computed(table, analysis)
+        ),
         Section("Software, seed and hashes", [_software(analysis)]),
     ]
 
@@ -70,6 +76,12 @@ def _pair_rule(analysis: Analysis) -> str:
     )
 
 
+def _was_computed(table: Table, analysis: Analysis) -> bool:
+    """For the primary question or for any other."""
+    questions = [analysis, *analysis.get("secondary", {}).values()]
+    return any(table.was_computed(q) for q in questions if table.name in q)
+
+
 def _data(analysis: Analysis) -> str:
     run = analysis["run"]
     policy = {
@@ -81,7 +93,7 @@ def _data(analysis: Analysis) -> str:
     return (
         f"{readers} {'reader' if readers == 1 else 'readers'} rated maps of "
         f"{run['images']:,} images ({listed(run['datasets'])}) by {variants} variants "
-        f"({', '.join(run['variants'])}) on a scale from 0 to 5, after {PAPER}. Of "
+        f"({', '.join(run['variants'])}) {scale_words(analysis)}, after {PAPER}. Of "
         f"{run['expected']:,} ratings {run['n_missing']:,} are missing; none was "
         f"filled in, and {policy}."
     )

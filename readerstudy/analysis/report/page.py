@@ -14,6 +14,7 @@ from mlcore.reporting.page import (
 from mlcore.reporting.page import Table as PageTable
 from mlcore.reporting.words import counted, number_word
 from readerstudy.analysis.analyse import FIGURES
+from readerstudy.analysis.answers.answers import Remark
 from readerstudy.analysis.ratings import LETTERS, Ratings
 from readerstudy.analysis.report.answer import (
     answer,
@@ -23,6 +24,11 @@ from readerstudy.analysis.report.answer import (
 )
 from readerstudy.analysis.report.figures.all_figures import draw
 from readerstudy.analysis.report.methods import StudyFacts, methods, reporting_facts
+from readerstudy.analysis.report.secondary import (
+    kind_blocks,
+    remark_files,
+    secondary_blocks,
+)
 from readerstudy.analysis.report.tables import (
     effects_table,
     means_table,
@@ -37,7 +43,10 @@ _MOST_MISSING = 40
 
 
 def report_files(
-    analysis: Analysis, ratings: Ratings, study: StudyFacts | None = None
+    analysis: Analysis,
+    ratings: Ratings,
+    study: StudyFacts | None = None,
+    remarks: Sequence[Remark] = (),
 ) -> dict[str, bytes]:
     """report.html, figures/ and table1_means.md, by their names in a results folder.
 
@@ -45,6 +54,7 @@ def report_files(
         analysis: of `ratings`.
         study: what is recorded of the study that the ratings come from, see
             `reporting_facts`; None for a table without a study.
+        remarks: the texts that readers wrote, which are listed in files of their own.
     """
     pictures = [rendered(drawing) for drawing in draw(analysis, ratings)]
     files = {
@@ -52,7 +62,8 @@ def report_files(
         for picture in pictures
         for ending, content in (("png", picture.png), ("svg", picture.svg))
     }
-    page = page_html(study_page(analysis, pictures, study))
+    page = page_html(study_page(analysis, pictures, study, remarks))
+    files |= remark_files(remarks)
     return files | {
         "report.html": page.encode(),
         "table1_means.md": means_markdown(analysis).encode(),
@@ -60,7 +71,10 @@ def report_files(
 
 
 def study_page(
-    analysis: Analysis, pictures: Sequence[Picture], study: StudyFacts | None
+    analysis: Analysis,
+    pictures: Sequence[Picture],
+    study: StudyFacts | None,
+    remarks: Sequence[Remark] = (),
 ) -> Page:
     """The answer and Figure 5; tests, agreement, methods, facts, record and limits."""
     by_name = {picture.name: picture for picture in pictures}
@@ -70,6 +84,7 @@ def study_page(
         Section(Heading.DIFFERENCES.value, _differences(analysis, by_name)),
         Section(Heading.AGREEMENT.value, _agreement(analysis, by_name)),
         _section(analysis, Heading.SENSITIVITY),
+        Section(Heading.SECONDARY.value, secondary_blocks(analysis, remarks)),
         Section(Heading.ASIDES.value, _asides(analysis)),
         Section("Methods, ready to paste", methods(analysis)),
         Section("What reporting guidelines ask for", _facts(analysis, study)),
@@ -108,6 +123,7 @@ def _ratings(analysis: Analysis, pictures: Mapping[str, Picture]) -> list[Block]
         *_pictures(pictures, "means", "scores_by_reader"),
         means_table(analysis, by_reader=True),
         *view_blocks(analysis, Heading.RATINGS),
+        *kind_blocks(analysis),
     ]
 
 
@@ -199,7 +215,7 @@ def _record(ledger: Row | None) -> list[Block]:
 
 def _settings(run: Row) -> Row:
     """Of `run`, what is not told elsewhere on the page."""
-    elsewhere = {"missing", "ledger", "end_of_study"}
+    elsewhere = {"missing", "ledger", "end_of_study", "question"}
     settings = {key: value for key, value in run.items() if key not in elsewhere}
     if missing := run["missing"]:
         shown = [

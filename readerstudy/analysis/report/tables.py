@@ -15,6 +15,7 @@ from readerstudy.analysis.report.answer import (
     shown_once,
     these_readers,
 )
+from readerstudy.analysis.report.questions import ratings_words
 from readerstudy.analysis.report.views import PAIR, column, flat, minus
 from readerstudy.analysis.table import Analysis, Row
 
@@ -37,7 +38,7 @@ def means_table(analysis: Analysis, *, by_reader: bool) -> PageTable:
     if by_reader:
         columns.insert(0, Column("reader"))
     return PageTable(
-        f"Ratings from 0 to 5, mean ± SD {who}.",
+        f"{ratings_words(analysis)}, mean ± SD {who}.",
         rows,
         columns,
         source="table1_means.csv, table1_means.md",

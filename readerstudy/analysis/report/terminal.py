@@ -22,6 +22,7 @@ from readerstudy.analysis.report.answer import (
     these_readers,
     where,
 )
+from readerstudy.analysis.report.questions import ratings_words
 from readerstudy.analysis.table import Analysis, Row
 
 # Above this share of missing ratings the reader is warned.
@@ -157,7 +158,7 @@ def _means(analysis: Analysis) -> TextTable:
         if row["reader"] == ALL
     ]
     return TextTable(
-        "Ratings from 0 to 5, mean ± SD over all ratings",
+        f"{ratings_words(analysis)}, mean ± SD over all ratings",
         ("data set", *variants),
         rows,
         f"This describes the ratings that {these_readers(analysis)} gave; "

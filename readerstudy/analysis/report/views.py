@@ -46,15 +46,19 @@ def view_blocks(analysis: Analysis, heading: Heading) -> list[Block]:
         for table in all_tables.TABLES
         for view in table.views
         if heading is (view.heading or table.heading)
-        for block in _view_blocks(analysis, table, view)
+        for block in shown(analysis, table, view)
     ]
 
 
-def _view_blocks(analysis: Analysis, table: Table, view: View) -> Iterator[Block]:
+def shown(
+    analysis: Analysis, table: Table, view: View, folder: str = ""
+) -> Iterator[Block]:
+    """The table as the view shows it; its CSV lies in `folder` ("name/") of the
+    results. A column that is empty in every row is left out."""
     kept = [row for row in analysis[table.name] if view.keep(row)]
     if not kept:
         return
-    source = f"{table.name}.csv"
+    source = f"{folder}{table.name}.csv"
     value = view.value or table.value
     if all(row[value] is None for row in kept):
         why = dict.fromkeys(row["reason"] for row in kept if row["reason"])
@@ -63,7 +67,12 @@ def _view_blocks(analysis: Analysis, table: Table, view: View) -> Iterator[Block
         yield f"{view.caption} Its {len(kept):,} rows are in {source}."
     else:
         rows = [flat(row, analysis) for row in kept]
-        columns = [shown for name in view.columns for shown in _columns(name, rows)]
+        columns = [
+            column
+            for name in view.columns
+            for column in _columns(name, rows)
+            if any(row.get(column.key) != "" for row in rows)
+        ]
         yield PageTable(view.caption, rows, columns, view.note, source=source)
 
 

@@ -76,4 +76,5 @@ def secondary_tables(question: Question) -> tuple[Table, ...]:
         return own
     if question.is_yes_no:
         return (OMNIBUS, *own, FRIEDMAN, WILCOXON)
-    return (OMNIBUS, *TABLES)
+    tables = [table for table in TABLES if table is not SCORE_DISTRIBUTION]
+    return (OMNIBUS, *(tables if question.kind == "slider" else TABLES))

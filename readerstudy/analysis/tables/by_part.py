@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from mlcore.reporting.page import Column
-from readerstudy.analysis.answers.answers import Part, no_number
+from readerstudy.analysis.answers.answers import Part
 from readerstudy.analysis.context import Context
 from readerstudy.analysis.ratings import ALL
 from readerstudy.analysis.statistics.arrays import Floats
@@ -106,8 +106,9 @@ def omnibus(context: Context) -> list[Row]:
     `p_holm` is adjusted for the question's parts (findings or options), within the data
     set. What no rank test is for has a `reason` instead.
     """
-    # Parts that are yes or no are tested one by one, though they add up to nothing.
-    why = None if context.question.is_yes_no else no_number(context.question)
+    # Options are tested one by one, though they add up to nothing.
+    has_options = bool(context.question.options)
+    why = None if has_options else context.why_no_ratings
     rows = [
         _names(part) | {"dataset": unit.dataset} | _pooled_test(unit, why)
         for part in _of_points_or_parts(context)
@@ -189,7 +190,18 @@ MEANS_BY_PART = Table(
     ),
     value="mean",
 )
-OMNIBUS = Table("omnibus", omnibus, Heading.SECONDARY, value="p_chi2")
+OMNIBUS = Table(
+    "omnibus",
+    omnibus,
+    Heading.SECONDARY,
+    title="Further questions and their parts",
+    methods="Answers to each question beside the primary one were compared by "
+    "Friedman's test by image, summed over the readers, and options and findings each "
+    "by themselves. P was adjusted by Holm's method for the parts of a question and "
+    "for the number of secondary questions. For yes and no, Friedman's test of one "
+    "reader is Cochran's Q, and the exact test of a pair McNemar's.",
+    value="p_chi2",
+)
 FRIEDMAN_BY_PART = Table(
     "friedman_by_part",
     lambda context: context.once(rank_tests)[0],

@@ -9,17 +9,23 @@ from django.core.management.base import CommandError, CommandParser
 from django.utils import timezone
 
 from readerstudy.analysis.analyse import analyse, write_analysis
+from readerstudy.analysis.answers.answers import Reading
+from readerstudy.analysis.answers.reading import (
+    asked_of_table,
+    protocol_beside,
+    read_answers,
+)
 from readerstudy.analysis.context import PROFILES, Options
-from readerstudy.analysis.ratings import Ratings, parse_ratings, read_ratings
+from readerstudy.analysis.ratings import in_order, table_bytes
 from readerstudy.analysis.report.page import report_files
 from readerstudy.analysis.report.terminal import summary
 from readerstudy.analysis.units import MISSING
 from readerstudy.management.base import OneLineCommand
 from readerstudy.management.lookup import existing_path, find_study
+from readerstudy.management.study_answers import study_answers
 from readerstudy.models import Study
 from readerstudy.trial.enrolment import TOLD_APART
 from readerstudy.trial.exports.reporting_facts import study_facts
-from readerstudy.trial.exports.tables import ratings_table
 from readerstudy.trial.record.events import recorded_at_lock, told_apart
 from readerstudy.trial.recorded_analyses import analyses_folder, record_analysis
 from readerstudy.trial.verification import study_chain, verify
@@ -30,12 +36,12 @@ CHOICES = ("profile", "missing", "blocks", "redraws", "seed")
 
 @dataclass(frozen=True)
 class Input:
-    """Ratings, what to call them, where their results usually go, and what their study
+    """Answers, what to call them, where their results usually go, and what their study
     adds: what its ledger recorded at the lock, what its readers answered at the end,
     and what the report says of it."""
 
     source: str
-    ratings: Ratings
+    reading: Reading
     usual_out: Path
     ledger: dict[str, Any] | None = None
     end_of_study: dict[str, int] | None = None
@@ -71,6 +77,12 @@ class Command(OneLineCommand):
             help="the two to six variants in the order of the pairs",
         )
         parser.add_argument(
+            "--question",
+            metavar="KEY",
+            help="whose answers a table is about, in the column of that name; by "
+            "default the primary one of the protocol.json beside the table, or rating",
+        )
+        parser.add_argument(
             "--missing",
             choices=MISSING,
             default=Options.missing,
@@ -93,14 +105,16 @@ class Command(OneLineCommand):
     def work(self, options: dict[str, Any]) -> None:
         given = (_from_csv if options["csv"] else _from_study)(options)
         out: Path = options["out"] or given.usual_out
+        ratings = given.reading.ratings
         analysis = analyse(
-            given.ratings,
+            ratings,
             source=given.source,
             ledger=given.ledger,
             end_of_study=given.end_of_study,
+            reading=given.reading,
             **{name: options[name] for name in CHOICES},
         )
-        report = report_files(analysis, given.ratings, given.facts)
+        report = report_files(analysis, ratings, given.facts, given.reading.remarks)
         write_analysis(analysis, out, files=report)
         # Results that went elsewhere cannot be watched over from here.
         if options["name"] and not options["out"]:
@@ -129,21 +143,34 @@ def _from_csv(options: dict[str, Any]) -> Input:
     if options["blinded"]:
         line = "--blinded goes with a study; a file keeps its own codes."
         raise CommandError(line, returncode=2)
-    ratings = read_ratings(path, options["variants"])
+    content = table_bytes(path)
+    asked = asked_of_table(content, protocol_beside(path), options["question"])
+    reading = read_answers(content, asked, options["variants"])
     out = settings.READERSTUDY_DATA / "reports" / path.stem
-    return Input(path.name, ratings, out)
+    return Input(path.name, reading, out)
+
+
+def _labels(study: Study, *, blinded: bool) -> tuple[str, ...] | None:
+    """The study's arms in the order of results; None where letters stand for them."""
+    if blinded or study.state != Study.State.UNBLINDED:
+        return None
+    return in_order(study.arms.order_by("pk").values_list("variant", flat=True))
 
 
 def _from_study(options: dict[str, Any]) -> Input:
+    if options["question"]:
+        line = "--question goes with --csv; the protocol of a study names its own."
+        raise CommandError(line, returncode=2)
     study = find_study(options["name"])
-    table = ratings_table(study, blinded=options["blinded"]).csv()
+    blinded = options["blinded"]
+    variants = options["variants"] or _labels(study, blinded=blinded)
+    reading = study_answers(study, blinded=blinded, variants=variants)
     # What is printed beside the results as their record has to hold for them.
     verify(study)
-    ratings = parse_ratings(table.encode(), options["variants"])
     out = analyses_folder(study) / f"{timezone.now():%Y%m%dT%H%M%SZ}"
     return Input(
         source=study.name,
-        ratings=ratings,
+        reading=reading,
         usual_out=out,
         ledger=recorded_at_lock(study),
         end_of_study=_end_of_study(study),

@@ -24,9 +24,9 @@ from readerstudy.management.base import OneLineCommand
 from readerstudy.management.lookup import existing_path
 
 HEADER = (
-    "Power in %, of studies of three variants. Friedman: its test by image rejects at "
-    "P < {alpha:g}. Pair: and so does\nWilcoxon's, of the shifted variant and another. "
-    "Both speak for the readers at hand; MRMC, at P < .05,\nfor readers in general.\n"
+    "Power in %. Friedman: its test by image rejects at P < {alpha:g}. Pair: and so "
+    "does Wilcoxon's, of the\nshifted variant and another. Both speak for the readers "
+    "at hand; MRMC, at P < .05, for readers in general.\n"
     "readers  cases  shift  Friedman  pair  MRMC"
 )
 
@@ -83,7 +83,9 @@ class Command(OneLineCommand):
             raise CommandError(line, returncode=2)
         check_replaceable(out, FILES, "plan")
         components = _components(options)
-        self.stdout.write(f"Parts of a rating: {described(components)}.")
+        self.stdout.write(
+            f"Studies of three variants. Parts of a rating: {described(components)}."
+        )
         self.stdout.write(HEADER.format(alpha=options["alpha"]))
         powers = []
         for row in _powers(components, options):

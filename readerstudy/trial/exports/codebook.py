@@ -176,12 +176,6 @@ LEDGER_LINE = (
     Column("number", "integer", "from 1", "place in the chain"),
     Column("previous_hash", "text", "64 hex digits", "the hash before it in the chain"),
     Column(
-        "schema",
-        "integer",
-        "from 2, or absent",
-        "which keys the record has; those of schema 1 where there is none",
-    ),
-    Column(
         "record",
         "object",
         "kind, user, at, reason and what belongs to the kind",

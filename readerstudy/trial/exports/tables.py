@@ -33,6 +33,7 @@ from readerstudy.trial.record.hash_chain import (
     enrolment_chain_identity,
     study_chain_identity,
 )
+from readerstudy.trial.study import LETTERS
 
 RATINGS_KEY = ("reader", "dataset", "image", "variant", "repeat")
 PRESENTED = (*RATINGS_KEY, "run", "position", "session")
@@ -137,8 +138,8 @@ def codebook_csv(study: Study, *, blinded: bool) -> str:
         Refusal: the study is a draft or open.
     """
     policies.check_can_export(study)
-    arms = sorted(study.arms.values_list("letter", "variant"))
-    letters, variants = zip(*arms, strict=True)
+    letters, variants = zip(*study.arms.values_list("letter", "variant"), strict=True)
+    letters = tuple(sorted(letters, key=LETTERS.index))
     is_blinded = _is_blinded(study, blinded)
     protocol = _protocol(study)
     findings = _findings(_presented(study, blinded))
@@ -220,9 +221,8 @@ def _protocol(study: Study) -> Protocol:
 
 
 def _labels(truth: Mapping[str, Any]) -> dict[str, int]:
-    """By finding whether the case has it, where that is known."""
-    labels = {finding: of.get("label") for finding, of in truth.items()}
-    return {name: int(label) for name, label in labels.items() if label is not None}
+    """By finding whether the case has it, 1 or 0."""
+    return {finding: of["label"] for finding, of in truth.items()}
 
 
 def _findings(rows: Iterable[Presented]) -> list[str]:

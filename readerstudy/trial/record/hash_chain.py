@@ -22,7 +22,7 @@ unbroken, shorter chain; from the lock on its length is recorded. The study's ow
 goes on after the lock, and only the head that exports print tells that its end was cut.
 
 Why no hash tells an arm. Heads and hashes may be seen by people who are kept blind;
-they must not be able to try the three maps of a case until a hash fits.
+they must not be able to try the few maps of a case until a hash fits.
 
 - An event's hash covers its map's SHA-256 together with the token of its presentation,
   128 random bits that only the server and the reader who was shown this very map know.

@@ -77,7 +77,8 @@ class Asked:
     @property
     def is_plain(self) -> bool:
         """One scale whose levels are told in words: it can lie open all the time."""
-        return self.look == "rows" and not self.question.needs_finding
+        is_scale = self.question.kind == "scale" and self.look == "rows"
+        return is_scale and not self.question.needs_finding
 
     @property
     def is_worded(self) -> bool:

@@ -237,7 +237,7 @@ def test_it_refuses_a_repeat_that_is_no_count(repeat):
         (with_line("Rén,xray,i1,SSM,1").decode().encode("latin-1"), "line 5: .*UTF-8"),
         (GOOD.decode().encode("utf-16"), "line 1: .*not UTF-8 text"),
         (GOOD.decode().encode("utf-16-le"), "line 1: no column"),
-        (csv_bytes([("R", "x", "i", "BN", 1)]), "line 2: variant 'BN' is unknown;"),
+        (csv_bytes([("R", "x", "i", "a b", 1)]), "line 2: variant 'a b' is not 1 to"),
     ],
     ids=[
         "empty",
@@ -249,7 +249,7 @@ def test_it_refuses_a_repeat_that_is_no_count(repeat):
         "latin-1",
         "utf-16",
         "utf-16 unmarked",
-        "first variant unknown",
+        "no label",
     ],
 )
 def test_it_refuses_a_table_in_one_line(table, said):
@@ -266,15 +266,69 @@ def test_it_refuses_columns_that_no_memory_could_hold():
         parse_ratings(csv_bytes(rows))
 
 
-def test_it_refuses_fewer_than_three_variants():
-    rows = [row for row in one_reader((1, 2, 3), (1, 2, 3)) if row[3] != "SSBN"]
-    with pytest.raises(RatingsError, match=r"^the table has no row of SSBN: all three"):
-        parse_ratings(csv_bytes(rows))
+def labelled(*labels):
+    """A table with one rating under each label."""
+    return csv_bytes([("R", "x", "i", label, 1) for label in labels])
 
 
-@pytest.mark.parametrize("variants", [["A", "A", "B"], ["A", "", "B"]])
-def test_it_refuses_variants_that_are_not_three(variants):
-    with pytest.raises(RatingsError, match=r"^three different variants are needed"):
+@pytest.mark.parametrize("number", range(2, 7))
+def test_it_takes_two_to_six_variants_in_the_order_they_come_in(number):
+    labels = ["noise_0.01", "9", "dual_bn.gradcam", "_", "a", "Z9"][:number]
+    assert parse_ratings(labelled(*labels)).variants == tuple(labels)
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        (["only"], "the table compares nothing: its only variant is only"),
+        ([f"a{n}" for n in range(7)], "the table has 7 variants; at most 6 can be"),
+    ],
+)
+def test_it_refuses_another_number_of_variants(labels, said):
+    with pytest.raises(RatingsError, match=f"^{said}"):
+        parse_ratings(labelled(*labels))
+
+
+def test_known_variants_come_first():
+    table = labelled("mine", "noise", "yours", "standard", "dual_bn")
+    ordered = ("standard", "dual_bn", "noise", "mine", "yours")
+    assert parse_ratings(table).variants == ordered
+
+
+def test_letters_come_in_the_order_of_blinded_studies():
+    assert parse_ratings(labelled(*"UVWXYZ")).variants == tuple("XYZUVW")
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        (("SSM", "SSX"), "line 3: variant 'SSX' is unknown here; the variants of this"),
+        (("X", "A"), "line 3: variant 'A' is unknown here; the variants of this"),
+        (("standard", "SSM"), "line 3: variant 'SSM' cannot stand beside 'standard'"),
+        (("mine", "W"), "line 3: variant 'W' cannot stand beside 'mine'"),
+        (
+            ("mine", "m-i"),
+            "line 3: variant 'm-i' is not 1 to 50 letters, digits, _ and",
+        ),
+        (("mine", "x" * 51), "line 3: variant 'x{51}' is not 1 to 50 letters"),
+    ],
+)
+def test_it_refuses_a_variant_that_is_a_slip(labels, said):
+    with pytest.raises(RatingsError, match=f"^{said}") as error:
+        parse_ratings(labelled(*labels))
+    assert "\n" not in str(error.value)
+
+
+def test_it_refuses_a_table_without_a_variant_that_was_named():
+    with pytest.raises(RatingsError, match=r"^the table has no row of c: all of a, b,"):
+        parse_ratings(labelled("a", "b"), ["a", "b", "c"])
+
+
+@pytest.mark.parametrize(
+    "variants", [["A"], ["A", "A"], ["A", "", "B"], list("ABCDEFG"), []]
+)
+def test_it_refuses_variants_that_are_not_two_to_six(variants):
+    with pytest.raises(RatingsError, match=r"^two to six different variants are"):
         parse_ratings(GOOD, variants)
 
 

@@ -58,7 +58,7 @@ def test_a_killed_server_has_every_acknowledged_rating(tmp_path, logged_in):
     assert BEFORE_THE_END <= len(acknowledged) < READERS * 36
     kept = dict(
         RatingEvent.objects.filter(kind="rate").values_list(
-            "presentation__token", "rating"
+            "presentation__token", "answer__answers__rating"
         )
     )
     assert acknowledged.items() <= kept.items()

@@ -22,8 +22,8 @@ def test_it_shows_the_case_with_question_findings_and_scale(
     page = response.content.decode()
 
     assert response.status_code == 200
-    assert study.question in page
-    for text in (*study.anchors, *presentation.case.findings):
+    question = study.protocol["questions"][0]
+    for text in (question["text"], *question["anchors"], *presentation.case.findings):
         assert text in page
     assert "Case 1 of 6" in page
     assert "For research, not for diagnosis" in page
@@ -129,17 +129,26 @@ def test_another_rating_for_a_rated_case_conflicts_and_shows_the_current_one(
 @pytest.mark.parametrize(
     ("data", "problem"),
     [
-        ({"rating": "7", "_drawn": "1"}, "a rating is a number from 0 to 5"),
-        ({"rating": "-1", "_drawn": "1"}, "a rating is a number from 0 to 5"),
-        ({"rating": "2.5", "_drawn": "1"}, "a rating is a number from 0 to 5"),
-        ({"rating": "three", "_drawn": "1"}, "a rating is a number from 0 to 5"),
-        ({"rating": "\u0663", "_drawn": "1"}, "a rating is a number from 0 to 5"),
-        ({"rating": ["3", "5"], "_drawn": "1"}, "more than one rating came"),
-        ({"rating": ["3", "3"], "_drawn": "1"}, "more than one rating came"),
-        ({"_drawn": "1"}, "choose one of the six answers"),
+        ({"rating": "7", "_drawn": "1"}, "must be a whole number from 0 to 5"),
+        ({"rating": "-1", "_drawn": "1"}, "must be a whole number from 0 to 5"),
+        ({"rating": "2.5", "_drawn": "1"}, "must be a whole number from 0 to 5"),
+        ({"rating": "three", "_drawn": "1"}, "must be a whole number from 0 to 5"),
+        ({"rating": "\u0663", "_drawn": "1"}, "must be a whole number from 0 to 5"),
+        ({"rating": ["3", "5"], "_drawn": "1"}, "more than one answer came"),
+        ({"rating": ["3", "3"], "_drawn": "1"}, "more than one answer came"),
+        ({"_drawn": "1"}, "an answer is missing"),
         ({"rating": "3", "_drawn": ""}, "were not drawn yet"),
         ({"rating": "3"}, "were not drawn yet"),
-        ({}, "choose one of the six answers"),
+        ({}, "were not drawn yet"),
+        ({"rating": "3", "_drawn": "1", "none": "1"}, "there is no such question"),
+        ({"rating.0": "3", "_drawn": "1"}, "there is no such question"),
+        ({"cannot_judge": "bored", "_drawn": "1"}, "must be finding_not_visible or"),
+        (
+            {"rating": "3", "cannot_judge": "other", "_drawn": "1"},
+            "either answer or say why not",
+        ),
+        ({"rating": "3", "_drawn": "1", "_change": "last"}, "out of date"),
+        ({"rating": "3", "_drawn": "1", "comment": "a" * 2001}, "2,000 characters"),
     ],
 )
 @pytest.mark.parametrize("options", [{}, HTMX], ids=["plain", "htmx"])
@@ -283,6 +292,7 @@ def test_rating_takes_few_queries(reader, presentation, django_assert_num_querie
     reader.get(address(presentation))
 
     # Session, person, presentation; in a transaction: its locks (2), its events, the
-    # chain's head, the answer, the next one, the head, "shown"; then the panel (3).
-    with django_assert_num_queries(16):
+    # chain's head, the answer, the next one and its events, the head, "shown"; then the
+    # panel (3).
+    with django_assert_num_queries(17):
         reader.post(address(presentation), {"rating": 3, "_drawn": "1"}, **HTMX)

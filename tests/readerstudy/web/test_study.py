@@ -22,7 +22,7 @@ def test_it_gives_the_instructions_and_the_scale(tmp_path, reader, rhea):
 
     assert "Take your &lt;time&gt;." in page
     assert "Does it help?" in page
-    assert all(anchor in page for anchor in study.anchors)
+    assert all(anchor in page for anchor in study.protocol["questions"][0]["anchors"])
 
 
 def test_it_starts_and_continues_with_the_current_case(

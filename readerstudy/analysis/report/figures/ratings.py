@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap, to_hex
 from matplotlib.patches import Patch
 
 from mlcore.reporting.figures import (
@@ -26,14 +27,20 @@ from readerstudy.analysis.table import Analysis, Row
 
 # Light to dark, of a hue that no variant has: order is seen without colour.
 SCORES = ("#f1edf5", "#d9cbe5", "#bb9fd0", "#9770b6", "#6e4394", "#3f1d5f")
+_BETWEEN = LinearSegmentedColormap.from_list("scores", SCORES)
 # The smallest share, in percent, that is written into its piece of a bar.
 LEAST_LABEL = 5.0
 LEAST_SMALL_LABEL = 14.0
 
 
 @figure_style()
-def score_bars(analysis: Analysis) -> Drawing:
-    """Shares of the six scores per data set and variant (Han et al. 2021, Figure 5)."""
+def score_bars(analysis: Analysis) -> Drawing | None:
+    """Shares of the scores per data set and variant (Han et al. 2021, Figure 5).
+
+    None for a slider, whose scores are too many.
+    """
+    if not _scores(analysis):
+        return None
     datasets = analysis["run"]["datasets"]
     bars = len(analysis["run"]["variants"])
     figure = figure_of(0.34 * bars * len(datasets) + 0.75)
@@ -44,7 +51,7 @@ def score_bars(analysis: Analysis) -> Drawing:
         _means_beside(axis, dataset, analysis)
         axis.set_title(dataset)
     axes[-1].set_xlabel("Share of the ratings (%)")
-    legend(figure, _score_handles())
+    legend(figure, _score_handles(analysis))
     words = "How often each score was given, per data set and variant, over all readers"
     return Drawing(
         "scores",
@@ -59,11 +66,11 @@ def score_bars(analysis: Analysis) -> Drawing:
 def score_bars_by_reader(analysis: Analysis) -> Drawing | None:
     """The same per reader: a row of panels for each, a column for each data set.
 
-    None for one reader, of whom `score_bars` has shown all.
+    None for one reader, of whom `score_bars` has shown all, and for a slider.
     """
     run = analysis["run"]
     readers, datasets = run["readers"], run["datasets"]
-    if len(readers) == 1:
+    if len(readers) == 1 or not _scores(analysis):
         return None
     figure = figure_of(0.22 * len(run["variants"]) * len(readers) + 0.95)
     grid = figure.subplots(len(readers), len(datasets), sharex=True, squeeze=False)
@@ -77,7 +84,7 @@ def score_bars_by_reader(analysis: Analysis) -> Drawing | None:
     for axis, dataset in zip(grid[0], datasets, strict=True):
         axis.set_title(dataset)
     figure.supxlabel("Share of the ratings (%)", fontsize=8.5)
-    legend(figure, _score_handles())
+    legend(figure, _score_handles(analysis))
     words = "How often each reader gave each score, per data set and variant"
     return Drawing(
         "scores_by_reader",
@@ -89,13 +96,18 @@ def score_bars_by_reader(analysis: Analysis) -> Drawing | None:
 
 
 def _bars(axis: Axes, rows: Sequence[Row], analysis: Analysis, least: float) -> None:
-    """A bar per variant, of six pieces; `least`: see LEAST_LABEL."""
+    """A bar per variant, a piece a score; `least`: see LEAST_LABEL."""
     styles = styles_of(analysis)
+    scores = _scores(analysis)
+    colours = _colours(len(scores))
     for place, variant in enumerate(styles):
         start = 0.0
         for row in where(rows, variant=variant):
             share = row["percent"] or 0.0
-            _piece(axis, place, start, share, row["score"], share >= least)
+            at = scores.index(row["score"])
+            label = "" if share < least else f"{share:.0f}"
+            dark = 2 * at >= len(scores)
+            _piece(axis, place, (start, share), colours[at], (label, dark))
             start += share
     axis.set_xlim(0, 100)
     axis.set_ylim(len(styles) - 0.45, -0.55)
@@ -107,26 +119,32 @@ def _bars(axis: Axes, rows: Sequence[Row], analysis: Analysis, least: float) -> 
 
 
 def _piece(
-    axis: Axes, place: int, start: float, share: float, score: int, labelled: bool
+    axis: Axes,
+    place: int,
+    extent: tuple[float, float],
+    colour: str,
+    label: tuple[str, bool],
 ) -> None:
+    """`extent`: start and length. `label`: its text, and whether it is on dark."""
+    (start, share), (text, dark) = extent, label
     axis.barh(
         place,
         share,
         left=start,
         height=0.8,
-        color=SCORES[score],
+        color=colour,
         edgecolor="white",
         linewidth=0.7,
     )
-    if labelled:
+    if text:
         axis.text(
             start + share / 2,
             place,
-            f"{share:.0f}",
+            text,
             ha="center",
             va="center_baseline",
             fontsize=7,
-            color=INK if score < 3 else "white",
+            color="white" if dark else INK,
         )
 
 
@@ -152,11 +170,24 @@ def _means_beside(axis: Axes, dataset: str, analysis: Analysis) -> None:
         )
 
 
-def _score_handles() -> list[Patch]:
-    names = ["rated 0 (lowest)", "1", "2", "3", "4", "5 (highest)"]
+def _scores(analysis: Analysis) -> list[int]:
+    scores: list[int] = analysis["run"]["question"]["scores"]
+    return scores
+
+
+def _colours(number: int) -> Sequence[str]:
+    """That many from light to dark."""
+    if number == len(SCORES):
+        return SCORES
+    return [to_hex(_BETWEEN(place / (number - 1))) for place in range(number)]
+
+
+def _score_handles(analysis: Analysis) -> list[Patch]:
+    first, *middle, last = _scores(analysis)
+    names = [f"rated {first} (lowest)", *map(str, middle), f"{last} (highest)"]
     return [
         Patch(facecolor=colour, edgecolor="#b9c0c8", linewidth=0.5, label=name)
-        for colour, name in zip(SCORES, names, strict=True)
+        for colour, name in zip(_colours(len(names)), names, strict=True)
     ]
 
 
@@ -164,6 +195,8 @@ def _score_words(
     table: Sequence[Row], datasets: Sequence[str], analysis: Analysis
 ) -> list[str]:
     phrases = []
+    first, *_, last = _scores(analysis)
+    scores = f"{first} to {last}"
     for dataset in datasets:
         for variant in analysis["run"]["variants"]:
             rows = where(table, dataset=dataset, variant=variant)
@@ -173,7 +206,7 @@ def _score_words(
                 if None in shares
                 else ", ".join(f"{share:.0f} %" for share in shares)
             )
-            phrases.append(f"{dataset}, {variant}, scores 0 to 5: {percentages}")
+            phrases.append(f"{dataset}, {variant}, scores {scores}: {percentages}")
     return phrases
 
 
@@ -195,10 +228,11 @@ def means(analysis: Analysis) -> Drawing:
         if several:
             axis.axvspan(len(readers) - 1.5, len(readers) - 0.5, color="#f4f6f8", lw=0)
         axis.set_title(dataset)
-        axis.set_yticks(range(6))
+        if scores := _scores(analysis):
+            axis.set_yticks(scores)
         axis.set_xlim(-0.5, len(readers) - 0.5)
         axis.grid(visible=False, axis="x")
-    axes[0].set_ylim(_lowest_end(analysis) - 0.2, 5.25)
+    axes[0].set_ylim(*_reach(analysis))
     name_ticks(axes[-1], ["all readers" if name == ALL else name for name in readers])
     figure.supylabel("Rating (mean ± SD)", fontsize=8.5)
     legend(figure, [variant_handle(*entry) for entry in styles.items()])
@@ -219,15 +253,18 @@ def means(analysis: Analysis) -> Drawing:
     )
 
 
-def _lowest_end(analysis: Analysis) -> float:
-    """Where the lowest bar ends: mean less SD may well be below the scale."""
+def _reach(analysis: Analysis) -> tuple[float, float]:
+    """The ends of the scale, and where the lowest bar ends if that is below: mean less
+    SD may well be."""
+    scores = _scores(analysis) or [0, 100]
+    pad = (scores[-1] - scores[0]) / 5
     ends: list[float] = [
         mean - (row["sd"][variant] or 0.0)
         for row in analysis["table1_means"]
         for variant, mean in row["mean"].items()
         if mean is not None
     ]
-    return min([0.0, *ends])
+    return min([float(scores[0]), *ends]) - 0.2 * pad, scores[-1] + 0.25 * pad
 
 
 def _mean_points(

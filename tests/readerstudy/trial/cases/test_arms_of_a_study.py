@@ -1,14 +1,20 @@
 """A study of two, three and six arms: from its bundle to the lists of its readers."""
 
+import json
 from collections import Counter
+from io import StringIO
 
 import numpy as np
 import pytest
+from django.core.management import call_command
 
 from readerstudy.models import Presentation
 from readerstudy.trial.cases.truth import Truth
 from readerstudy.trial.readiness import arms_problems, checklist, readiness
+from readerstudy.trial.study import lock_study, unblind_study
 from tests.readerstudy.factories import (
+    answer,
+    coordinator,
     make_bundle,
     make_study,
     read_manifest,
@@ -81,3 +87,30 @@ def test_a_study_keeps_what_is_known_of_its_cases(tmp_path, rhea):
         "Cardiomegaly": Truth(0, (), None).document(),
     }
     assert second.truth is None
+
+
+@pytest.mark.parametrize("number", [2, 6])
+def test_a_study_is_analysed_by_letters_and_then_in_the_order_of_its_arms(
+    tmp_path, rhea, data_folder, number
+):
+    labels = ("zeta", "noise", "alpha", "b.2", "standard", "q-1")[-number:]
+    study = make_study(tmp_path / "b", readers=[rhea], cases=3, variants=labels)
+    for presentation in Presentation.objects.order_by("position"):
+        answer(presentation, rhea, presentation.position % 6)
+    lock_study(study=study, by=coordinator(), reason="done", unfinished=True)
+    found = []
+    for out in (tmp_path / "letters", tmp_path / "names"):
+        call_command(
+            "analyze_ratings",
+            study.name,
+            f"--out={out}",
+            "--redraws=100",
+            stdout=StringIO(),
+        )
+        found.append(json.loads((out / "analysis.json").read_text())["run"]["variants"])
+        if study.state != study.State.UNBLINDED:
+            unblind_study(study=study, by=coordinator(), reason="published")
+            study.refresh_from_db()
+    known = [name for name in ("standard", "noise") if name in labels]
+    others = [label for label in labels if label not in known]
+    assert found == [list("XYZUVW"[:number]), known + others]
