@@ -3,7 +3,8 @@
 A net below `trial.protocol.answers`, which says in words what is wrong: against raw SQL
 and whatever else writes past it. It knows the kinds, ranges and options of the study's
 questions, that the primary one is answered, and the reasons why none is; what depends
-on the case or on other answers it leaves to the module.
+on the case or on other answers it leaves to the module. SQLite keeps a document as it
+was written, with a key that stands in it twice; PostgreSQL keeps the last of the two.
 """
 
 # ruff: noqa: S608  (all of the SQL is this file's own)
@@ -30,6 +31,11 @@ BEGIN
  JOIN "readerstudy_study" AS "s" ON "s"."id" = "e"."study_id"
  WHERE "e"."id" = NEW."enrolment_id" AND (
   json_type(NEW."answer", '$.answers') IS NOT 'object'
+  OR EXISTS (SELECT 1 FROM json_each(NEW."answer") AS "t"
+   WHERE "t"."key" NOT IN ('answers', 'cannot_judge'))
+  OR EXISTS (SELECT 1 FROM json_tree(NEW."answer") AS "t"
+   WHERE "t"."key" IS NOT NULL
+   GROUP BY "t"."parent", "t"."key" HAVING count(*) > 1)
   OR NEW."kind" = 'cannot_judge' AND NOT EXISTS (
    SELECT 1 FROM json_each("s"."protocol", '$.cannot_judge') AS "r"
    WHERE json_extract("r"."value", '$.key')
@@ -93,7 +99,8 @@ BEGIN
  IF NEW.answer IS NULL THEN RETURN NEW; END IF;
  SELECT s.protocol INTO protocol FROM readerstudy_enrolment e
   JOIN readerstudy_study s ON s.id = e.study_id WHERE e.id = NEW.enrolment_id;
- IF jsonb_typeof(answers) IS DISTINCT FROM 'object' THEN
+ IF jsonb_typeof(answers) IS DISTINCT FROM 'object'
+  OR NEW.answer - 'answers' - 'cannot_judge' <> '{{}}' THEN
   RAISE EXCEPTION '%: {MESSAGE}', TG_TABLE_NAME
    USING ERRCODE = 'integrity_constraint_violation';
  END IF;

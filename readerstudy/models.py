@@ -356,13 +356,16 @@ class RatingEvent(Event):
             ),
             models.CheckConstraint(
                 condition=Q(kind__in=["shown", "void"], answer__isnull=True)
+                # To ask nothing for its keys is no refusal in PostgreSQL.
                 | Q(
                     kind__in=["rate", "change"],
+                    answer__isnull=False,
                     answer__has_key="answers",
                 )
                 & ~Q(answer__has_key="cannot_judge")
                 | Q(
                     kind="cannot_judge",
+                    answer__isnull=False,
                     answer__has_keys=["answers", "cannot_judge"],
                 ),
                 name="rating_event_answers_its_kind",

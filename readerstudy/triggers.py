@@ -5,7 +5,8 @@ can drop them: `problems()` tells, and the hash chains tell what was done meanwh
 
 Django changes a SQLite table by building it anew, and the triggers of the old table go
 without a word. Hence every migration that touches a guarded table ends with
-`InstallTriggers`, and each after the first begins with `SuspendTriggers`.
+`InstallTriggers`, and each after the first begins with `SuspendTriggers`. The trigger
+that checks answers comes along from the migration on that made them documents.
 """
 
 from collections.abc import Callable, Sequence
@@ -51,9 +52,10 @@ def guarded_tables() -> list[str]:
 def install(connection: BaseDatabaseWrapper) -> None:
     """Make the triggers of all guarded tables, anew where there are some."""
     _execute(connection, guarded_tables(), creating_sql)
-    with connection.cursor() as cursor:
-        for sql in answer_triggers.creating_sql(connection.vendor):
-            cursor.execute(sql, params=None)
+    if _has_answers(connection):
+        with connection.cursor() as cursor:
+            for sql in answer_triggers.creating_sql(connection.vendor):
+                cursor.execute(sql, params=None)
 
 
 def remove(connection: BaseDatabaseWrapper) -> None:
@@ -64,13 +66,15 @@ def remove(connection: BaseDatabaseWrapper) -> None:
 def problems(connection: BaseDatabaseWrapper) -> list[str]:
     """What is missing or not as `install` makes it, a line each; empty when all is.
 
-    A table that is not there lacks nothing: the database was not migrated yet.
+    A table or column that is not there lacks nothing: the database was not migrated
+    yet.
     """
     there = set(connection.introspection.table_names())
     tables = [table for table in guarded_tables() if table in there]
+    checked = answer_triggers.TABLE in there and _has_answers(connection)
     if connection.vendor == "postgresql":
-        return _postgresql_problems(connection, tables)
-    return _sqlite_problems(connection, tables)
+        return _postgresql_problems(connection, tables, checked)
+    return _sqlite_problems(connection, tables, checked)
 
 
 def creating_sql(vendor: str, table: str) -> list[str]:
@@ -119,6 +123,9 @@ class InstallTriggers(Operation):
         to_state: ProjectState,
     ) -> None:
         self._change(app_label, schema_editor, to_state, creating_sql)
+        if self._has_answers(app_label, to_state):
+            for sql in answer_triggers.creating_sql(schema_editor.connection.vendor):
+                schema_editor.execute(sql, params=None)
 
     def database_backwards(
         self,
@@ -131,6 +138,12 @@ class InstallTriggers(Operation):
 
     def describe(self) -> str:
         return f"Guard the rows of {', '.join(self.models)}"
+
+    def _has_answers(self, app_label: str, state: ProjectState) -> bool:
+        if "ratingevent" not in self.models:
+            return False
+        fields = state.apps.get_model(app_label, "ratingevent")._meta.fields
+        return any(field.name == "answer" for field in fields)
 
     def _change(
         self,
@@ -162,37 +175,12 @@ class SuspendTriggers(InstallTriggers):
         return f"Let the rows of {', '.join(self.models)} be changed meanwhile"
 
 
-class InstallAnswerTrigger(Operation):
-    """After `InstallTriggers`, from the migration on that made answers documents."""
-
-    reduces_to_sql = True
-    reversible = True
-
-    def state_forwards(self, app_label: str, state: ProjectState) -> None:
-        """A trigger is no part of a model."""
-
-    def database_forwards(
-        self,
-        app_label: str,  # noqa: ARG002  (the signature is Django's)
-        schema_editor: BaseDatabaseSchemaEditor,
-        from_state: ProjectState,  # noqa: ARG002
-        to_state: ProjectState,  # noqa: ARG002
-    ) -> None:
-        for sql in answer_triggers.creating_sql(schema_editor.connection.vendor):
-            schema_editor.execute(sql, params=None)
-
-    def database_backwards(
-        self,
-        app_label: str,  # noqa: ARG002
-        schema_editor: BaseDatabaseSchemaEditor,
-        from_state: ProjectState,  # noqa: ARG002
-        to_state: ProjectState,  # noqa: ARG002
-    ) -> None:
-        for sql in answer_triggers.dropping_sql(schema_editor.connection.vendor):
-            schema_editor.execute(sql, params=None)
-
-    def describe(self) -> str:
-        return "Check answers as they come in"
+def _has_answers(connection: BaseDatabaseWrapper) -> bool:
+    with connection.cursor() as cursor:
+        columns = connection.introspection.get_table_description(
+            cursor, answer_triggers.TABLE
+        )
+    return any(column.name == "answer" for column in columns)
 
 
 def _execute(
@@ -241,7 +229,7 @@ def _postgresql_triggers(table: str) -> list[str]:
 
 
 def _sqlite_problems(
-    connection: BaseDatabaseWrapper, tables: Sequence[str]
+    connection: BaseDatabaseWrapper, tables: Sequence[str], checked: bool
 ) -> list[str]:
     with connection.cursor() as cursor:
         cursor.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'")
@@ -253,7 +241,7 @@ def _sqlite_problems(
         for table in tables
         for act in SQLITE_ACTS
     }
-    if answer_triggers.TABLE in tables:
+    if checked:
         made[answer_triggers.TABLE, answer_triggers.NAME] = answer_triggers.SQLITE
     lines = [
         _problem(table, name, name in found)
@@ -267,7 +255,7 @@ def _sqlite_problems(
 
 
 def _postgresql_problems(
-    connection: BaseDatabaseWrapper, tables: Sequence[str]
+    connection: BaseDatabaseWrapper, tables: Sequence[str], checked: bool
 ) -> list[str]:
     with connection.cursor() as cursor:
         cursor.execute(POSTGRESQL_FOUND)
@@ -277,7 +265,7 @@ def _postgresql_problems(
         for table in tables
         for act, kind in POSTGRESQL_TYPES.items()
     }
-    if answer_triggers.TABLE in tables:
+    if checked:
         check = (INSERT_OF_ROW, "A", True, answer_triggers.POSTGRESQL_BODY)
         made[answer_triggers.TABLE, answer_triggers.NAME] = check
     return [

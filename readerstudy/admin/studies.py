@@ -165,7 +165,7 @@ def _texts(value: Any, language: str) -> Iterator[str]:
     elif isinstance(value, bool):
         yield "yes" if value else "no"
     else:
-        yield "none" if value is None else str(value)
+        yield "none" if value in (None, "") else str(value)
 
 
 def _members(study: Study) -> QuerySet[Membership]:

@@ -13,7 +13,7 @@ import json
 import django.db.models.deletion
 from django.db import migrations, models
 
-from readerstudy.triggers import InstallAnswerTrigger, InstallTriggers, SuspendTriggers
+from readerstudy.triggers import InstallTriggers, SuspendTriggers
 
 
 GUARDED = ['presentation', 'ratingevent', 'studyevent']
@@ -114,7 +114,8 @@ def protocol(study):
         'display_mode': study['display_mode'],
         'legend': json_value(study['legend']),
         'blocks': study['blocks'],
-        'sessions': 'one' if study['sessions'] == 1 else 'per_arm',
+        # What neither of them was stays what it is.
+        'sessions': {1: 'one', 3: 'per_arm'}.get(study['sessions'], study['sessions']),
         'washout_days': study['washout_days'],
         'repeats': study['repeats'],
         'ratings_can_change': bool(study['ratings_can_change']),
@@ -283,7 +284,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='ratingevent',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('answer__isnull', True), ('kind__in', ['shown', 'void'])), models.Q(('answer__has_key', 'answers'), ('kind__in', ['rate', 'change']), models.Q(('answer__has_key', 'cannot_judge'), _negated=True)), models.Q(('answer__has_keys', ['answers', 'cannot_judge']), ('kind', 'cannot_judge')), _connector='OR'), name='rating_event_answers_its_kind'),
+            constraint=models.CheckConstraint(condition=models.Q(models.Q(('answer__isnull', True), ('kind__in', ['shown', 'void'])), models.Q(('answer__has_key', 'answers'), ('answer__isnull', False), ('kind__in', ['rate', 'change']), models.Q(('answer__has_key', 'cannot_judge'), _negated=True)), models.Q(('answer__has_keys', ['answers', 'cannot_judge']), ('answer__isnull', False), ('kind', 'cannot_judge')), _connector='OR'), name='rating_event_answers_its_kind'),
         ),
         migrations.AlterField(
             model_name='studyevent',
@@ -291,5 +292,4 @@ class Migration(migrations.Migration):
             field=models.CharField(choices=[('created', 'created'), ('enrolled', 'reader enrolled'), ('withdrawn', 'reader withdrawn before opening'), ('role_given', 'role given'), ('role_ended', 'role ended'), ('password_changed', 'password changed by another person'), ('protocol', 'protocol changed'), ('opened', 'opened'), ('consented', 'reader consented'), ('display_checked', 'display checked'), ('signed_off', 'reader signed off'), ('voided', "reader's run voided"), ('case_unblinded', 'one case unblinded'), ('locked', 'locked'), ('unblinded', 'unblinded'), ('analysed', 'analysed'), ('guessed', 'reader guessed the arms')], max_length=20),
         ),
         InstallTriggers(models=GUARDED),
-        InstallAnswerTrigger(),
     ]

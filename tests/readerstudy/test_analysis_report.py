@@ -221,8 +221,8 @@ def test_a_study_tells_what_guidelines_ask_for(study, tmp_path):
     analyze("Chest maps", "--out", tmp_path / "out")
     page = shown(tmp_path / "out")
 
-    assert study.question in page
-    assert f"5: {study.anchors[5]}" in page
+    assert study.protocol["questions"][0]["text"] in page
+    assert f"5: {study.protocol['questions'][0]['anchors'][5]}" in page
     assert "reason given: all rated" in page
     assert "2 readers&#x27; lists were fixed" in page
 

@@ -5,11 +5,18 @@ import importlib
 import pytest
 from django.core.checks import Tags, run_checks
 from django.core.management import CommandError, call_command
-from django.db import IntegrityError, connection, migrations, models, transaction
+from django.db import (
+    IntegrityError,
+    OperationalError,
+    connection,
+    migrations,
+    models,
+    transaction,
+)
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.state import ProjectState
 
-from readerstudy import triggers
+from readerstudy import answer_triggers, triggers
 from readerstudy.models import Presentation, RatingEvent, StudyEvent
 from readerstudy.trial.policies import Refusal
 from readerstudy.trial.readiness import readiness
@@ -161,8 +168,9 @@ def test_the_check_names_a_trigger_that_was_altered(db):
 WEAKENING = {
     "sqlite": [("PRAGMA recursive_triggers=OFF", 1)],
     "postgresql": [
-        ("ALTER TABLE readerstudy_ratingevent DISABLE TRIGGER ALL", 3),
-        ("ALTER TABLE readerstudy_ratingevent ENABLE TRIGGER ALL", 3),
+        # With the one that checks answers.
+        ("ALTER TABLE readerstudy_ratingevent DISABLE TRIGGER ALL", 4),
+        ("ALTER TABLE readerstudy_ratingevent ENABLE TRIGGER ALL", 4),
         (
             "CREATE OR REPLACE FUNCTION readerstudy_ratingevent_refuse() RETURNS "
             "trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NEW; END $$",
@@ -239,16 +247,36 @@ def test_that_rule_finds_a_migration_that_forgot():
 
 
 @pytest.mark.django_db(transaction=True)
-def test_triggers_are_there_after_a_table_was_rebuilt_and_after_the_way_back():
+@pytest.mark.parametrize("model", ["studyevent", "ratingevent"])
+def test_triggers_are_there_after_a_table_was_rebuilt_and_after_the_way_back(model):
     """And without the operations they are not: Django drops them silently on SQLite."""
     state = MigrationLoader(connection).project_state()
     changing = migrations.AlterField(
-        "studyevent", "reason", models.TextField(blank=True, default="none")
+        model, "reason", models.TextField(blank=True, default="none")
     )
     bare = migrate([changing], state)
     assert bool(triggers.problems(connection)) == (connection.vendor == "sqlite")
     assert bare
     both = [SuspendTriggers(GUARDED), changing, InstallTriggers(GUARDED)]
+    migration = migrate(both, state)
+    assert triggers.problems(connection) == []
+    with connection.schema_editor(atomic=True) as editor:
+        migration.unapply(state.clone(), editor)
+    assert triggers.problems(connection) == []
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("model", ["study", "enrolment"])
+def test_a_table_that_answers_are_checked_against_is_rebuilt_without_the_check(model):
+    """On SQLite a migration that forgets it fails, and its developer is told."""
+    state = MigrationLoader(connection).project_state()
+    field = models.CharField(max_length=99, blank=True, default="none")
+    adding = migrations.AddField(model, "later", field)
+    if connection.vendor == "sqlite":
+        with pytest.raises(OperationalError, match=answer_triggers.NAME):
+            migrate([adding], state)
+        assert triggers.problems(connection) == []
+    both = [SuspendTriggers(GUARDED), adding, InstallTriggers(GUARDED)]
     migration = migrate(both, state)
     assert triggers.problems(connection) == []
     with connection.schema_editor(atomic=True) as editor:
@@ -271,7 +299,8 @@ def test_the_first_migration_takes_its_triggers_along_on_the_way_back():
     state = MigrationLoader(connection).project_state()
     with connection.schema_editor(atomic=True) as editor:
         install.database_backwards("readerstudy", editor, state, state)
-    expected = 6 if connection.vendor == "sqlite" else 9
+    # Of three tables, and the one that checks answers.
+    expected = 3 * 2 + 1 if connection.vendor == "sqlite" else 3 * 3 + 1
     assert len(triggers.problems(connection)) == expected
 
 

@@ -4,8 +4,11 @@ from, and how much of the image they cover."""
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from math import ceil
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import ndimage
 
 from readerstudy.analysis.statistics.arrays import Booleans, Floats
@@ -18,7 +21,8 @@ MILLIMETRES, PIXELS = "mm", "px"
 class Truth:
     """Where one finding of an image is, in pixels of the image as readers saw it.
 
-    boxes: x, y, width, height; the pixels from x to x + width - 1.
+    boxes: x, y, width, height, in fractions of a pixel too; they hold the pixels whose
+      middle they hold, and at least one.
     mask: (height, width), True inside; None where there are only boxes.
     spacing_mm: between rows and between columns; None where it is not known.
     """
@@ -28,14 +32,17 @@ class Truth:
     finding: str
     height: int
     width: int
-    boxes: tuple[tuple[int, int, int, int], ...] = ()
+    boxes: tuple[tuple[float, float, float, float], ...] = ()
     mask: Booleans | None = None
     spacing_mm: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
 class Peak:
-    """Where the map of an image under a variant is strongest, in pixels."""
+    """Where the map of an image under a variant is strongest, in pixels.
+
+    A map that is as strong at several pixels has a peak at each of them.
+    """
 
     dataset: str
     image: str
@@ -82,7 +89,7 @@ class Region:
 
     @cached_property
     def _boxes(self) -> list[tuple[int, int, int, int]]:
-        return [box for truth in self.truths for box in truth.boxes]
+        return [_pixels(box) for truth in self.truths for box in truth.boxes]
 
     @cached_property
     def _masks(self) -> list[Booleans]:
@@ -133,12 +140,13 @@ class Cases:
         return [name for name in names if self.region(image, name)]
 
     @cached_property
-    def peak_at(self) -> dict[tuple[Image, str], tuple[int, int]]:
-        """By image and variant, x and y."""
-        return {
-            ((peak.dataset, peak.image), peak.variant): (peak.x, peak.y)
-            for peak in self.peaks
-        }
+    def peaks_at(self) -> dict[tuple[Image, str], list[tuple[int, int]]]:
+        """By image and variant, x and y of every pixel where its map is strongest."""
+        at: dict[tuple[Image, str], list[tuple[int, int]]] = {}
+        for peak in self.peaks:
+            key = ((peak.dataset, peak.image), peak.variant)
+            at.setdefault(key, []).append((peak.x, peak.y))
+        return at
 
     def spacing(self, image: Image) -> tuple[float, float] | None:
         """Of rows and columns in mm, where the image's is known."""
@@ -156,6 +164,58 @@ class Cases:
         for truth in self.truths:
             of_image.setdefault((truth.dataset, truth.image), []).append(truth)
         return of_image
+
+
+def peaks_of(
+    values: NDArray[np.integer[Any]],
+    dataset: str,
+    image: str,
+    variant: str,
+    size: tuple[int, int],
+) -> list[Peak]:
+    """Where |map| is largest; none of a map that is zero everywhere.
+
+    `values` (rows, columns) cover the full extent of an image of `size` (height,
+    width); a place on a coarser grid is the pixel at its middle.
+    """
+    strength = np.abs(values.astype(np.int64))
+    if not strength.any():
+        return []
+    rows, columns = np.nonzero(strength == strength.max())
+    down, across = size[0] / values.shape[0], size[1] / values.shape[1]
+    y, x = ((rows + 0.5) * down).astype(int), ((columns + 0.5) * across).astype(int)
+    return [
+        Peak(dataset, image, variant, *place)
+        for place in zip(x.tolist(), y.tolist(), strict=True)
+    ]
+
+
+def mask_of(
+    shape: tuple[int, int], runs: Sequence[int], size: tuple[int, int]
+) -> Booleans:
+    """(height, width) of `size`: a mask that was kept as `runs`, how many pixels in
+    turn lie outside and inside, row by row on a grid of `shape`."""
+    inside = np.arange(len(runs)) % 2 == 1
+    grid = np.repeat(inside, runs).reshape(shape)
+    rows, columns = (
+        ((np.arange(n) + 0.5) * grid.shape[axis] / n).astype(int)
+        for axis, n in enumerate(size)
+    )
+    whole: Booleans = grid[np.ix_(rows, columns)]
+    return whole
+
+
+def _pixels(box: tuple[float, float, float, float]) -> tuple[int, int, int, int]:
+    x, y, width, height = box
+    left, across = _span(x, width)
+    top, down = _span(y, height)
+    return left, top, across, down
+
+
+def _span(start: float, length: float) -> tuple[int, int]:
+    """First and number of the pixels whose middle lies from `start` on."""
+    first, end = ceil(start - 0.5), ceil(start + length - 0.5)
+    return (first, end - first) if end > first else (int(start + length / 2), 1)
 
 
 def _inside_box(box: tuple[int, int, int, int], x: int, y: int) -> bool:

@@ -64,6 +64,14 @@ class Scores:
         down, across = _spacing(self.cases, image, self.unit)
         return float(np.hypot((a[1] - b[1]) * down, (a[0] - b[0]) * across))
 
+    def mean_apart(
+        self, image: Image, a: tuple[int, int], places: Sequence[tuple[int, int]]
+    ) -> float:
+        """Of one pixel and several, on average."""
+        steps = np.array(places)[:, ::-1] - (a[1], a[0])
+        steps = steps * np.array(_spacing(self.cases, image, self.unit))
+        return float(np.hypot(*steps.T).mean())
+
     def spread(self, scored: Sequence[Scored]) -> float | None:
         """Mean over cases and findings of the mean distance of two readers' points;
         None where no two readers pointed at the same. An image whose spacing alone is

@@ -100,7 +100,8 @@ def map_peaks(context: Context) -> list[Row]:
     (and ALL) and variant.
 
     `pointing_game` is the share of the `n_maps` whose maximum lies inside a finding
-    that readers were to point at. `pull` is by how much a reader's point is nearer to
+    that readers were to point at; of a map that is as strong at several pixels the
+    share of these counts. `pull` is by how much a reader's point is nearer to
     the map's maximum than what the same reader pointed at before the map, the mean of
     `n_ratings` such points, in `unit`. None of it while a study conceals its arms.
     """
@@ -118,15 +119,15 @@ def _peaks(context: Context, scored: Scores, dataset: str, variant: str) -> Row:
     if not cases.unblinded or not cases.peaks:
         return _peaks_row([], [], scored, NO_PEAKS if cases.unblinded else CONCEALED)
     inside = [
-        region.holds(*cases.peak_at[image, variant])
+        float(np.mean([region.holds(*peak) for peak in cases.peaks_at[image, variant]]))
         for image in context.ratings.images
-        if dataset in (image[0], ALL) and (image, variant) in cases.peak_at
+        if dataset in (image[0], ALL) and (image, variant) in cases.peaks_at
         for region in scored.regions(image)
     ]
     pulled = [
-        (s, _nearer(s, earlier, cases.peak_at[s.point.case, variant], scored))
+        (s, _nearer(s, earlier, cases.peaks_at[s.point.case, variant], scored))
         for s, earlier in scored.pairs(_of(scored.by_variant[variant], ALL, dataset))
-        if (s.point.case, variant) in cases.peak_at
+        if (s.point.case, variant) in cases.peaks_at
     ]
     lacking = [NO_TRUTH] if not inside else []
     lacking += [NOT_BEFORE] if not pulled else []
@@ -134,18 +135,19 @@ def _peaks(context: Context, scored: Scores, dataset: str, variant: str) -> Row:
 
 
 def _nearer(
-    later: Scored, earlier: Scored, peak: tuple[int, int], scored: Scores
+    later: Scored, earlier: Scored, peaks: Sequence[tuple[int, int]], scored: Scores
 ) -> float:
-    """By how much the later of two points is nearer to the map's maximum."""
+    """By how much the later of two points is nearer to the map's maximum; where that is
+    at several pixels, on average."""
     case = later.point.case
     before, after = (
-        scored.apart(case, (s.point.x, s.point.y), peak) for s in (earlier, later)
+        scored.mean_apart(case, (s.point.x, s.point.y), peaks) for s in (earlier, later)
     )
     return before - after
 
 
 def _peaks_row(
-    inside: Sequence[bool],
+    inside: Sequence[float],
     pulled: Sequence[tuple[Scored, float]],
     scored: Scores,
     reason: str | None,

@@ -16,17 +16,16 @@ from readerstudy.analysis.answers.reading import (
     read_answers,
 )
 from readerstudy.analysis.context import PROFILES, Options
-from readerstudy.analysis.questions import Asked
 from readerstudy.analysis.ratings import in_order, table_bytes
 from readerstudy.analysis.report.page import report_files
 from readerstudy.analysis.report.terminal import summary
 from readerstudy.analysis.units import MISSING
 from readerstudy.management.base import OneLineCommand
 from readerstudy.management.lookup import existing_path, find_study
+from readerstudy.management.study_answers import study_answers
 from readerstudy.models import Study
 from readerstudy.trial.enrolment import TOLD_APART
 from readerstudy.trial.exports.reporting_facts import study_facts
-from readerstudy.trial.exports.tables import ratings_table
 from readerstudy.trial.record.events import recorded_at_lock, told_apart
 from readerstudy.trial.recorded_analyses import analyses_folder, record_analysis
 from readerstudy.trial.verification import study_chain, verify
@@ -163,11 +162,11 @@ def _from_study(options: dict[str, Any]) -> Input:
         line = "--question goes with --csv; the protocol of a study names its own."
         raise CommandError(line, returncode=2)
     study = find_study(options["name"])
-    table = ratings_table(study, blinded=options["blinded"]).csv()
+    blinded = options["blinded"]
+    variants = options["variants"] or _labels(study, blinded=blinded)
+    reading = study_answers(study, blinded=blinded, variants=variants)
     # What is printed beside the results as their record has to hold for them.
     verify(study)
-    variants = options["variants"] or _labels(study, blinded=options["blinded"])
-    reading = read_answers(table.encode(), Asked(), variants)
     out = analyses_folder(study) / f"{timezone.now():%Y%m%dT%H%M%SZ}"
     return Input(
         source=study.name,

@@ -27,14 +27,14 @@ def brought_up_to_date(tables: Tables) -> Tables:
         return {
             **tables,
             "study": list(map(_study, tables["study"])),
-            "case": [{**row, "truth": None} for row in tables["case"]],
-            "enrolment": [{**row, "language": ""} for row in tables["enrolment"]],
+            "case": [_with(row, truth=None) for row in tables["case"]],
+            "enrolment": [_with(row, language="") for row in tables["enrolment"]],
             "presentation": [
-                {
-                    **row,
-                    "case_id": overlays.get(row.get("overlay_id"), {}).get("case_id"),
-                    "arm_id": overlays.get(row.get("overlay_id"), {}).get("arm_id"),
-                }
+                _with(
+                    row,
+                    case_id=overlays.get(row.get("overlay_id"), {}).get("case_id"),
+                    arm_id=overlays.get(row.get("overlay_id"), {}).get("arm_id"),
+                )
                 for row in tables["presentation"]
             ],
             "rating_event": list(_events(tables)),
@@ -43,27 +43,32 @@ def brought_up_to_date(tables: Tables) -> Tables:
         raise RowsError(f"a row of version 2: {error}") from error
 
 
+def _with(row: Row, **made: Any) -> Row:
+    if there := sorted(made.keys() & row.keys()):
+        raise ValueError(f"a column too many: {', '.join(there)}")
+    return {**row, **made}
+
+
 def _study(row: Row) -> Row:
     rest = {name: value for name, value in row.items() if name not in FLAT_FIELDS}
-    return {**rest, "protocol": from_flat({name: row[name] for name in FLAT_FIELDS})}
+    return _with(rest, protocol=from_flat({name: row[name] for name in FLAT_FIELDS}))
 
 
 def _events(tables: Tables) -> Iterator[Row]:
     for row in tables["rating_event"]:
+        if lacking := [name for name in ANSWERS if name not in row]:
+            raise ValueError(f"a column too few: {', '.join(lacking)}")
         rest = {name: value for name, value in row.items() if name not in ANSWERS}
         if row.get("kind") == "cannot_judge":
             rest["reason"] = ""
-        yield {**rest, "stage": "map", "language": "", "answer": _answer(row)}
+        yield _with(rest, stage="map", language="", answer=_answer(row))
 
 
 def _answer(row: Row) -> dict[str, Any] | None:
     if row["kind"] in ("shown", "void"):
         return None
-    answers = {
-        "rating": row["rating"],
-        "confidence": row["confidence"],
-        "comment": row["comment"] or None,
-    }
+    answers = {name: row[name] for name in ANSWERS if name != "old_rating"}
+    answers["comment"] = answers["comment"] or None
     given = {key: value for key, value in answers.items() if value is not None}
     if row["kind"] == "cannot_judge":
         return {"answers": given, "cannot_judge": row["reason"]}

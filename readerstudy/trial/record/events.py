@@ -392,7 +392,8 @@ def _check_columns(
 def _are_same(there: Any, recorded: Any) -> bool:
     try:
         return canonical_text(there) == canonical_text(recorded)
-    except ValueError:  # SQLite keeps what no record can hold, such as 1e999
+    except (ValueError, RecursionError):
+        # SQLite keeps what no record can hold, such as 1e999 and lists without end.
         return False
 
 

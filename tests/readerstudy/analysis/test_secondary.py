@@ -42,13 +42,13 @@ COLUMNS = (
 )
 
 
-def random_table(seed, gaps=0.1):
-    """Three readers, six images in two data sets; the third arm is preferred."""
+def random_table(seed, gaps=0.1, arms=ARMS):
+    """Three readers, six images in two data sets; later arms are preferred."""
     random = np.random.default_rng(seed)
     rows = []
     for reader in ("R1", "R2", "R3"):
         for image in range(6):
-            for place, arm in enumerate(ARMS):
+            for place, arm in enumerate(arms):
                 if random.random() < gaps:
                     row = [""] * len(COLUMNS)
                 else:
@@ -105,6 +105,17 @@ def test_every_value_is_a_number_or_null_with_a_reason(seed, gaps):
             for row in rows:
                 assert not list(nulls(row)) or row["reason"], (key, name, row)
                 assert list(row)[-1] == "reason", (key, name)
+
+
+@pytest.mark.parametrize("arms", ["XY", "XYZU", "XYZUVW"])
+def test_two_to_six_arms_have_the_same_tables(arms, study):
+    analysis = analysed(random_table(1, arms=arms), *QUESTIONS)
+
+    for key, tables in analysis["secondary"].items():
+        assert tables.keys() == study["secondary"][key].keys()
+    rows = analysis["secondary"]["what"]["omnibus"]
+    assert {row["df"] for row in rows} == {len(arms) - 1}
+    assert {row["n_ratings"] % len(arms) for row in rows} == {0}
 
 
 def test_the_primary_questions_tables_do_not_hang_on_what_else_was_asked(study):

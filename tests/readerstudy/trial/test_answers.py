@@ -11,7 +11,6 @@ from readerstudy.models import RatingEvent
 from readerstudy.trial import policies
 from readerstudy.trial.policies import Refusal
 from readerstudy.trial.rating import (
-    Answer,
     InvalidRating,
     RatingConflict,
     changeable,
@@ -22,10 +21,11 @@ from readerstudy.trial.rating import (
     record_shown,
 )
 from readerstudy.trial.verification import verify
-from tests.readerstudy.factories import answer, make_study, rate_all
+from tests.readerstudy.factories import answer, make_study, rate_all, said
 from tests.readerstudy.trial.at_once import at_once
 
-NOT_VISIBLE = Answer(cannot_judge="finding_not_visible")
+NOT_VISIBLE = said(None, "finding_not_visible")
+REASONS = ["finding_not_visible", "image_quality", "other"]
 
 
 def made(tmp_path, rhea, **protocol):
@@ -50,61 +50,73 @@ def shown(presentation, user):
     return presentation
 
 
-def give(presentation, user, given, change=None):
+def give(presentation, user, given, change=None, viewer=None):
     return record_answer(
-        presentation=presentation, user=user, answer=given, change=change
+        presentation=presentation,
+        user=user,
+        stage="map",
+        answer=given,
+        viewer=viewer,
+        change=change,
     )
 
 
 def answers(presentation):
     events = presentation.events.answers().order_by("number")
-    return [(e.kind, e.old_rating, e.rating, e.reason) for e in events]
+    return [(e.kind, e.answer) for e in events]
 
 
 # What it says
 
 
-@pytest.mark.parametrize("reason", RatingEvent.Reason.values)
+@pytest.mark.parametrize("reason", REASONS)
 def test_a_map_that_cannot_be_judged_is_answered_with_the_reason(
     enrolment, presentation, rhea, reason
 ):
-    event = give(presentation, rhea, Answer(cannot_judge=reason, comment="too dark"))
-    assert (event.kind, event.rating, event.reason) == ("cannot_judge", None, reason)
-    assert event.comment == "too dark"
+    event = give(presentation, rhea, said(None, reason, comment="too dark"))
+    assert (event.kind, event.reason) == ("cannot_judge", "")
+    assert event.answer == {"answers": {"comment": "too dark"}, "cannot_judge": reason}
     assert next_presentation(enrolment).position == 2
+
+
+def test_those_are_all_the_reasons_that_a_study_has_if_it_names_none(enrolment):
+    reasons = enrolment.study.protocol["cannot_judge"]
+    assert [reason["key"] for reason in reasons] == REASONS
 
 
 def test_it_keeps_comment_and_viewer(presentation, rhea):
     viewer = {"active_ms": 1200, "window": {"center": 40.5, "width": 400}}
-    event = give(presentation, rhea, Answer(rating=3, comment="β", viewer=viewer))
+    event = give(presentation, rhea, said(3, comment="β"), viewer=viewer)
     event.refresh_from_db()
-    assert (event.comment, event.viewer) == ("β", viewer)
+    assert event.answer == {"answers": {"rating": 3, "comment": "β"}}
+    assert (event.stage, event.language, event.viewer) == ("map", "en", viewer)
     assert verify(presentation.enrolment.study)
 
 
 def test_confidence_is_kept_where_the_study_asks_for_it(tmp_path, rhea):
     enrolment = made(tmp_path, rhea, asks_confidence=True)
     first = shown(next_presentation(enrolment), rhea)
-    assert give(first, rhea, Answer(rating=3, confidence=5)).confidence == 5
+    event = give(first, rhea, said(3, confidence=5))
+    assert event.answer == {"answers": {"rating": 3, "confidence": 5}}
     second = shown(next_presentation(enrolment), rhea)
     # Whoever cannot judge is not asked how surely.
-    assert give(second, rhea, NOT_VISIBLE).confidence is None
+    assert give(second, rhea, NOT_VISIBLE).answer == NOT_VISIBLE
 
 
 @pytest.mark.parametrize(
     ("asks", "given", "problem"),
     [
-        (False, Answer(), "a rating, or why there is none"),
-        (False, Answer(rating=3, cannot_judge="other"), "a rating, or why there is"),
-        (False, Answer(cannot_judge="tired"), "'tired' is no reason"),
-        (False, Answer(rating=7), "an integer from 0 to 5"),
-        (False, Answer(rating=3, comment="a\0b"), "A comment is a text"),
-        (False, Answer(rating=3, comment="x" * 2001), "A comment is a text"),
-        (False, Answer(rating=3, confidence=3), "No confidence is asked for"),
-        (True, Answer(rating=3), "Say how sure you are"),
-        (True, Answer(rating=3, confidence=6), "A confidence is 1 to 5"),
-        (True, Answer(rating=3, confidence=0), "A confidence is 1 to 5"),
-        (True, Answer(cannot_judge="other", confidence=3), "No confidence is asked"),
+        (False, said(None), "rating: an answer is missing"),
+        (False, said(3, "other"), "rating: either answer or say why not"),
+        (False, said(None, "tired"), "cannot_judge: must be .*, not 'tired'"),
+        (False, said(7), "rating: must be a whole number from 0 to 5"),
+        (False, said(3, comment="a\0b"), "comment: must be a text that can be kept"),
+        (False, said(3, comment="x" * 2001), "comment: must have 2,000 characters"),
+        (False, said(3, confidence=3), "'confidence': there is no such question"),
+        (True, said(3), "confidence: an answer is missing"),
+        (True, said(3, confidence=6), "confidence: must be a whole number from 1 to 5"),
+        (True, said(3, confidence=0), "confidence: must be a whole number from 1 to 5"),
+        (True, said(None, "other", confidence=3), "confidence: either answer or say"),
     ],
 )
 def test_it_refuses_an_answer_that_says_too_little_or_too_much(
@@ -120,14 +132,18 @@ def test_it_refuses_an_answer_that_says_too_little_or_too_much(
 @pytest.mark.parametrize(
     "fields",
     [
-        {"kind": "rate", "rating": None},
-        {"kind": "rate", "rating": 6},
-        {"kind": "change", "rating": None},
-        {"kind": "cannot_judge", "reason": "tired"},
-        {"kind": "cannot_judge", "reason": "other", "rating": 3},
-        {"kind": "shown", "rating": 3},
-        {"kind": "void", "rating": 3},
-        {"kind": "rate", "rating": 3, "confidence": 6},
+        {"kind": "rate", "answer": None},
+        {"kind": "rate", "answer": said(None)},
+        {"kind": "rate", "answer": said(6)},
+        {"kind": "rate", "answer": said(3, "other")},
+        {"kind": "change", "answer": None},
+        {"kind": "change", "answer": said(None, "other")},
+        {"kind": "cannot_judge", "answer": said(None, "tired")},
+        {"kind": "cannot_judge", "answer": said(None)},
+        {"kind": "cannot_judge", "answer": None, "reason": "other"},
+        {"kind": "shown", "answer": said(3)},
+        {"kind": "void", "answer": said(3)},
+        {"kind": "rate", "answer": said(3, confidence=6)},
     ],
 )
 def test_the_database_itself_refuses(presentation, rhea, fields):
@@ -146,15 +162,15 @@ def test_the_database_itself_refuses(presentation, rhea, fields):
 
 
 def test_a_change_names_the_answer_that_it_replaces(presentation, rhea):
-    first = give(presentation, rhea, Answer(rating=4))
-    second = give(presentation, rhea, Answer(rating=1), change=first.number)
+    first = give(presentation, rhea, said(4))
+    second = give(presentation, rhea, said(1), change=first.number)
     third = give(presentation, rhea, NOT_VISIBLE, change=second.number)
-    give(presentation, rhea, Answer(rating=2), change=third.number)
+    give(presentation, rhea, said(2), change=third.number)
     assert answers(presentation) == [
-        ("rate", None, 4, ""),
-        ("change", 4, 1, ""),
-        ("cannot_judge", 1, None, "finding_not_visible"),
-        ("change", None, 2, ""),
+        ("rate", said(4)),
+        ("change", said(1)),
+        ("cannot_judge", NOT_VISIBLE),
+        ("change", said(2)),
     ]
     assert verify(presentation.enrolment.study)
 
@@ -163,57 +179,54 @@ def test_a_change_names_the_answer_that_it_replaces(presentation, rhea):
 def test_another_answer_without_the_standing_number_writes_nothing(
     presentation, rhea, change
 ):
-    first = give(presentation, rhea, Answer(rating=4))
+    first = give(presentation, rhea, said(4))
     with pytest.raises(RatingConflict) as caught:
-        give(presentation, rhea, Answer(rating=1), change=change)
+        give(presentation, rhea, said(1), change=change)
     assert caught.value.event == first
     assert len(answers(presentation)) == 1
 
 
 @pytest.mark.parametrize(
     "other",
-    [NOT_VISIBLE, Answer(rating=4, comment="afterthought"), Answer(rating=3)],
+    [NOT_VISIBLE, said(4, comment="afterthought"), said(3)],
 )
 def test_whatever_is_compared_makes_another_answer(presentation, rhea, other):
-    give(presentation, rhea, Answer(rating=4))
+    give(presentation, rhea, said(4))
     with pytest.raises(RatingConflict):
         give(presentation, rhea, other)
 
 
 def test_how_the_map_was_looked_at_makes_no_other_answer(presentation, rhea):
-    first = give(presentation, rhea, Answer(rating=4, viewer={"active_ms": 5}))
-    again = give(presentation, rhea, Answer(rating=4, viewer={"active_ms": 9}))
+    first = give(presentation, rhea, said(4), viewer={"active_ms": 5})
+    again = give(presentation, rhea, said(4), viewer={"active_ms": 9})
     assert again == first
 
 
 def test_a_change_sent_twice_is_one_change(presentation, rhea):
-    first = give(presentation, rhea, Answer(rating=4))
-    changed = [
-        give(presentation, rhea, Answer(rating=1), change=first.number)
-        for _ in range(2)
-    ]
+    first = give(presentation, rhea, said(4))
+    changed = [give(presentation, rhea, said(1), change=first.number) for _ in range(2)]
     assert changed[0] == changed[1]
     assert len(answers(presentation)) == 2
 
 
 def test_a_change_to_the_same_answer_writes_nothing(presentation, rhea):
-    first = give(presentation, rhea, Answer(rating=4))
-    assert give(presentation, rhea, Answer(rating=4), change=first.number) == first
+    first = give(presentation, rhea, said(4))
+    assert give(presentation, rhea, said(4), change=first.number) == first
 
 
 def test_an_answer_is_final_where_the_study_says_so(tmp_path, rhea):
     enrolment = made(tmp_path, rhea, ratings_can_change=False)
     first = shown(next_presentation(enrolment), rhea)
-    event = give(first, rhea, Answer(rating=4))
+    event = give(first, rhea, said(4))
     assert changeable(first) is None
     with pytest.raises(Refusal, match="an answer is final"):
-        give(first, rhea, Answer(rating=1), change=event.number)
+        give(first, rhea, said(1), change=event.number)
     assert len(answers(first)) == 1
 
 
 def test_it_tells_what_can_be_changed(presentation, rhea):
     assert changeable(presentation) is None
-    event = give(presentation, rhea, Answer(rating=4))
+    event = give(presentation, rhea, said(4))
     assert changeable(presentation) == event
 
 
@@ -225,11 +238,11 @@ def test_it_finds_the_one_before(enrolment):
 
 @pytest.mark.django_db(transaction=True)
 def test_of_two_changes_at_once_one_stands_and_the_other_conflicts(presentation, rhea):
-    first = give(presentation, rhea, Answer(rating=4))
+    first = give(presentation, rhea, said(4))
 
     def change(rating):
         found = find_presentation(user=rhea, token=presentation.token)
-        return give(found, rhea, Answer(rating=rating), change=first.number)
+        return give(found, rhea, said(rating), change=first.number)
 
     results = at_once(lambda: change(0), lambda: change(5))
     assert sum(isinstance(result, RatingConflict) for result in results) == 1
@@ -253,7 +266,7 @@ def rate_session(enrolment, number):
 def test_each_session_shows_each_case_once(in_sessions):
     for number in (1, 2, 3):
         rows = in_sessions.presentations.filter(session=number)
-        assert rows.values("overlay__case").distinct().count() == len(rows) == 2
+        assert rows.values("case").distinct().count() == len(rows) == 2
 
 
 def test_the_next_session_waits_for_the_washout(in_sessions, rhea):
@@ -285,7 +298,7 @@ def test_a_session_is_over_once_the_next_has_begun(in_sessions, rhea):
         shown(next_presentation(in_sessions), rhea)
         assert find_presentation(user=rhea, token=first.token) is None
         with pytest.raises(Refusal, match="That session is over"):
-            give(first, rhea, Answer(rating=5), change=standing.number)
+            give(first, rhea, said(5), change=standing.number)
         following = next_presentation(in_sessions)
         assert find_presentation(user=rhea, token=following.token) == following
 
@@ -296,7 +309,7 @@ def test_a_change_in_an_earlier_session_begins_the_washout_anew(in_sessions, rhe
     first = in_sessions.presentations.first()
     with time_machine.travel("2026-03-20T12:00:00Z", tick=False):
         standing = RatingEvent.objects.standing(first)
-        give(first, rhea, Answer(rating=5), change=standing.number)
+        give(first, rhea, said(5), change=standing.number)
         following = next_presentation(in_sessions)
         begins = policies.session_begins(following)
         assert begins == timezone.now() + timedelta(days=28)
@@ -310,7 +323,7 @@ def test_one_session_knows_no_washout(enrolment, rhea):
 # Practice and repeats
 
 
-def test_practice_comes_first_and_repeats_last_with_tokens_of_their_own(tmp_path, rhea):
+def test_practice_comes_first_and_repeats_in_the_last_round(tmp_path, rhea):
     study = make_study(
         tmp_path / "bundle",
         readers=[rhea],
@@ -320,11 +333,17 @@ def test_practice_comes_first_and_repeats_last_with_tokens_of_their_own(tmp_path
     )
     rows = list(study.enrolments.get().presentations.all())
     assert [row.training for row in rows] == [True] * 3 + [False] * 30
-    assert [row.repeat for row in rows] == [0] * 27 + [1] * 6
-    assert {row.overlay.case.training for row in rows[:3]} == {True}
-    assert {row.overlay.case.training for row in rows[3:]} == {False}
-    first_seen = {row.overlay_id: row.token for row in rows[3:27]}
-    for row in rows[27:]:
-        assert row.token != first_seen[row.overlay_id]
+    assert {row.case.training for row in rows[:3]} == {True}
+    assert {row.case.training for row in rows[3:]} == {False}
+    # Three rounds of eight cases, and six repeats in the last one.
+    assert [row.repeat for row in rows[:19]] == [0] * 19
+    repeats = [row for row in rows[19:] if row.repeat]
+    assert [row.repeat for row in repeats] == [1] * 6
+    first_seen = {row.overlay_id: row for row in rows if not row.repeat}
+    for row in repeats:
+        first = first_seen[row.overlay_id]
+        assert (row.case, row.arm) == (first.case, first.arm)
+        assert row.token != first.token
+        assert row.position > first.position
     rate_all(study.enrolments.get())
     assert verify(study)

@@ -5,8 +5,6 @@ from django.contrib.auth.models import User
 from django.db import DatabaseError, connection
 
 from readerstudy.models import (
-    ANCHORS,
-    QUESTION,
     Arm,
     Case,
     Enrolment,
@@ -18,9 +16,13 @@ from readerstudy.models import (
 )
 from readerstudy.trial import study as study_module
 from readerstudy.trial.cases.files import study_folder
+from readerstudy.trial.cases.legend import BY_TARGET
 from readerstudy.trial.enrolment import enrol, withdraw
 from readerstudy.trial.order.design import presentation_list
+from readerstudy.trial.order.reader_lists import ORDER
 from readerstudy.trial.policies import Refusal
+from readerstudy.trial.protocol.document import template
+from readerstudy.trial.protocol.flat import to_flat
 from readerstudy.trial.readiness import readiness
 from readerstudy.trial.study import (
     Unfinished,
@@ -99,7 +101,8 @@ def test_it_makes_a_draft_of_all_that_the_bundle_holds(tmp_path, rhea, omar):
     study = create(tmp_path, readers=[rhea, omar])
     assert Study.objects.get() == study
     assert study.state == "draft"
-    assert (study.question, study.anchors) == (QUESTION, ANCHORS)
+    legend = list(BY_TARGET["loss"])  # as the bundle says
+    assert study.protocol == template("paper") | {"legend": legend}
     assert [e.reader for e in study.enrolments.order_by("pk")] == [rhea, omar]
     assert not Presentation.objects.exists()
     case = study.cases.get(case_id="phantom-0002")
@@ -129,44 +132,42 @@ def test_it_takes_the_protocol(tmp_path):
         "instructions": "Look closely.",
         "opacity": 0.5,
     }
-    study = create(tmp_path, fields=protocol)
+    study = create(tmp_path, protocol=protocol)
     study.refresh_from_db()
-    assert {key: getattr(study, key) for key in protocol} == protocol
+    flat = to_flat(study.protocol)
+    assert {key: flat[key] for key in protocol} == protocol
+    of_questions = template("several-likert")
+    other = create(tmp_path, name="Other", protocol=of_questions)
+    other.refresh_from_db()
+    assert other.protocol == of_questions
 
 
 @pytest.mark.parametrize(
     ("protocol", "problem"),
     [
-        (
-            {"state": "open"},
-            "state: no such field; there are question, anchors",
-        ),
-        ({"name": "x"}, "protocol.name: no such field"),
-        ({"question": 3}, "protocol.question: must be a text that can be kept"),
-        ({"question": ""}, "question: This field cannot be blank"),
-        ({"question": "x" * 301}, "question: Ensure this value has at most 300"),
-        (
-            {"instructions": None},
-            "instructions: must be a text that can be kept",
-        ),
-        (
-            {"instructions": "a\0b"},
-            "instructions: must be a text that can be kept",
-        ),
-        ({"question": "\ud83d"}, "protocol.question: must be a text that can be kept"),
-        ({"anchors": ["a"] * 5 + ["\0"]}, "protocol.anchors: must be 6 texts"),
-        ({"anchors": ["a"] * 5}, "protocol.anchors: must be 6 texts"),
-        ({"anchors": ["a"] * 5 + [" "]}, "protocol.anchors: must be 6 texts"),
-        ({"anchors": "abcdef"}, "protocol.anchors: must be 6 texts"),
-        ({"opacity": 1.5}, "protocol.opacity: must be a number from 0 to 1"),
-        ({"opacity": True}, "protocol.opacity: must be a number from 0 to 1"),
-        ({"opacity": "0.5"}, "protocol.opacity: must be a number from 0 to 1"),
+        ({"state": "open"}, "there is no 'state'; there are question, anchors"),
+        ({"name": "x"}, "protocol: there is no 'name'"),
+        ({"question": 3}, "question: must be a text, or one per language"),
+        ({"question": ""}, "question: is blank"),
+        ({"question": "x" * 301}, "question: is longer than 300 characters"),
+        ({"instructions": None}, "instructions: must be a text, or one per la"),
+        ({"instructions": "a\0b"}, "instructions: has a control character"),
+        ({"question": "\ud83d"}, "question: has a control character"),
+        ({"anchors": ["a"] * 5 + ["\0"]}, r"anchors\[5\]: has a control char"),
+        ({"anchors": ["a"] * 5}, "anchors: must be 6 texts, not 5"),
+        ({"anchors": ["a"] * 5 + [" "]}, r"anchors\[5\]: is blank"),
+        ({"anchors": "abcdef"}, "anchors: must be a list"),
+        ({"opacity": 1.5}, "opacity: must be a number from 0 to 1"),
+        ({"opacity": True}, "opacity: must be a number from 0 to 1"),
+        ({"opacity": "0.5"}, "opacity: must be a number from 0 to 1"),
+        ({"schema": 2}, "questions: is missing"),
+        ({"schema": 3}, "schema: must be 2, not 3"),
     ],
 )
 def test_it_refuses_a_protocol_by_name(tmp_path, data_folder, protocol, problem):
     make_bundle(tmp_path / "bundle", cases=1)
     with pytest.raises(Refusal, match=problem):
-        create(tmp_path, fields=protocol)
+        create(tmp_path, protocol=protocol)
     assert nothing_was_made(data_folder)
 
 
@@ -306,12 +307,12 @@ def test_every_reader_has_an_order_that_can_be_made_again(tmp_path, rhea, omar):
     orders = []
     for enrolment in study.enrolments.all():
         order = [
-            (p.overlay.case.case_id, p.overlay.arm.letter)
+            (p.case.case_id, p.arm.letter)
             for p in enrolment.presentations.order_by("position")
         ]
         cases = sorted(study.cases.values_list("case_id", flat=True))
         again = presentation_list(
-            seed=enrolment.seed, cases=[cases], arms=["X", "Y", "Z"]
+            seed=enrolment.seed, cases=[cases], arms=["X", "Y", "Z"], order=ORDER
         )
         assert order == [(slot.case, slot.arm) for slot in again]
         assert len(enrolment.seed) == 32
@@ -354,9 +355,12 @@ def test_a_sound_draft_is_ready(draft):
 
 
 def test_a_study_without_cases_is_not_ready(rhea):
-    study = Study.objects.create(name="empty", anchors=ANCHORS)
+    study = Study.objects.create(name="empty", protocol=template("paper"))
     enrol(study=study, reader=rhea, by=None)
-    assert readiness(study) == ["There are no cases."]
+    assert readiness(study) == [
+        "A study compares 2 to 6 arms; this one has 0.",
+        "There are no cases.",
+    ]
 
 
 @pytest.mark.parametrize("damage", ["no reader", "file", "map", "staff"])
@@ -558,9 +562,10 @@ def test_a_reader_who_is_no_member_keeps_a_study_from_opening(draft, rhea):
 
 
 def test_a_protocol_that_was_damaged_keeps_a_study_from_opening(draft):
-    draft.anchors = ["only one"]
-    draft.primary_analysis = " "
-    assert readiness(draft) == [
-        "protocol.anchors: must be 6 texts, for 0, 1, 2, 3, 4, 5.",
-        "protocol.primary_analysis: must not be empty.",
-    ]
+    draft.protocol["primary_analysis"] = " "
+    assert readiness(draft) == ["The protocol does not say its primary_analysis."]
+    draft.protocol["questions"][0]["anchors"] = ["only one"]
+    (problem,) = readiness(draft)
+    assert problem.startswith(
+        "The protocol is wrong: questions[0] 'rating': a scale has"
+    )

@@ -28,14 +28,20 @@ from readerstudy.models import (
 from readerstudy.trial.cases.files import study_folder
 from readerstudy.trial.enrolment import enrol, void_run, withdraw
 from readerstudy.trial.order import design
-from readerstudy.trial.rating import Answer, record_answer, record_shown
 from readerstudy.trial.record import digests
 from readerstudy.trial.record import events as record_events
 from readerstudy.trial.record.hash_chain import Head, link_after
 from readerstudy.trial.study import lock_study, open_study, unblind_study
 from readerstudy.trial.verification import BrokenLedger, verify
 from tests.conftest import ROOT
-from tests.readerstudy.factories import answer, coordinator, make_study, rate_all
+from tests.readerstudy.factories import (
+    answer,
+    coordinator,
+    make_study,
+    rate_all,
+    rating_of,
+    said,
+)
 from tests.readerstudy.tampering import past_the_triggers
 from tests.readerstudy.trial.at_once import rate_in_processes
 
@@ -48,8 +54,7 @@ def study(tmp_path, rhea, omar):
     study = make_study(tmp_path / "bundle", readers=[rhea, omar], cases=2)
     rate_all(study.enrolments.get(reader=rhea))
     for presentation in study.enrolments.get(reader=omar).presentations.all()[:3]:
-        record_shown(presentation=presentation, user=omar)
-        record_answer(presentation=presentation, user=omar, answer=Answer(rating=5))
+        answer(presentation, omar, 5)
     lock_study(study=study, by=coordinator(), reason="over", unfinished=True)
     return study
 
@@ -73,9 +78,10 @@ def rewrite(events, change):
     """
     head = Head(events[0].number - 1, events[0].previous_hash)
     for event in events:
-        record = json.loads(event.payload)["record"]
-        change(event, record)
-        link = link_after(head, {"record": record})
+        content = json.loads(event.payload)
+        change(event, content["record"])
+        kept = content.keys() & {"schema", "record"}
+        link = link_after(head, {name: content[name] for name in kept})
         study = isinstance(event, StudyEvent)
         schemas = record_events.STUDY_SCHEMAS if study else record_events.RATING_SCHEMAS
         for name, value in record_events._columns_to_write(link, schemas).items():
@@ -145,11 +151,11 @@ def test_eight_processes_that_rate_at_once_leave_an_unbroken_chain(tmp_path, rhe
     """All in one chain, the hard case: every event wants the next number."""
     study = make_study(tmp_path / "bundle", readers=[rhea], cases=16)
     tokens = list(Presentation.objects.values_list("token", flat=True))
-    said = rate_in_processes("rhea", *(tokens[start::8] for start in range(8)))
-    assert said == [""] * 8
+    told = rate_in_processes("rhea", *(tokens[start::8] for start in range(8)))
+    assert told == [""] * 8
     _, chain = verify(study)
     assert (chain.owner, chain.head.length) == ("reader rhea", 96)
-    assert RatingEvent.objects.filter(kind="rate", rating=3).count() == 48
+    assert RatingEvent.objects.filter(kind="rate", answer=said(3)).count() == 48
 
 
 def test_the_record_of_a_study_holds_nothing_that_tells_an_arm(study):
@@ -170,13 +176,14 @@ def test_a_hash_cannot_be_guessed_without_token_and_file_name(study, rheas):
     record = json.loads(event.payload)["record"]
     assert record["presentation"] == event.presentation.token
     head = Head(3, event.previous_hash)
-    assert link_after(head, {"record": record}).hash == event.hash
-    guessed = {**record, "presentation": "another"}
-    assert link_after(head, {"record": guessed}).hash != event.hash
-    stimuli = digests.stimuli_sha256(study, {})
+    assert link_after(head, {"schema": 2, "record": record}).hash == event.hash
+    guessed = {"schema": 2, "record": {**record, "presentation": "another"}}
+    assert link_after(head, guessed).hash != event.hash
+    fixed = study.events.get(kind="opened").details
+    assert digests.stimuli_sha256(study, fixed) == fixed["stimuli"]
     with past_the_triggers():
         Overlay.objects.filter(pk=event.presentation.overlay_id).update(file="another")
-    assert digests.stimuli_sha256(study, {}) != stimuli
+    assert digests.stimuli_sha256(study, fixed) != fixed["stimuli"]
 
 
 # Ratings
@@ -185,12 +192,11 @@ def test_a_hash_cannot_be_guessed_without_token_and_file_name(study, rheas):
 @pytest.mark.parametrize(
     "change",
     [
-        {"rating": 0},
+        {"answer": said(0)},
         {"at": models.F("at") + timedelta(milliseconds=1)},
-        {"old_rating": 5},
         {"reason": "none"},
-        {"comment": "clear"},
-        {"confidence": 3},
+        {"stage": "image"},
+        {"language": "de"},
         {"viewer": {"zoom": 2}},
         {"overlay_sha256": "0" * 64},
         {"username": "omar"},
@@ -213,26 +219,27 @@ TEXT = "payload is not the canonical JSON of an event"
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "said"),
+    ("old", "new", "told"),
     [
         ('"rating":5', '"rating":4', HASH),
         ('"record"', '"schema":2,"record"', TEXT),
         ('"record"', '"schema":9,"recorded"', TEXT),
-        ('"comment":""', '"comment": ""', TEXT),
-        ('"comment":""', '"comment":NaN', TEXT),
+        ('"reason":""', '"reason": ""', TEXT),
+        ('"reason":""', '"reason":NaN', TEXT),
+        ('"record"', '"record":0,"record"', TEXT),
         ("{", "[", TEXT),
         ("{", "", TEXT),
         ('"number":10', '"number":true', "its number is True; an event was removed or"),
         ('"number":10', '"number":11', "its number is 11; an event was removed or"),
     ],
 )
-def test_a_changed_payload_is_found(study, rheas, old, new, said):
+def test_a_changed_payload_is_found(study, rheas, old, new, told):
     event = rheas.get(number=10)
     assert old in event.payload
     with past_the_triggers():
         event.payload = event.payload.replace(old, new, 1)
         event.save()
-    assert found(study).startswith(f"Broken at reader rhea, event 10: {said}")
+    assert found(study).startswith(f"Broken at reader rhea, event 10: {told}")
 
 
 def test_a_changed_hash_is_found(study, rheas):
@@ -245,13 +252,13 @@ def test_a_rating_changed_in_payload_and_column_alike_is_found(study, rheas):
     event = rheas.get(number=10)
     with past_the_triggers():
         event.payload = event.payload.replace('"rating":5', '"rating":4')
-        event.rating = 4
+        event.answer = said(4)
         event.save()
     assert found(study) == f"Broken at reader rhea, event 10: {HASH}."
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "told"),
     [
         ({"schema": 9, "record": {}}, "its schema is 9, which this version does not"),
         ({"schema": [], "record": {}}, "its payload lacks what an event records"),
@@ -260,13 +267,13 @@ def test_a_rating_changed_in_payload_and_column_alike_is_found(study, rheas):
         ({}, "its payload lacks what an event records"),
     ],
 )
-def test_an_event_that_nobody_here_can_read_is_told(study, rheas, content, said):
+def test_an_event_that_nobody_here_can_read_is_told(study, rheas, content, told):
     """With its hash and all: such as one of a later version of the application."""
     event = rheas.last()
     link = link_after(Head(event.number - 1, event.previous_hash), content)
     with past_the_triggers():
         rheas.filter(pk=event.pk).update(payload=link.payload, hash=link.hash)
-    assert found(study).startswith(f"Broken at reader rhea, event 12: {said}")
+    assert found(study).startswith(f"Broken at reader rhea, event 12: {told}")
 
 
 @pytest.mark.parametrize("model", [RatingEvent, StudyEvent])
@@ -275,6 +282,8 @@ def test_every_column_of_an_event_is_compared_with_its_payload(study, model):
     studies = model is StudyEvent
     schemas = record_events.STUDY_SCHEMAS if studies else record_events.RATING_SCHEMAS
     record = json.loads(model.objects.first().payload)["record"]
+    # Of the time when an answer was not a document.
+    record |= {"rating": 4, "confidence": None, "comment": "clear"}
     for columns in schemas.values():
         compared = {name.partition(".")[0] for name in columns(record)}
         fields = {field.name for field in model._meta.concrete_fields}
@@ -309,9 +318,9 @@ def test_an_event_that_records_more_leaves_those_before_it_verifying(
             "at": datetime.fromisoformat(record["at"]),
         }
 
-    schemas = {**record_events.RATING_SCHEMAS, 2: columns}
+    schemas = {**record_events.RATING_SCHEMAS, 3: columns}
     head = record_events.enrolment_head(first.enrolment)
-    link = link_after(head, {"schema": 2, "record": record})
+    link = link_after(head, {"schema": 3, "record": record})
     event = RatingEvent.objects.create(
         enrolment=first.enrolment,
         presentation=second,
@@ -319,7 +328,7 @@ def test_an_event_that_records_more_leaves_those_before_it_verifying(
         **record_events._columns_to_write(link, schemas),
     )
     assert found(study).endswith(
-        "event 3: its schema is 2, which this version does not know."
+        "event 3: its schema is 3, which this version does not know."
     )
     monkeypatch.setattr(record_events, "RATING_SCHEMAS", schemas)
     assert verify(study)[1].head == Head(3, link.hash)
@@ -331,17 +340,17 @@ def test_an_event_that_records_more_leaves_those_before_it_verifying(
 @pytest.mark.skipif(connection.vendor != "sqlite", reason="PostgreSQL keeps its types")
 @pytest.mark.parametrize("table", ["ratingevent", "studyevent"])
 @pytest.mark.parametrize(
-    ("value", "said"),
+    ("value", "told"),
     [
         ("yesterday", ", event 1: at is not as it was recorded."),
         ("2026-13-01 00:00:00", ": an event cannot be read."),
     ],
 )
-def test_a_row_that_cannot_be_read_is_told_in_a_line(study, table, value, said):
+def test_a_row_that_cannot_be_read_is_told_in_a_line(study, table, value, told):
     with past_the_triggers(), connection.cursor() as cursor:
         cursor.execute(f"UPDATE readerstudy_{table} SET at = %s", [value])  # noqa: S608
     owner = "reader rhea" if table == "ratingevent" else "study 'Chest maps'"
-    assert found(study) == f"Broken at {owner}{said}"
+    assert found(study) == f"Broken at {owner}{told}"
 
 
 def test_a_rating_moved_to_another_presentation_is_found(study, rheas):
@@ -357,7 +366,7 @@ def test_a_rating_moved_to_another_presentation_is_found(study, rheas):
 def test_a_changed_rating_with_a_hash_to_match_breaks_the_next(study, rheas):
     event = rheas.get(number=4)
     with past_the_triggers():
-        rewrite([event], set_in_record(4, rating=0 if event.rating else 1))
+        rewrite([event], set_in_record(4, answer=said(5 - rating_of(event))))
     assert found(study) == (
         "Broken at reader rhea, event 5: previous_hash is not the hash of event 4."
     )
@@ -365,7 +374,7 @@ def test_a_changed_rating_with_a_hash_to_match_breaks_the_next(study, rheas):
 
 def test_a_chain_that_was_written_anew_has_not_the_head_of_the_lock(study, rheas):
     with past_the_triggers():
-        rewrite(list(rheas), set_in_record(4, rating=0))
+        rewrite(list(rheas), set_in_record(4, answer=said(0)))
     assert found(study).startswith(
         "Broken at reader rhea, event 12: the chain was written anew"
     )
@@ -398,6 +407,7 @@ def test_an_added_event_is_found_though_its_hash_is_right(study, omar):
         enrolment=enrolment,
         presentation=enrolment.presentations.get(position=4),
         kind=RatingEvent.Kind.SHOWN,
+        stage=RatingEvent.Stage.MAP,
         user=omar,
     )
     assert found(study) == (
@@ -412,7 +422,7 @@ def test_an_event_pushed_in_between_is_found(study, rheas, omar):
         for number in (6, 5, 4, 3):
             events.filter(number=number).update(number=number + 1)
         copy = events.get(number=2)
-        copy.pk, copy.number, copy.kind, copy.rating = None, 3, "shown", None
+        copy.pk, copy.number, copy.kind, copy.answer = None, 3, "shown", None
         copy.presentation = enrolment.presentations.get(position=4)
         copy.save()
     assert found(study).startswith("Broken at reader omar, event 3: its number is 2;")
@@ -554,6 +564,7 @@ def test_a_study_under_another_identity_is_found(study):
 
 
 LIST = "The list of reader rhea is not that of opening."
+SEED = "The list of reader rhea is not the one that its seed gives."
 STIMULI = "Cases, maps or arms of study 'Chest maps' are not those of opening."
 PROTOCOL = "The protocol of study 'Chest maps' is not that of opening."
 
@@ -567,28 +578,50 @@ def swap(query, field):
         type(one).objects.filter(pk=row.pk).update(**{field: value})
 
 
+def set_in_protocol(**changes):
+    study = Study.objects.get()
+    Study.objects.update(protocol=study.protocol | changes)
+
+
+def set_in_question(**changes):
+    first, *others = Study.objects.get().protocol["questions"]
+    set_in_protocol(questions=[first | changes, *others])
+
+
+def swap_in_list(field):
+    """Of two presentations of Rhea's that differ in this alone, one in each place."""
+    other = {"case_id": "arm_id", "arm_id": "case_id"}[field]
+    rheas = Presentation.objects.filter(enrolment__reader__username="rhea")
+    swap(rheas.filter(**{other: getattr(rheas.first(), other)}), field)
+
+
 FIXED = {
-    "question": (lambda: Study.objects.update(question="Is it there?"), PROTOCOL),
-    "anchors": (lambda: Study.objects.update(anchors=["a"] * 6), PROTOCOL),
-    "instructions": (lambda: Study.objects.update(instructions="Hurry."), PROTOCOL),
-    "opacity": (lambda: Study.objects.update(opacity=0.1), PROTOCOL),
+    "question": (lambda: set_in_question(text="Is it there?"), PROTOCOL),
+    "anchors": (lambda: set_in_question(anchors=["a"] * 6), PROTOCOL),
+    "instructions": (lambda: set_in_protocol(instructions="Hurry."), PROTOCOL),
+    "opacity": (lambda: set_in_protocol(opacity=0.1), PROTOCOL),
+    "a key more": (lambda: set_in_protocol(more=1), PROTOCOL),
+    "no protocol": (lambda: Study.objects.update(protocol=[]), PROTOCOL),
     "letters": (lambda: swap(Arm.objects, "letter"), STIMULI),
     "variants": (lambda: swap(Arm.objects, "variant"), STIMULI),
     "findings": (lambda: Case.objects.update(findings=["Mass"]), STIMULI),
+    "truth": (lambda: Case.objects.update(truth={"Mass": {"label": True}}), STIMULI),
     "slope": (lambda: Case.objects.update(rescale_slope=2), STIMULI),
     "file": (lambda: Overlay.objects.update(sha256="0" * 64), STIMULI),
     "positions": (lambda: swap(Presentation.objects, "position"), LIST),
     "tokens": (lambda: Presentation.objects.update(token=models.F("id")), LIST),
+    "cases": (lambda: swap_in_list("case_id"), LIST),
+    "arms": (lambda: swap_in_list("arm_id"), SEED),
     "seed": (lambda: Enrolment.objects.update(seed="0" * 32), LIST),
 }
 
 
 @pytest.mark.parametrize("what", FIXED)
 def test_what_was_fixed_at_opening_is_compared(study, what):
-    tamper, said = FIXED[what]
+    tamper, told = FIXED[what]
     with past_the_triggers():
         tamper()
-    assert found(study) == said
+    assert found(study) == told
 
 
 def test_a_presentation_that_is_gone_is_found(study):
@@ -682,10 +715,14 @@ def test_a_study_under_another_name_is_found(study):
 
 def test_what_events_of_an_earlier_version_lack_is_not_compared(enrolled):
     """Of an enrolment they had the reader's name, of a list its hash."""
-    later = ("version", "name", "experience", "conflicts_of_interest", "enrolled_at")
+    names = ("version", "name", "experience", "conflicts_of_interest", "enrolled_at")
+    later = (*names, "order", "language")
 
     def forget(event, record):
         details = record["details"]
+        if event.kind == "opened":
+            details["protocol"] = digests.protocol_sha256(enrolled, {})
+            details["stimuli"] = digests.stimuli_sha256(enrolled, {})
         for row in (details, *details.get("lists", [details.get("list", {})])):
             for name in later:
                 row.pop(name, None)
@@ -753,6 +790,11 @@ def test_a_moment_that_no_event_tells_is_found(study, rhea, field):
     moment = enrolment.get().enrolled_at + timedelta(days=1)
     enrolment.update(**{field: moment})
     assert found(study) == f"{field} of reader rhea is not as it was recorded."
+
+
+def test_a_language_that_no_event_tells_is_found(study, rhea):
+    Enrolment.objects.filter(study=study, reader=rhea).update(language="de")
+    assert found(study) == "language of reader rhea is not as it was recorded."
 
 
 @pytest.mark.parametrize("role", ["statistician", "allocator", "coordinator"])

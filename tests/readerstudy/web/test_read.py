@@ -292,6 +292,7 @@ def test_rating_takes_few_queries(reader, presentation, django_assert_num_querie
     reader.get(address(presentation))
 
     # Session, person, presentation; in a transaction: its locks (2), its events, the
-    # chain's head, the answer, the next one, the head, "shown"; then the panel (3).
-    with django_assert_num_queries(16):
+    # chain's head, the answer, the next one and its events, the head, "shown"; then the
+    # panel (3).
+    with django_assert_num_queries(17):
         reader.post(address(presentation), {"rating": 3, "_drawn": "1"}, **HTMX)

@@ -5,7 +5,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from readerstudy.analysis.answers.cases import Cases, Peak, Region, Truth
+from readerstudy.analysis.answers.cases import (
+    Cases,
+    Peak,
+    Region,
+    Truth,
+    mask_of,
+    peaks_of,
+)
 
 IMAGE = ("chest", "c1")
 HEIGHT, WIDTH = 12, 16
@@ -81,4 +88,43 @@ def test_millimetres_want_the_spacing_of_every_image():
 def test_peaks_are_found_by_image_and_variant():
     cases = Cases(peaks=[Peak(*IMAGE, "X", 3, 4)])
 
-    assert cases.peak_at == {(IMAGE, "X"): (3, 4)}
+    assert cases.peaks_at == {(IMAGE, "X"): [(3, 4)]}
+
+
+def test_a_map_is_strongest_by_size_and_at_every_pixel_that_ties():
+    values = np.array([[0, -127, 3], [127, 0, 0]], np.int8)
+
+    found = peaks_of(values, *IMAGE, "X", (20, 60))
+    assert [(peak.x, peak.y) for peak in found] == [(30, 5), (10, 15)]
+    assert peaks_of(np.zeros((2, 3), np.int8), *IMAGE, "X", (20, 60)) == []
+    lowest = peaks_of(np.array([[-128, 127]], np.int8), *IMAGE, "X", (1, 2))
+    assert [(peak.x, peak.y) for peak in lowest] == [(0, 0)]
+
+
+@given(mask=regions())
+def test_a_mask_comes_back_from_its_runs(mask):
+    whole = mask[1]
+    flat = whole.ravel()
+    changes = np.flatnonzero(np.diff(flat)) + 1
+    runs = np.diff([0, *changes, flat.size]).tolist()
+    runs = [0, *runs] if flat[0] else runs
+
+    assert np.array_equal(mask_of(whole.shape, runs, whole.shape), whole)
+    double = (2 * HEIGHT, 2 * WIDTH)
+    assert np.array_equal(mask_of(whole.shape, runs, double)[::2, 1::2], whole)
+
+
+@pytest.mark.parametrize(
+    ("box", "inside"),
+    [
+        ((2.5, 0, 2, 1), [2, 3]),
+        ((2.6, 0, 2, 1), [3, 4]),
+        ((2.4, 0, 2, 1), [2, 3]),
+        ((3.1, 0, 0.2, 1), [3]),
+        ((3.0, 0, 2.0, 1), [3, 4]),
+    ],
+)
+def test_a_box_in_fractions_holds_the_pixels_whose_middle_it_holds(box, inside):
+    region = Region([truth(boxes=(box,))])
+
+    assert [x for x in range(WIDTH) if region.holds(x, 0)] == inside

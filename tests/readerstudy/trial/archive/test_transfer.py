@@ -21,7 +21,6 @@ from readerstudy.trial.enrolment import (
     void_run,
 )
 from readerstudy.trial.exports.tables import EXPORTS
-from readerstudy.trial.rating import Answer, record_answer, record_shown
 from readerstudy.trial.study import lock_study, unblind_case, unblind_study
 from readerstudy.trial.verification import verify
 from tests.readerstudy.archives import (
@@ -55,7 +54,7 @@ def study(tmp_path, rhea, omar, ada):
             "opacity": 1.0,
             "washout_days": 0,
             "question": "Wie nützlich?\u2028\U0001f480",
-            "instructions": "one\r\ntwo\tthree\x01",
+            "instructions": "one\ntwo\tthree",
             "consent": "I agree.",
         },
     )
@@ -65,10 +64,7 @@ def study(tmp_path, rhea, omar, ada):
         enrolment=omar.enrolments.get(), user=omar, answers={"pixels": 1e5, "ok": True}
     )
     first, *rest = omar.enrolments.get().presentations.order_by("position")
-    record_shown(presentation=first, user=omar)
-    record_answer(
-        presentation=first, user=omar, answer=Answer(cannot_judge="image_quality")
-    )
+    answer(first, omar, None, cannot_judge="image_quality")
     for p in rest:
         viewer = {"active_ms": 1234, "zoom": 2.0, "window": [1e-7, 0.1 + 0.2, 1e22]}
         given = answer(p, omar, p.position % 6, confidence=2, viewer=viewer)

@@ -14,6 +14,7 @@ from readerstudy.trial.archive.study_rows import TABLES
 from readerstudy.trial.archive.transfer import ArchiveError, import_study
 from readerstudy.trial.cases import files as case_files
 from readerstudy.trial.policies import Refusal
+from readerstudy.trial.protocol.document import template
 from readerstudy.trial.study import lock_study
 from readerstudy.trial.verification import BrokenLedger, verify
 from tests.readerstudy.archives import (
@@ -25,7 +26,7 @@ from tests.readerstudy.archives import (
     set_column,
     write_rows,
 )
-from tests.readerstudy.factories import coordinator, make_study, rate_all
+from tests.readerstudy.factories import coordinator, make_study, rate_all, said
 from tests.readerstudy.tampering import past_the_triggers
 
 
@@ -92,7 +93,7 @@ def test_a_study_that_is_not_locked_is_not_exported(study, tmp_path, state):
 
 def test_a_study_with_a_broken_ledger_is_not_exported(study, tmp_path):
     with past_the_triggers():
-        RatingEvent.objects.filter(number=4).update(comment="forged")
+        RatingEvent.objects.filter(number=4).update(answer=said(5))
     with pytest.raises(BrokenLedger, match="event 4"):
         export(study, tmp_path / "archive")
 
@@ -109,8 +110,8 @@ def test_a_study_with_a_damaged_file_is_not_exported(study, tmp_path):
 
 def test_a_study_that_is_here_is_not_imported_again(study, tmp_path):
     files = contents(case_files.study_folder(study))
-    said = refused(export(study, tmp_path / "own"), "is here already")
-    assert said == "Study 'Chest maps' is here already; nothing was imported."
+    told = refused(export(study, tmp_path / "own"), "is here already")
+    assert told == "Study 'Chest maps' is here already; nothing was imported."
     assert contents(case_files.study_folder(study)) == files
     assert verify(study)
 
@@ -138,11 +139,11 @@ def test_a_damaged_archive_is_refused(archive, data_folder, place, damage):
         path = sorted(path.glob("*.npy"))[3]
     if damage == "missing":
         path.unlink()
-        said = refused(archive, "missing|no such file")
+        told = refused(archive, "missing|no such file")
     else:
         path.write_bytes(path.read_bytes()[:-2])
-        said = refused(archive, "SHA-256 is not the one in the manifest|not valid JSON")
-    assert str(path) in said
+        told = refused(archive, "SHA-256 is not the one in the manifest|not valid JSON")
+    assert str(path) in told
     assert files_of_studies(data_folder) == []
 
 
@@ -158,6 +159,10 @@ def test_a_link_that_leads_elsewhere_is_refused(archive, tmp_path, kind):
     path = archive / "files" / "link"
     path.symlink_to(tmp_path / "secret" / ("file" if kind == "link" else ""))
     refused(archive, "link: not a file")
+
+
+ANSWER_REFUSED = "rows: rating_event: .*an answer is what its study asks for"
+OTHER = template("paper") | {"opacity": 0.1}
 
 
 def add_row(table):
@@ -179,8 +184,22 @@ def text_of(table, text):
 @pytest.mark.parametrize(
     ("tamper", "message"),
     [
-        (set_column("rating_event", "rating", 0, 3), "rating is not as it was record"),
-        (set_column("rating_event", "comment", "x"), "comment is not as it was record"),
+        (
+            set_column("rating_event", "answer", said(0), 3),
+            "answer is not as it was re",
+        ),
+        (
+            set_column("rating_event", "stage", "image"),
+            "stage is not as it was recorde",
+        ),
+        (
+            set_column("rating_event", "language", "x"),
+            "language is not as it was recor",
+        ),
+        (set_column("rating_event", "answer", said(7), 3), ANSWER_REFUSED),
+        (set_column("rating_event", "answer", {}, 3), ANSWER_REFUSED),
+        (set_column("rating_event", "answer", None, 3), "rows: rating_event: "),
+        (set_column("rating_event", "answer", said(3)), "rows: rating_event: "),
         (set_column("study_event", "reason", "x", 3), "reason is not as it was record"),
         (set_column("rating_event", "payload", "x"), "payload is not the canonical JS"),
         (set_column("rating_event", "payload", None), "rows: rating_event: .*payload"),
@@ -192,7 +211,7 @@ def text_of(table, text):
         (drop_row("enrolment"), "presentation: enrolment_id is .* no such row"),
         (set_column("arm", "letter", "W"), "Cases, maps or arms .* not those of openi"),
         (set_column("case", "training", True), "Cases, maps or arms .* not those of o"),
-        (set_column("study", "question", "?"), "The protocol .* not that of opening"),
+        (set_column("study", "protocol", OTHER), "The protocol .* not that of opening"),
         (set_column("study", "state", "unblinded"), "its events end at locked"),
         (set_column("study", "state", "open"), "the study is open; it has to be lock"),
         (set_column("study", "state", "shut"), "not the row of a study"),
@@ -200,8 +219,16 @@ def text_of(table, text):
         (set_column("study", "uuid", "../../etc"), "not the row of a study"),
         (set_column("study", "uuid", 7), "not the row of a study"),
         (set_column("study", "name", "a\0b"), "the study has no name"),
-        (set_column("study", "opacity", 7), "rows: study: .*study_opacity_0_to_1"),
-        (set_column("study", "anchors", None), "rows: study: .*anchors"),
+        (set_column("study", "protocol", {}), ANSWER_REFUSED),
+        (set_column("study", "protocol", "paper"), ANSWER_REFUSED),
+        (set_column("study", "protocol", None), "rows: study: .*protocol"),
+        (set_column("case", "truth", {}), "Cases, maps or arms .* not those of openi"),
+        (
+            set_column("enrolment", "language", "de"),
+            "language of reader rhea is not as",
+        ),
+        (set_column("presentation", "case_id", 10**9), "presentation: case_id is 1000"),
+        (set_column("presentation", "arm_id", None), "rows: presentation: .*arm_id"),
         (set_column("study", "id", []), "rows: study: unhashable"),
         (
             set_column("enrolment", "voided_at", "2026-01-01T00:00:00Z"),
@@ -225,8 +252,8 @@ def text_of(table, text):
             "without a time zone",
         ),
         (
-            set_column("rating_event", "comment", "a\0b"),
-            "rows: rating_event|comment is n",
+            set_column("rating_event", "reason", "a\0b"),
+            "rows: rating_event|reason is n",
         ),
         (set_column("membership", "allocator", True), "roles of coordinator are not"),
         (set_column("membership", "user_id", "x"), "roles of coordinator are not as"),
@@ -262,8 +289,8 @@ def test_a_tampered_archive_is_refused(archive, data_folder, tamper, message):
         ("[]", r"manifest\.json: must be an object"),
         ("{}", r"manifest\.json: schema_version: is missing"),
         ('{"schema_version": 1, "files": []}', "files: must be an object"),
-        ('{"schema_version": 3, "files": {}}', "schema_version: must be 1 or 2"),
-        ('{"schema_version": true, "files": {}}', "schema_version: must be 1 or 2"),
+        ('{"schema_version": 4, "files": {}}', "schema_version: must be 1 or 2 or 3"),
+        ('{"schema_version": true, "files": {}}', "schema_version: must be 1 or 2 or "),
         ('{"files": {}, "files": {}}', 'the key "files" stands twice'),
     ],
 )

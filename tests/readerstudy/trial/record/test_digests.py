@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 
 from readerstudy.models import Study
-from readerstudy.trial import protocol
 from readerstudy.trial.enrolment import void_run
+from readerstudy.trial.protocol import defaults
 from readerstudy.trial.record import digests
 from readerstudy.trial.verification import BrokenLedger, verify
 from tests.readerstudy.factories import coordinator, make_study
@@ -41,40 +41,62 @@ def test_without_a_version_it_is_the_first(study):
         assert of(row, {}) == of(row, {"version": 1})
 
 
-def test_a_field_that_a_protocol_gets_later_changes_no_study_that_is_open(
+def test_a_default_that_is_another_later_changes_no_study_that_is_open(
     study, monkeypatch
 ):
-    monkeypatch.setattr(Study, "guess_arms", True, raising=False)
-    fields = {**protocol.FIELDS, "guess_arms": (lambda value: True, "true or false")}
-    monkeypatch.setattr(protocol, "FIELDS", fields)
-    assert protocol.of_study(study)["guess_arms"] is True
+    fixed = [{"version": version} for version in digests.VERSIONS]
+    before = [digests.protocol_sha256(study, of) for of in fixed]
+    later = {"break_after": {"answers": 11, "minutes": 11}, "reading": "sequential"}
+    for key, value in later.items():
+        monkeypatch.setitem(defaults.DEFAULTS, key, value)
+    assert [digests.protocol_sha256(study, of) for of in fixed] == before
     assert verify(study)
+
+
+def test_a_field_that_a_case_got_later_changes_no_digest_of_before(study):
+    fixed = [{"version": version} for version in (1, 2)]
+    before = [digests.stimuli_sha256(study, of) for of in fixed]
+    study.cases.update(truth={"Nodule": {"label": True}})
+    after = [digests.stimuli_sha256(study, of) for of in fixed]
+    assert [one == other for one, other in zip(before, after, strict=True)] == [
+        True,
+        False,
+    ]
+
+
+def test_what_no_flat_protocol_gives_is_never_that_of_a_study_of_before(study):
+    before = digests.protocol_sha256(study, {})
+    for changed in ({}, [], None, study.protocol | {"guess_arms": True}):
+        study.protocol = changed
+        assert digests.protocol_sha256(study, {}) != before
 
 
 @contextmanager
 def later_version():
     """The code of a day on which protocols and lists are fixed in another way."""
-    first = digests.VERSIONS[1]
-    second = replace(
-        first,
+    last = digests.VERSIONS[digests.VERSION]
+    later = replace(
+        last,
         protocol=lambda study: {"arms": study.arms.count()},
         reading_list=lambda enrolment: [enrolment.seed, enrolment.reader.username],
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(digests, "VERSIONS", {1: first, 2: second})
-        patch.setattr(digests, "VERSION", 2)
+        patch.setattr(digests, "VERSIONS", {**digests.VERSIONS, 3: later})
+        patch.setattr(digests, "VERSION", 3)
         yield
 
 
 def test_studies_of_two_versions_verify_beside_each_other(study, tmp_path, rhea):
     with later_version():
         later = make_study(tmp_path / "other", readers=[rhea], name="Knee", cases=2)
-        assert later.events.get(kind="opened").details["version"] == 2
-        # And a list of the second version in a study of the first.
+        assert later.events.get(kind="opened").details["version"] == 3
+        # And a list of the later version in a study of the one before.
         void_run(enrolment=study.enrolments.last(), by=coordinator(), reason="ill")
         assert len(verify(study)) == 4
         assert verify(later)
-        Study.objects.update(question="Is it there?")
+        for each in Study.objects.all():
+            each.protocol["opacity"] = 0.1
+            each.save()
         with pytest.raises(BrokenLedger, match="'Chest maps' is not that of opening"):
             verify(Study.objects.get(pk=study.pk))
         assert verify(Study.objects.get(pk=later.pk))
@@ -92,6 +114,6 @@ def test_a_version_that_is_not_known_here_is_told_in_a_line(
     with pytest.raises(BrokenLedger) as caught:
         verify(Study.objects.get(pk=study.pk))
     assert str(caught.value) == (
-        f"What opening fixed of study '{study}' is of version 2, which is unknown "
+        f"What opening fixed of study '{study}' is of version 3, which is unknown "
         "here; a later version of the application can verify it."
     )

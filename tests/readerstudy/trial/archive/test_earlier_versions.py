@@ -1,4 +1,4 @@
-"""Archives written before events had a payload become the studies that they were."""
+"""Archives of earlier versions become the studies that they were."""
 
 import csv
 import io
@@ -19,8 +19,9 @@ from tests.readerstudy.archives import (
     set_column,
     write_rows,
 )
-from tests.readerstudy.before_payload import unpack
 from tests.readerstudy.commands import run
+from tests.readerstudy.factories import said
+from tests.readerstudy.left_on_disk import ALL, BEFORE_PAYLOAD, BEFORE_QUESTIONS
 
 pytestmark = pytest.mark.django_db
 
@@ -36,9 +37,20 @@ def columns(codebook):
     return {tuple(row[:3]) for row in csv.reader(io.StringIO(codebook))}
 
 
+@pytest.fixture(params=ALL, ids=str)
+def left(request):
+    return request.param
+
+
 @pytest.fixture
-def before(tmp_path):
-    return unpack(tmp_path / "before")
+def before(left, tmp_path):
+    return left.unpack(tmp_path / "before")
+
+
+@pytest.mark.parametrize("archive", ARCHIVES)
+def test_it_is_of_the_version_of_its_day(left, before, archive):
+    manifest = json.loads((before / archive / "manifest.json").read_text())
+    assert manifest["schema_version"] == left.archives
 
 
 @pytest.mark.parametrize("archive", ARCHIVES)
@@ -69,9 +81,14 @@ def test_its_analysis_is_what_it_was(before, unrendered, tmp_path):
     run("analyze_ratings", imported.study, *options)
     after = json.loads((tmp_path / "analysis" / "analysis.json").read_text())
     was = json.loads((before / "analysis-unblinded.json").read_text())
-    for analysis in (was, after):
-        for name in ("code_sha256", "versions"):
-            del analysis["run"][name]
+    for name in ("code_sha256", "versions"):
+        del was["run"][name]
+    # What else is told of a run now is no result.
+    after["run"] = {name: after["run"][name] for name in was["run"]}
+    assert was.keys() <= after.keys()
+    # Tables that came later have nothing of such a study to tell.
+    later = {name: after.pop(name) for name in after.keys() - was.keys()}
+    assert not any(later.values())
     assert len(list(leaves(was))) > 3000
     for (place, one), (other, two) in zip(leaves(was), leaves(after), strict=True):
         assert place == other
@@ -99,7 +116,7 @@ def test_exported_anew_it_carries_the_payloads(before, tmp_path):
     first = import_study(before / "archive-unblinded")
     payloads = list(RatingEvent.objects.order_by("hash").values_list("hash", "payload"))
     archive = export(first.study, tmp_path / "archive")
-    assert json.loads((archive / "manifest.json").read_text())["schema_version"] == 2
+    assert json.loads((archive / "manifest.json").read_text())["schema_version"] == 3
     assert all(row["payload"] for row in read_rows(archive, "rating_event"))
     forget(first.study)
     second = import_study(archive)
@@ -165,7 +182,57 @@ def drop_column(table, column):
     ],
     ids=itertools.count(),
 )
-def test_a_tampered_one_is_refused_in_one_line(before, tamper, message):
+def test_a_tampered_one_without_payloads_is_refused_in_one_line(
+    tmp_path, tamper, message
+):
+    check_refused(BEFORE_PAYLOAD.unpack(tmp_path / "before"), tamper, message)
+
+
+@pytest.mark.parametrize(
+    ("tamper", "message"),
+    [
+        (
+            set_column("rating_event", "rating", 0, 3),
+            "event 4: answer is not as it was",
+        ),
+        (set_column("rating_event", "comment", "x", 3), "event 4: answer is not as it"),
+        (set_column("rating_event", "confidence", 3, 3), "rating_event: .* study asks"),
+        (set_column("rating_event", "rating", 7, 3), "rating_event: .* study asks for"),
+        (set_column("rating_event", "rating", "5", 3), "rating_event: .* study asks f"),
+        (set_column("rating_event", "rating", None, 3), "rating_event: .* study asks "),
+        (set_column("rating_event", "kind", "void", 3), "event 4: kind is not as it w"),
+        (set_column("rating_event", "kind", [], 3), "rows: rating_event: "),
+        (set_column("rating_event", "reason", "x", 3), "event 4: reason is not as it "),
+        (set_column("rating_event", "payload", "x", 3), "event 4: payload is not the "),
+        (set_column("rating_event", "answer", said(3), 3), "a column too many: answer"),
+        (set_column("study", "question", "?"), "The protocol .* is not that of openin"),
+        (set_column("study", "anchors", ["x"]), "rating_event: .* what its study asks "),
+        (set_column("study", "anchors", ["x"] * 6), "The protocol .* is not that of o"),
+        (set_column("study", "sessions", 1), "The protocol .* is not that of opening"),
+        (set_column("study", "sessions", 2), "sessions: must be 1 or 3, not 2"),
+        (set_column("study", "sessions", []), "rows: a row of version 2: "),
+        (set_column("study", "anchors", None), "rows: a row of version 2: "),
+        (set_column("study", "protocol", {}), "a column too many: protocol"),
+        (drop_column("study", "opacity"), "rows: a row of version 2: .*opacity"),
+        (drop_column("rating_event", "rating"), "a column too few: rating"),
+        (drop_column("rating_event", "old_rating"), "a column too few: old_rating"),
+        (drop_column("presentation", "overlay_id"), "presentation: .*overlay_id"),
+        (set_column("presentation", "overlay_id", 10**9), "presentation: "),
+        (set_column("presentation", "overlay_id", []), "presentation|a row of version"),
+        (set_column("case", "truth", {}), "a column too many: truth"),
+        (drop_row("presentation", 0), "rating_event: presentation_id is .* no such ro"),
+        (drop_row("overlay", 0), "presentation: case_id|presentation: "),
+        (drop_row("rating_event", 3), "its number is 5; an event was removed or added"),
+    ],
+    ids=itertools.count(),
+)
+def test_a_tampered_one_of_one_question_is_refused_in_one_line(
+    tmp_path, tamper, message
+):
+    check_refused(BEFORE_QUESTIONS.unpack(tmp_path / "before"), tamper, message)
+
+
+def check_refused(before, tamper, message):
     archive = before / "archive-locked"
     tamper(archive)
     with pytest.raises(Refusal, match=message) as caught:

@@ -1,4 +1,4 @@
-"""Databases made before events had a payload go through every migration since.
+"""Databases of earlier versions go through every migration since.
 
 Each in a process of its own, with the settings that a person's database has.
 """
@@ -19,17 +19,26 @@ from uuid import UUID
 import psycopg
 import pytest
 
+from readerstudy.trial.archive.study_rows import TABLES, rows_of
+from readerstudy.trial.archive.transfer import import_study
+from readerstudy.trial.protocol.document import Protocol
+from readerstudy.trial.protocol.flat import FLAT_FIELDS, from_flat, to_flat
 from readerstudy.trial.record.hash_chain import Link, enrolment_genesis, follow
 from tests.both_halves import POSTGRES, unreachable
 from tests.conftest import ROOT, missing
-from tests.readerstudy.before_payload import unpack
+from tests.readerstudy.left_on_disk import ALL, BEFORE_QUESTIONS
 
 MIGRATE = """
 from django.core.management import execute_from_command_line
 execute_from_command_line(["manage.py", "migrate", *{}, "--verbosity=0"])
 """
-TO_BEFORE = MIGRATE.format(["readerstudy", "0003"])
 TO_NOW = MIGRATE.format([])
+
+
+def to(migration):
+    return MIGRATE.format(["readerstudy", migration])
+
+
 VERIFY = """
 from readerstudy.models import Study
 from readerstudy.trial.verification import BrokenLedger, verify
@@ -39,7 +48,23 @@ for study in Study.objects.order_by("pk"):
     except BrokenLedger as broken:
         print(broken)
 """
+ROWS = """
+import json
+from readerstudy.models import Study
+from readerstudy.trial.archive.study_rows import rows_of
+print(json.dumps({study.name: rows_of(study) for study in Study.objects.all()}))
+"""
 GUARDED = ("ratingevent", "studyevent")
+# Of a rating, under the next number.
+COLUMNS = (
+    '"enrolment_id", "presentation_id", "username", "at", "previous_hash", "payload", '
+    '"hash", "overlay_sha256", "stage", "language", "reason", "viewer", "user_id"'
+)
+COPY_WITHOUT_ANSWER = (
+    f'INSERT INTO "readerstudy_ratingevent" ({COLUMNS}, "number", "kind", "answer") '
+    f"SELECT {COLUMNS}, \"number\" + 1000, 'change', '{{\"answers\": {{}}}}' "
+    'FROM "readerstudy_ratingevent" WHERE "kind" = \'rate\''
+)
 CHAINS = (
     'SELECT e.id, e.uuid, s.uuid, s.name, u.username, e.run FROM "readerstudy_study" s '
     'JOIN "readerstudy_enrolment" e ON e.study_id = s.id '
@@ -50,7 +75,8 @@ CHAINS = (
 class Database:
     """A database of before, the files beside it, and the process that upgrades it."""
 
-    def __init__(self, folder, address):
+    def __init__(self, left, folder, address):
+        self.left = left
         self.heads = (folder / "heads.txt").read_text().splitlines()
         self._address = address
         shutil.copytree(folder / "studies", folder / "data" / "studies")
@@ -86,9 +112,9 @@ class Database:
 
 
 class SQLite(Database):
-    def __init__(self, folder):
+    def __init__(self, left, folder):
         self._path = folder / "database.sqlite3"
-        super().__init__(folder, f"sqlite:///{self._path}")
+        super().__init__(left, folder, f"sqlite:///{self._path}")
 
     def execute(self, sql):
         with closing(sqlite3.connect(self._path)) as connection, connection:
@@ -96,8 +122,8 @@ class SQLite(Database):
 
 
 class PostgreSQL(Database):
-    def __init__(self, folder, server, name):
-        super().__init__(folder, f"{server.rsplit('/', 1)[0]}/{name}")
+    def __init__(self, left, folder, server, name):
+        super().__init__(left, folder, f"{server.rsplit('/', 1)[0]}/{name}")
 
     def execute(self, sql):
         with psycopg.connect(self._address) as connection:
@@ -105,7 +131,7 @@ class PostgreSQL(Database):
             return cursor.fetchall() if cursor.description else []
 
     def fill(self, tables):
-        self.run(MIGRATE.format(["auth"]), TO_BEFORE)
+        self.run(MIGRATE.format(["auth"]), to(self.left.migration))
         with psycopg.connect(self._address) as connection:
             for table, rows in tables.items():
                 connection.execute(
@@ -126,7 +152,7 @@ def server():
 
 @contextmanager
 def named_database(server, template="template1"):
-    name = f"before_payload_{secrets.token_hex(4)}"
+    name = f"upgrade_{secrets.token_hex(4)}"
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
         try:
@@ -135,29 +161,34 @@ def named_database(server, template="template1"):
             connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
+@pytest.fixture(scope="module", params=ALL, ids=str)
+def left(request):
+    return request.param
+
+
 @pytest.fixture(scope="module")
-def filled(server, tmp_path_factory):
+def filled(server, left, tmp_path_factory):
     """A PostgreSQL database with the rows of before, to copy from."""
-    folder = unpack(tmp_path_factory.mktemp("filled"))
+    folder = left.unpack(tmp_path_factory.mktemp("filled"))
     with named_database(server) as name:
         rows = json.loads((folder / "postgresql.json").read_text())
-        PostgreSQL(folder, server, name).fill(rows)
+        PostgreSQL(left, folder, server, name).fill(rows)
         yield name
 
 
 @pytest.fixture
-def sqlite_database(tmp_path):
-    return SQLite(unpack(tmp_path))
+def sqlite_database(tmp_path, left):
+    return SQLite(left, left.unpack(tmp_path / "left"))
 
 
 @pytest.fixture
-def postgresql_database(tmp_path, server, filled):
+def postgresql_database(tmp_path, server, left, filled):
     with named_database(server, filled) as name:
-        yield PostgreSQL(unpack(tmp_path), server, name)
+        yield PostgreSQL(left, left.unpack(tmp_path / "left"), server, name)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def database(request):
+def database(request, left):
     return request.getfixturevalue(f"{request.param}_database")
 
 
@@ -188,15 +219,95 @@ def check_with_payloads_alone(database):
         assert f"{owner}: {head}" in database.heads
 
 
+NEVER = (sqlite3.IntegrityError, psycopg.errors.IntegrityConstraintViolation)
+
+
 def test_the_way_back_and_here_again_loses_nothing(database):
-    assert database.run(TO_NOW, TO_BEFORE) == ([], [])
-    table = '"readerstudy_ratingevent"'
-    with pytest.raises(
-        (sqlite3.IntegrityError, psycopg.errors.IntegrityConstraintViolation),
-        match="never changed",
-    ):
-        database.execute(f"DELETE FROM {table}")
+    assert database.run(to("0004"), to("0003")) == ([], [])
+    with pytest.raises(NEVER, match="never changed"):
+        database.execute('DELETE FROM "readerstudy_ratingevent"')
     assert database.run(TO_NOW, VERIFY) == (database.heads, [])
+
+
+def test_from_documents_there_is_no_way_back_and_nothing_is_lost(database):
+    program = f"""
+from django.db.migrations.exceptions import IrreversibleError
+try:
+    {to("0004").strip().splitlines()[-1]}
+except IrreversibleError as error:
+    print(error)
+"""
+    imports = "from django.core.management import execute_from_command_line"
+    (said,), told = database.run(TO_NOW, imports, program)
+    assert "0005_study_is_data is not reversible" in said
+    assert told == []
+    with pytest.raises(NEVER, match="never changed"):
+        database.execute('DELETE FROM "readerstudy_ratingevent"')
+    with pytest.raises(NEVER, match="what its study asks for"):
+        database.execute(COPY_WITHOUT_ANSWER)
+    assert database.run(TO_NOW, VERIFY) == (database.heads, [])
+
+
+def test_the_protocol_is_that_of_the_same_fields(database):
+    names = ", ".join(f'"{name}"' for name in FLAT_FIELDS)
+    rows = database.execute(f'SELECT {names} FROM "readerstudy_study" ORDER BY "id"')
+    assert len(rows) == 4
+    fields = [dict(zip(FLAT_FIELDS, row, strict=True)) for row in rows]
+    for row in fields:
+        for name in ("anchors", "legend"):
+            if isinstance(row[name], str):
+                row[name] = json.loads(row[name])
+        for name in ("ratings_can_change", "asks_confidence"):
+            row[name] = bool(row[name])
+    database.run(TO_NOW)
+    made = [
+        json.loads(text)
+        for (text,) in database.execute(
+            'SELECT CAST("protocol" AS text) FROM "readerstudy_study" ORDER BY "id"'
+        )
+    ]
+    assert made == [from_flat(row) for row in fields]
+    assert [to_flat(document) for document in made] == fields
+    assert [Protocol.of(document).document for document in made] == made
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("state", ["locked", "unblinded"])
+def test_an_archive_becomes_the_rows_that_the_database_became(
+    sqlite_database, tmp_path, state
+):
+    archive = sqlite_database.left.unpack(tmp_path / "archives") / f"archive-{state}"
+    (said,), _ = sqlite_database.run(TO_NOW, ROWS)
+    imported = import_study(archive).study
+    there = json.loads(said)[imported.name]
+    here = json.loads(json.dumps(rows_of(imported)))
+    assert here.keys() == there.keys() == TABLES.keys()
+    assert without_keys(here) == without_keys(there)
+    assert all(here.values())
+
+
+def without_keys(tables):
+    """The rows, with the place of a row among those of its table for its key."""
+    places = {
+        model: {row["id"]: place for place, row in enumerate(tables[table])}
+        for table, (model, _) in TABLES.items()
+    }
+    found = {}
+    for table, (model, _) in TABLES.items():
+        referring = {
+            field.attname: places[field.related_model]
+            for field in model._meta.concrete_fields
+            if field.related_model in places
+        }
+        found[table] = [
+            {
+                name: referring[name].get(value) if name in referring else value
+                for name, value in row.items()
+                if name != "id"
+            }
+            for row in tables[table]
+        ]
+    return found
 
 
 # Damage
@@ -228,6 +339,10 @@ def changed(column, value, where):
     return f'UPDATE readerstudy_{table} SET "{column}" = {value} WHERE {where}'
 
 
+def not_recorded(owner, number, column):
+    return f"Broken at {owner}, event {number}: {column} is not as it was recorded."
+
+
 def test_damage_is_kept_and_told_and_stops_no_upgrade(database):
     database.damage(
         changed("reason", "'none'", event("Draft", 9)),
@@ -239,7 +354,20 @@ def test_damage_is_kept_and_told_and_stops_no_upgrade(database):
         changed("previous_hash", "''", answer("Unblinded", "zoë", 5)),
     )
     said, told = database.run(TO_NOW, VERIFY)
-    assert [line for line in told if line.startswith("Broken")] == [
+    missing_triggers = [line for line in told if "(readerstudy.W001)" in line]
+    assert len(missing_triggers) == 4
+    found = [line for line in told if line.startswith("Broken")]
+    if database.left is BEFORE_QUESTIONS:
+        # What these events record was written on the day, and is compared.
+        assert found == []
+        assert said == [
+            not_recorded("study 'Draft maps'", 9, "reason"),
+            not_recorded("reader rhea", 2, "answer"),
+            f"Broken at reader rhea, event 4: {GAP}.",
+            not_recorded("reader rhea", 2, "viewer"),
+        ]
+        return
+    assert found == [
         f"Broken before this upgrade and kept as it is: {line}."
         for line in (
             f"study 'Draft maps', event 9: {FIELDS}",
@@ -252,14 +380,51 @@ def test_damage_is_kept_and_told_and_stops_no_upgrade(database):
             "not that of the event before",
         )
     ]
-    missing_triggers = [line for line in told if "(readerstudy.W001)" in line]
-    assert len(missing_triggers) == 4
     assert said == [
         f"Broken at study 'Draft maps', event 9: {PAYLOAD}.",
         f"Broken at reader rhea, event 2: {PAYLOAD}.",
         f"Broken at reader rhea, event 4: {GAP}.",
         f"Broken at reader rhea, event 2: {PAYLOAD}.",
     ]
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("question", "'Is it there?'"),
+        ("anchors", """'["a", "b", "c", "d", "e", "f"]'"""),
+        ("anchors", "'7'"),
+        ("anchors", """'"abcdef"'"""),
+        ("instructions", "'Hurry.'"),
+        ("consent", "'?'"),
+        ("opacity", "0.25"),
+        ("display_mode", "'beside'"),
+        ("legend", """'["one", "two", "three"]'"""),
+        ("legend", "'null'"),
+        ("blocks", "'other'"),
+        ("sessions", "2"),
+        ("sessions", "0"),
+        ("washout_days", "1"),
+        ("repeats", "0.2"),
+        ("ratings_can_change", "NOT ratings_can_change"),
+        ("asks_confidence", "NOT asks_confidence"),
+        ("primary_analysis", "'none'"),
+    ],
+)
+@pytest.mark.parametrize("study", ["Locked"])
+def test_a_changed_protocol_is_told_after_the_upgrade_too(
+    database, study, column, value
+):
+    database.execute(
+        f'UPDATE readerstudy_study SET "{column}" = {value} '
+        f"WHERE name = '{study} maps'"
+    )
+    said, told = database.run(TO_NOW, VERIFY)
+    assert told == []
+    unbroken = [line for line in database.heads if line in said]
+    assert f"The protocol of study '{study} maps' is not that of opening." in said
+    # The study of three chains, and no other.
+    assert len(unbroken) == len(database.heads) - 3
 
 
 def test_what_no_column_should_hold_stops_no_upgrade_either(sqlite_database):
@@ -278,6 +443,14 @@ def test_what_no_column_should_hold_stops_no_upgrade_either(sqlite_database):
     )
     said, told = database.run(TO_NOW, VERIFY)
     found = [line.partition("as it is: ")[2] for line in told]
+    if database.left is BEFORE_QUESTIONS:
+        assert list(filter(None, found)) == []
+        assert [line.partition(", ")[0] for line in said[:2]] == [
+            "Broken at study 'Draft maps'",
+            "Broken at reader rhea",
+        ]
+        assert said[2:] == []
+        return
     assert list(filter(None, found)) == [
         f"study 'Draft maps', event 8: {FIELDS}.",
         f"reader rhea, run 1 of study 'Open maps', event 4: {FIELDS}.",
@@ -294,3 +467,23 @@ def test_what_no_column_should_hold_stops_no_upgrade_either(sqlite_database):
         f"Broken at reader rhea, event 3: {PAYLOAD}.",
         f"Broken at reader rhea, event 7: {PAYLOAD}.",
     ]
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("rating", "2.5"),
+        ("confidence", "1.5"),
+        ("confidence", "3"),
+        ("comment", "x'00ff'"),
+        ("comment", "'{}'"),
+    ],
+)
+def test_whatever_stands_in_an_answer_becomes_one_that_is_told(
+    sqlite_database, column, value
+):
+    """As far as the checks of before let it in."""
+    database = sqlite_database
+    database.damage(changed(column, value, answer("Unblinded", "rhea", 2)))
+    said, _ = database.run(TO_NOW, VERIFY)
+    assert said[-1].startswith("Broken at reader rhea, event 2: ")
