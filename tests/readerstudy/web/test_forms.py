@@ -101,10 +101,25 @@ def test_what_is_posted_is_the_document_that_it_says(name, data):
     checked_answer(protocol, stage, found, PLACE)
 
 
-NAMES = """
-    sure wrong lesions again comment point_after.0 point_after.-1 probability.1
-    probability. probability.99 . a.b cannot_judge _drawn _change _stage _viewer
-""".split()
+NAMES = [
+    "sure",
+    "wrong",
+    "lesions",
+    "again",
+    "comment",
+    "point_after.0",
+    "point_after.-1",
+    "probability.1",
+    "probability.",
+    "probability.99",
+    ".",
+    "a.b",
+    "cannot_judge",
+    "_drawn",
+    "_change",
+    "_stage",
+    "_viewer",
+]
 
 
 def refusal(protocol, data):
