@@ -5,9 +5,11 @@ import re
 from urllib.parse import parse_qs
 
 import pytest
+from django.db import DatabaseError
 from playwright.sync_api import expect
 
 from readerstudy.models import RatingEvent
+from readerstudy.trial import rating
 from readerstudy.trial.protocol.document import of_template
 from tests.browser.conftest import assert_accessible, wait_until_ready
 from tests.readerstudy.factories import make_study
@@ -174,17 +176,22 @@ def test_c_and_a_digit_say_why_not_and_another_answer_takes_it_back(reads):
     assert event.answer == {"answers": {}, "cannot_judge": "finding_not_visible"}
 
 
-def test_a_lost_server_keeps_every_answer(reads, complaints):
+def test_a_failing_server_costs_no_answer(reads, complaints, monkeypatch):
     page = reads(KINDS)
-    complaints.expected += ["ERR_INTERNET_DISCONNECTED", "htmx:error"]
-    answer_every_kind(page)
-    page.context.set_offline(True)
-    press(page, "Enter")
-    expect(page.locator("#notice")).to_contain_text("What you entered is kept.")
-    page.context.set_offline(False)
-    page.reload()
-    wait_until_ready(page)
-    assert page.locator("[name=lesions]").input_value() == "[[10,10,11,16]]"
+    complaints.expected.append("500")
+
+    def fail(**_arguments):
+        raise DatabaseError("disk full")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(rating, "record_answer_and_show_next", fail)
+        answer_every_kind(page)
+        press(page, "Enter")
+        expect(page.locator("#notice")).to_contain_text("What you entered is kept.")
+        page.reload()
+        wait_until_ready(page)
+        assert page.locator("[name=lesions]").input_value() == "[[10,10,11,16]]"
+        assert page.locator("[name=sure]").input_value() == "100"
     press(page, "Enter")
 
     expect(page.locator("#progress")).to_contain_text("Case 2 of 3")
@@ -454,9 +461,9 @@ def test_up_to_five_questions_are_in_sight_on_every_screen(reads, tmp_path, coun
 
 
 def test_a_longer_list_scrolls_below_a_button_that_stands(reads):
-    rating = of_template("paper")["questions"][0]
+    useful = of_template("paper")["questions"][0]
     rest = FIVE["questions"][1:5]
-    page = reads(asking(rating, *rest))
+    page = reads(asking(useful, *rest))
     page.set_viewport_size({"width": 1366, "height": 641})
     expect(button(page)).to_be_in_viewport(ratio=1)
 

@@ -40,6 +40,9 @@ def rhea_only(status):
     return open_only(302, 404, status, 404, 404, 404, 404, 404)
 
 
+# Of a study whose end asks for a guess, which this one's does not.
+NEVER = dict.fromkeys(STATES, NOBODY)
+
 GET = {
     "": EVERYBODY,
     "studies/<uuid:uuid>/": {
@@ -48,6 +51,9 @@ GET = {
     "studies/<uuid:uuid>/display/": open_only(*READERS),
     # While something is to be rated it leads back to the study.
     "studies/<uuid:uuid>/finish/": open_only(302, 404, 302, 302, 404, 404, 404, 404),
+    "studies/<uuid:uuid>/guess/": NEVER,
+    "studies/<uuid:uuid>/guess/image": NEVER,
+    "studies/<uuid:uuid>/guess/<int:place>/overlay": NEVER,
     "read/<str:token>/": rhea_only(200),
     # Without an answer to change it leads to the rating page.
     "read/<str:token>/change": rhea_only(302),
@@ -68,6 +74,9 @@ POST = {
     },
     "studies/<uuid:uuid>/display/": open_only(302, 404, 422, 422, 404, 404, 404, 404),
     "studies/<uuid:uuid>/finish/": open_only(302, 404, 302, 302, 404, 404, 404, 404),
+    "studies/<uuid:uuid>/guess/": NEVER,
+    "studies/<uuid:uuid>/guess/image": NOT_ALLOWED,
+    "studies/<uuid:uuid>/guess/<int:place>/overlay": NOT_ALLOWED,
     "read/<str:token>/": rhea_only(302),
     "read/<str:token>/change": NOT_ALLOWED,
     "read/<str:token>/image": NOT_ALLOWED,
@@ -133,7 +142,7 @@ def test_everybody_gets_what_the_table_says(
     def answers(method, table, data):
         for route in table:
             path = route.replace("<uuid:uuid>", str(study.uuid))
-            path = path.replace("<str:token>", token)
+            path = path.replace("<str:token>", token).replace("<int:place>", "1")
             asks = [getattr(reader_client(people.get(name)), method) for name in PEOPLE]
             yield route, tuple(ask(f"/{path}", data).status_code for ask in asks)
 

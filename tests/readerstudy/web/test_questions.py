@@ -337,3 +337,23 @@ def test_conditions_reach_the_page_as_json(asked):
         {"question": "again", "values": [False], "negated": False},
         {"question": "shows", "values": ["organ"], "negated": True},
     ]
+
+
+# An arm without a map
+
+
+def test_in_a_crossover_an_image_without_a_map_is_asked_about_alone(asked):
+    reader, enrolment = asked(of_template("aided-crossover") | {"washout_days": 0})
+    seen = set()
+    for _ in range(2 * 4):
+        presentation, page = shown(reader, enrolment)
+        has_map = presentation.overlay is not None
+        seen.add(has_map)
+        assert ("data-overlay" in page) == has_map
+        status = reader.get(address(presentation, "overlay")).status_code
+        assert status == (200 if has_map else 404)
+        form = {f"probability.{index}": "50" for index in range(3)}
+        response = reader.post(address(presentation), form | {"_drawn": "1"})
+        assert response.status_code == 302
+    assert seen == {True, False}
+    assert next_presentation(enrolment) is None
