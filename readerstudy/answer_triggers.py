@@ -43,8 +43,7 @@ BEGIN
   OR NEW."kind" <> 'cannot_judge' AND EXISTS (
    SELECT 1 FROM json_each("s"."protocol", '$.questions') AS "q"
    WHERE json_extract("q"."value", '$.key') = json_extract("s"."protocol", '$.primary')
-   AND (coalesce(json_extract("q"."value", '$.when'), 'with') = 'before')
-    = (NEW."stage" = 'image')
+   AND NEW."stage" = 'map'
    AND json_type(NEW."answer", '$.answers.' || json_extract("q"."value", '$.key'))
     IS NULL)
   OR EXISTS (
@@ -114,7 +113,7 @@ BEGIN
  SELECT q INTO question FROM jsonb_array_elements(protocol -> 'questions') AS q
   WHERE q -> 'key' = protocol -> 'primary';
  IF NEW.kind <> 'cannot_judge'
-  AND (coalesce(question ->> 'when', 'with') = 'before') = (NEW.stage = 'image')
+  AND NEW.stage = 'map'
   AND NOT answers ? (question ->> 'key') THEN
   RAISE EXCEPTION '%: {MESSAGE}', TG_TABLE_NAME
    USING ERRCODE = 'integrity_constraint_violation';

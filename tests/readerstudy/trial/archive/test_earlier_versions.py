@@ -206,7 +206,10 @@ def test_a_tampered_one_without_payloads_is_refused_in_one_line(
         (set_column("rating_event", "payload", "x", 3), "event 4: payload is not the "),
         (set_column("rating_event", "answer", said(3), 3), "a column too many: answer"),
         (set_column("study", "question", "?"), "The protocol .* is not that of openin"),
-        (set_column("study", "anchors", ["x"]), "rating_event: .* its study asks for"),
+        (
+            set_column("study", "anchors", ["x"]),
+            "rating_event: .* what its study asks ",
+        ),
         (set_column("study", "anchors", ["x"] * 6), "The protocol .* is not that of o"),
         (set_column("study", "sessions", 1), "The protocol .* is not that of opening"),
         (set_column("study", "sessions", 2), "sessions: must be 1 or 3, not 2"),
