@@ -28,7 +28,7 @@ STUDY = "trial/test_study.py"
 MET_BY: dict[str, str | tuple[str, ...]] = {
     # Design and randomisation
     "M1": (
-        "trial/test_protocol.py::test_each_field_is_part_of_the_protocols_hash",
+        "trial/test_protocol.py::test_each_key_is_part_of_the_protocols_hash",
         "trial/test_protocol.py::test_nobody_changes_it_once_the_study_is_open",
     ),
     "M2": (
@@ -53,7 +53,7 @@ MET_BY: dict[str, str | tuple[str, ...]] = {
     "M7": ONE_PAGE,
     "M8": (
         f"{DESIGN}::test_repeats_are_fifteen_or_the_share_but_a_quarter_at_most",
-        f"{ANSWERS}::test_practice_comes_first_and_repeats_last_with_tokens_of_their_own",
+        f"{ANSWERS}::test_practice_comes_first_and_repeats_in_the_last_round",
         "analysis/tables/test_intra_reader.py::"
         "test_repeats_and_training_change_no_other_table",
     ),
@@ -94,7 +94,7 @@ MET_BY: dict[str, str | tuple[str, ...]] = {
     "M18": PROCEDURE,
     "M19": "browser::test_the_next_case_begins_with_the_studys_own_settings",
     "M20": (
-        f"{FLOW}::test_a_break_is_offered_after_half_an_hour_or_sixty_cases",
+        f"{FLOW}::test_a_break_is_offered_after_half_an_hour_or_forty_cases",
         "trial/exports/test_exports.py::"
         "test_every_presentation_is_a_row_with_what_was_recorded",
     ),
@@ -211,7 +211,7 @@ MET_BY: dict[str, str | tuple[str, ...]] = {
     "L27": ONE_PAGE,
     "L28": (
         ONE_PAGE,
-        f"{ANSWERS}::test_practice_comes_first_and_repeats_last_with_tokens_of_their_own",
+        f"{ANSWERS}::test_practice_comes_first_and_repeats_in_the_last_round",
     ),
     "L29": "browser::test_the_next_case_begins_with_the_studys_own_settings",
     "L30": ONE_PAGE,
