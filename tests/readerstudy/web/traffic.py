@@ -1,14 +1,18 @@
 """All that a reader's browser can be sent on the whole way, mistakes included."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 from django.http import HttpResponse
 from django.test import Client
 from django.urls import get_resolver
 
-from readerstudy.models import Enrolment, Study
-from readerstudy.trial.rating import next_presentation
+from readerstudy.models import Enrolment, Presentation, Study
+from readerstudy.trial.protocol.answers import findings_at, questions_at
+from readerstudy.trial.protocol.document import Protocol
+from readerstudy.trial.protocol.questions import Question
+from readerstudy.trial.rating import next_presentation, place_of, stage_of
 from tests.readerstudy.web.conftest import HTMX, address
 from tests.readerstudy.web.test_flow import DISPLAY
 
@@ -18,7 +22,30 @@ NONCES = (
     rb"(?<=csrftoken=)\w+",
     rb"(?<=sessionid=)\w+",
 )
-SETTLED = {"rating": 3, "_drawn": "1"}
+# What settles a question, by its kind.
+GIVEN: Mapping[str, Callable[[Question], Any]] = {
+    "scale": lambda question: question.levels[-2],
+    "choice": lambda question: question.options[0].key,
+    "several": lambda question: [question.options[0].key],
+    "yes_no": lambda question: "no",
+    "slider": lambda question: 50,
+    "points": lambda question: "[[1, 1]]",
+    "box": lambda question: "[[1, 1, 2, 2]]",
+    "text": lambda question: "",
+}
+
+
+def settled(presentation: Presentation) -> dict[str, Any]:
+    """A form that answers all that is asked of the presentation now."""
+    protocol = Protocol.of(presentation.enrolment.study.protocol)
+    stage, place = stage_of(presentation), place_of(presentation)
+    form: dict[str, Any] = {"_drawn": "1", "_stage": str(stage)}
+    for question in questions_at(protocol, stage, place):
+        value = GIVEN[question.kind](question)
+        findings = findings_at(protocol, question, place)
+        names = [f"{question.key}.{index}" for index in range(len(findings))]
+        form |= dict.fromkeys(names or [question.key], value)
+    return form
 
 
 def traffic(client: Client, study: Study, enrolment: Enrolment) -> Iterator:
@@ -40,6 +67,7 @@ def traffic(client: Client, study: Study, enrolment: Enrolment) -> Iterator:
     yield client.post(f"{own}display/", DISPLAY)
     yield from _reading(client, enrolment)
     yield client.get(own)
+    yield from _guessing(client, enrolment)
     yield client.get(f"{own}finish/")
     yield client.post(f"{own}finish/", {"told_apart": "mostly", "password": "no"})
     signature = {"told_apart": "mostly", "password": login["password"]}
@@ -57,19 +85,35 @@ def _reading(client: Client, enrolment: Enrolment) -> Iterator:
         for name in ("image", "overlay", "change"):
             yield client.get(address(following, name))
             yield client.head(address(following, name))
-        yield client.post(here, {"rating": 7, "_drawn": "1"}, **htmx)
-        yield client.post(here, {"rating": 3}, **htmx)
+        form = settled(following)
+        yield client.post(here, form | {"rating": 7, "_drawn": ""}, **htmx)
+        yield client.post(here, {"_drawn": "1", "rating": 7}, **htmx)
         yield client.get("/read/none/")
         if rated:
             yield client.get(address(rated))
             yield client.get(address(rated, "change"), **htmx)
             yield client.get(address(rated, "overlay"))
-            yield client.post(address(rated), {"rating": 1, "_drawn": "1"}, **htmx)
-            change = {"rating": 2, "_drawn": "1", "_change": _standing(rated)}
+            other = {"_drawn": "1", "cannot_judge": "other"}
+            yield client.post(address(rated), other, **htmx)
+            change = other | {"_change": _standing(rated)}
             yield client.post(address(rated), change, **htmx)
+        was_image = form["_stage"] == "image"
         for _ in range(2):
-            yield client.post(here, SETTLED, **htmx)
-        rated = following
+            yield client.post(here, form, **htmx)
+        rated = rated if was_image else following
+
+
+def _guessing(client: Client, enrolment: Enrolment) -> Iterator:
+    """The guess of the arms, where it is asked; elsewhere the way to it is closed."""
+    own = f"/studies/{enrolment.study.uuid}/guess/"
+    yield client.get(own)
+    yield client.get(f"{own}image")
+    arms = enrolment.study.arms.count()
+    for place in range(arms + 2):
+        yield client.get(f"{own}{place}/overlay")
+    yield client.post(own, {})
+    yield client.post(own, {f"map_{n}": "unknown" for n in range(1, arms + 1)})
+    yield client.get(own)
 
 
 def _standing(presentation) -> int:
