@@ -25,6 +25,7 @@ from readerstudy.trial.checked_json import is_text
 from readerstudy.trial.locking import hold, hold_enrolments
 from readerstudy.trial.order.reader_lists import ReaderLists
 from readerstudy.trial.policies import Refusal, check_reason
+from readerstudy.trial.protocol.defaults import paper_analysis
 from readerstudy.trial.protocol.document import Protocol, ProtocolError, complete
 from readerstudy.trial.record.events import (
     add_study_event,
@@ -69,6 +70,9 @@ def create_study(
     contents = read_bundles(bundles)
     if "legend" not in given:
         study.protocol["legend"] = list(contents[0].legend)
+    if study.protocol["primary_analysis"] == paper_analysis(3):
+        arms = max(len(contents[0].arms), 2)
+        study.protocol["primary_analysis"] = paper_analysis(arms)
     folder = case_files.study_folder(study)
     with ExitStack() as undo:
         # Files cannot take part in a transaction. They come first and go if anything

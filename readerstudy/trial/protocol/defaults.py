@@ -57,6 +57,29 @@ DEFAULTS: Mapping[str, Any] = {
 KEYS = ("schema", "questions", "primary", *DEFAULTS)
 
 
+_ARMS = {2: "two", 3: "three", 4: "four", 5: "five", 6: "six"}
+
+
+def paper_analysis(arms: int) -> str:
+    """What the template `paper` says of its analysis, for so many arms.
+
+    The paper has three; with two there is no test before that of the pair, and with
+    more Holm's adjustment takes the place of the gate alone.
+    """
+    images = (
+        "over images, ratings summed over the readers, images with every rating, "
+        "P < 0.001"
+    )
+    wilcoxon = "Wilcoxon's signed-rank test"
+    if arms == 2:
+        test = f"{wilcoxon} of the two arms {images}"
+    else:
+        adjusted = "" if arms == 3 else ", after Holm's adjustment"
+        test = f"Friedman's test of the {_ARMS[arms]} arms {images}"
+        test += f"; then {wilcoxon} of each pair{adjusted}"
+    return f"Per data set: {test}. It speaks for these readers."
+
+
 def template_file(name: str) -> Path:
     """Where a template is."""
     return Path(__file__).parent / "templates" / f"{name}.json"

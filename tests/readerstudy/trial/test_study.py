@@ -21,6 +21,7 @@ from readerstudy.trial.enrolment import enrol, withdraw
 from readerstudy.trial.order.design import presentation_list
 from readerstudy.trial.order.reader_lists import ORDER
 from readerstudy.trial.policies import Refusal
+from readerstudy.trial.protocol.defaults import paper_analysis
 from readerstudy.trial.protocol.document import template
 from readerstudy.trial.protocol.flat import to_flat
 from readerstudy.trial.readiness import readiness
@@ -569,3 +570,19 @@ def test_a_protocol_that_was_damaged_keeps_a_study_from_opening(draft):
     assert problem.startswith(
         "The protocol is wrong: questions[0] 'rating': a scale has"
     )
+
+
+@pytest.mark.parametrize(
+    ("arms", "said"),
+    [
+        (2, "Wilcoxon's signed-rank test of the two arms over images"),
+        (5, "Friedman's test of the five arms over images"),
+    ],
+)
+def test_the_papers_analysis_counts_the_arms(tmp_path, rhea, arms, said):
+    variants = ("alpha", "beta", "gamma", "delta", "epsilon")[:arms]
+    study = make_study(
+        tmp_path / "b", readers=[rhea], cases=1, opened=False, variants=variants
+    )
+    assert said in study.protocol["primary_analysis"]
+    assert paper_analysis(3) == template("paper")["primary_analysis"]
