@@ -19,7 +19,7 @@ from readerstudy.analysis.tables.descriptives import (
     TABLE1_MEANS,
 )
 from readerstudy.analysis.tables.intra_reader import INTRA_READER
-from readerstudy.analysis.tables.mrmc import MRMC
+from readerstudy.analysis.tables.mrmc import MRMC, MRMC_OMNIBUS
 from readerstudy.analysis.tables.ordinal_model import ORDINAL_MODEL
 from readerstudy.analysis.tables.periods import PERIOD_EFFECTS, PERIOD_TESTS
 from readerstudy.analysis.tables.points import MAP_PEAKS, POINTS
@@ -31,6 +31,7 @@ TABLES: tuple[Table, ...] = (
     FRIEDMAN,
     WILCOXON,
     MRMC,
+    MRMC_OMNIBUS,
     AGREEMENT,
     AGREEMENT_PAIRS,
     ORDINAL_MODEL,
