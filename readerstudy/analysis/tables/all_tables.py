@@ -13,11 +13,13 @@ from readerstudy.analysis.tables.by_part import (
     SHARES,
     WILCOXON_BY_PART,
 )
+from readerstudy.analysis.tables.cannot_judge_tests import CANNOT_JUDGE_TESTS
 from readerstudy.analysis.tables.descriptives import (
     CANNOT_JUDGE,
     SCORE_DISTRIBUTION,
     TABLE1_MEANS,
 )
+from readerstudy.analysis.tables.flow import FLOW, MISSING
 from readerstudy.analysis.tables.intra_reader import INTRA_READER
 from readerstudy.analysis.tables.mrmc import MRMC, MRMC_OMNIBUS
 from readerstudy.analysis.tables.ordinal_model import ORDINAL_MODEL
@@ -28,6 +30,7 @@ from readerstudy.analysis.tables.rank_tables import FRIEDMAN, WILCOXON
 TABLES: tuple[Table, ...] = (
     TABLE1_MEANS,
     SCORE_DISTRIBUTION,
+    FLOW,
     FRIEDMAN,
     WILCOXON,
     MRMC,
@@ -37,6 +40,8 @@ TABLES: tuple[Table, ...] = (
     ORDINAL_MODEL,
     INTRA_READER,
     CANNOT_JUDGE,
+    CANNOT_JUDGE_TESTS,
+    MISSING,
     PERIOD_EFFECTS,
     PERIOD_TESTS,
 )

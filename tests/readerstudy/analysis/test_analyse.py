@@ -32,6 +32,7 @@ NAMES = ("level", "reader", "dataset", "pooling")
 KEYS = (
     *NAMES,
     "p_exact_se",  # of an exact P there is none
+    "handling",
     "variant",
     "score",
     "pair",
