@@ -11,7 +11,7 @@ from readerstudy.analysis.csv_records import RatingsError
 from readerstudy.analysis.questions import Question
 from readerstudy.analysis.ratings import Ratings
 from readerstudy.analysis.statistics.resampling import Bootstrap
-from readerstudy.analysis.units import MISSING, under_policy
+from readerstudy.analysis.units import MISSING, POOLINGS, under_policy
 
 PROFILES = ("paper", "robust")
 ALPHA = 0.001  # the paper's, and strict: P < 0.001
@@ -28,6 +28,8 @@ class Options:
     profile: which of PROFILES a report leads with; it changes no number.
     alpha: the level of the gate. A pair of variants counts as `tested` where Friedman's
       test of its unit gives P < alpha; all pairs are computed all the same.
+    pooling: which of POOLINGS is primary: images as means over the readers who rated
+      all of their maps, or only images that every reader rated throughout.
     missing: one of MISSING, see `under_policy`. Descriptions use every rating.
     blocks: also take reader x image blocks as if they were independent.
     redraws, seed: of the bootstrap intervals.
@@ -35,6 +37,7 @@ class Options:
 
     profile: str = PROFILES[0]
     alpha: float = ALPHA
+    pooling: str = POOLINGS[0]
     missing: str = MISSING[0]
     blocks: bool = False
     redraws: int = 10_000

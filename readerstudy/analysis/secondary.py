@@ -16,7 +16,7 @@ from readerstudy.analysis.answers.answers import (
 )
 from readerstudy.analysis.context import Context, Options
 from readerstudy.analysis.ratings import Ratings
-from readerstudy.analysis.statistics.rank_tests import holm
+from readerstudy.analysis.statistics.multiplicity import holm
 from readerstudy.analysis.table import Row
 from readerstudy.analysis.tables import all_tables
 from readerstudy.analysis.tables.by_part import OMNIBUS

@@ -132,7 +132,7 @@ MET_BY: dict[str, str | tuple[str, ...]] = {
     "M28": "analysis/statistics/test_rank_tests.py::test_friedman_agrees_with_r",
     "M29": (
         "analysis/test_units.py::"
-        "test_the_primary_test_of_a_data_set_is_its_complete_images",
+        "test_the_primary_test_of_a_data_set_is_pooled_as_was_fixed_beforehand",
         "analysis/test_units.py::"
         "test_blocks_come_on_request_and_are_known_not_to_be_independent",
     ),

@@ -22,6 +22,7 @@ from readerstudy.analysis.answers.cases import Cases
 from readerstudy.analysis.csv_records import NAMES, RatingsError, csv_records
 from readerstudy.analysis.questions import Asked, Question, asked_by, guessed
 from readerstudy.analysis.ratings import Ratings, is_training, parse_ratings
+from readerstudy.analysis.units import POOLINGS
 
 # reader, data set, image, variant, repeat
 Key = tuple[str, str, str, str, int]
@@ -83,6 +84,23 @@ def protocol_beside(table: Path) -> dict[str, Any] | None:
     if not isinstance(protocol, dict):
         raise RatingsError(f"{path} is no protocol, which is a JSON object")
     return protocol
+
+
+def pooling_of(protocol: Mapping[str, Any]) -> str:
+    """The primary pooling that a protocol fixed before there were ratings.
+
+    One that does not say so is of a time when only complete images were pooled. Raises
+    RatingsError for what is none of POOLINGS.
+    """
+    analysis = protocol.get("analysis")
+    fixed = analysis if isinstance(analysis, Mapping) else {}
+    pooling = fixed.get("pooling", "complete")
+    if pooling not in POOLINGS:
+        raise RatingsError(
+            f"the protocol's analysis.pooling {pooling!r} is none of "
+            f"{', '.join(POOLINGS)}"
+        )
+    return str(pooling)
 
 
 def read_answers(

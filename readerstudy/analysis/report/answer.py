@@ -92,10 +92,11 @@ def n_pairs(analysis: Analysis) -> int:
 
 
 def primary_rows(analysis: Analysis, table: str) -> list[Row]:
-    """The rows of the tests named beforehand: per data set, images complete."""
+    """The rows of the tests named beforehand: per data set, readers pooled."""
+    pooling = analysis["run"]["options"]["pooling"]
     return [
         row
-        for row in where(analysis[table], level="pooled", pooling="complete")
+        for row in where(analysis[table], level="pooled", pooling=pooling)
         if row["dataset"] != ALL
     ]
 
@@ -175,7 +176,9 @@ def _outcome(analysis: Analysis, dataset: str, differences: Sequence[Finding]) -
         return _order(differences, analysis)
     rows = where(primary_rows(analysis, "friedman"), dataset=dataset)
     if rows and rows[0]["n"] == 0:
-        return "no image has every rating, so nothing was tested"
+        if analysis["run"]["options"]["pooling"] == "complete":
+            return "no image has every rating, so nothing was tested"
+        return "no image was rated under all variants, so nothing was tested"
     return _NOTHING
 
 

@@ -19,6 +19,13 @@ PAPER = (
 )
 NOT_RECORDED = "not recorded"
 
+_POOLED = {
+    "complete": "ratings were summed over the readers, and images that lack a rating "
+    "of any reader left out",
+    "available": "ratings were averaged over the readers who rated it under all "
+    "variants, and images that no reader did left out; of four variants and more, "
+    "each pair takes the readers who rated both of its variants",
+}
 _HEADINGS = list(Heading)
 # What a study knows of itself, see `reporting_facts`.
 StudyFacts = Mapping[str, Any]
@@ -31,6 +38,7 @@ def methods(analysis: Analysis) -> list[Block]:
         "df": n_variants(analysis) - 1,
         "pairs": number_word(n_pairs(analysis)),
         "rule": _pair_rule(analysis),
+        "pooled": _POOLED[analysis["run"]["options"]["pooling"]],
     }
     # As on the page: by heading.
     tables = sorted(all_tables.TABLES, key=lambda table: _HEADINGS.index(table.heading))

@@ -35,7 +35,7 @@ _MEANS = View(
     keep=lambda row: row["reader"] == ALL,
 )
 _PAIRS = View(
-    "The pairs by Wilcoxon's test, answers summed over the readers.",
+    "The pairs by Wilcoxon's test, answers pooled over the readers.",
     ("dataset", "pair", "n", "n_zero", "mean_diff", "hl_shift", "p_exact", "p_holm"),
     keep=lambda row: row["primary"],
     note="Holm's P is adjusted for the pairs of one question, not for the questions: a "

@@ -67,7 +67,7 @@ def profiles_table(analysis: Analysis) -> PageTable:
         [Column("dataset", "data set"), Column("pair", PAIR), *both],
         note=f"Higher: the variant found to be rated higher at P < {level}, or else at "
         "P < .05 where it says so. "
-        "Each image counts once, ratings summed over the readers; MRMC takes readers "
+        "Each image counts once, ratings pooled over the readers; MRMC takes readers "
         f"and images as random. {_pair_note(analysis)}",
         source="wilcoxon.csv, mrmc.csv",
     )

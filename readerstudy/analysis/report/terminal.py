@@ -174,15 +174,17 @@ def _omnibus(analysis: Analysis, *, robust: bool) -> TextTable:
         cells += [_decimal(row["mean_rank"][v]) for v in variants]
         cells += [_decimal(row["chi2"]), _decimal(row["W"]), _p_cell(row, "p_chi2")]
         rows.append((*cells, p_text(row["p_exact"])) if robust else tuple(cells))
+    complete = analysis["run"]["options"]["pooling"] == "complete"
+    who = "every reader" if complete else "any reader"
     header = ["data set", "images", *(f"rank {v}" for v in variants), "chi2", "W", "P"]
     if robust:
         header.append("exact P")
     return TextTable(
-        f"{_profile(robust)}: Friedman's test by image, ratings summed over the "
+        f"{_profile(robust)}: Friedman's test by image, ratings pooled over the "
         f"readers: mean ranks, chi2 ({n_variants(analysis) - 1} df), Kendall's W",
         tuple(header),
         rows,
-        "An image counts once, if every reader rated it under all variants. P speaks "
+        f"An image counts once, if {who} rated it under all variants. P speaks "
         f"for such images as read by {these_readers(analysis)}, not for readers in "
         "general.",
     )
@@ -235,8 +237,9 @@ def _profile(robust: bool) -> str:
 
 
 def _pooled(analysis: Analysis, table: str) -> list[Row]:
-    """The rows that answer the question: pooled over readers, complete images."""
-    return shown_once(where(analysis[table], pooling="complete"), analysis)
+    """The rows that answer the question: readers pooled as was named beforehand."""
+    pooling = analysis["run"]["options"]["pooling"]
+    return shown_once(where(analysis[table], pooling=pooling), analysis)
 
 
 def _p_cell(row: Row, name: str) -> str:

@@ -29,7 +29,7 @@ COMMON = {
         Column("mean", "mean {}", digits=2),
         Column("mean_diff", f"mean A {MINUS} B", digits=2),
         Column("p_exact", "P, exact"),
-        Column("p_holm", "P, Holm"),
+        Column("p_holm", "P, Holm", "asymptotic"),
         Column("p_pratt", "P, Pratt"),
         Column("p_value", "P"),
         Column("pair", PAIR),

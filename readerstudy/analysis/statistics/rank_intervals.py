@@ -1,56 +1,36 @@
-"""Bootstrap percentile intervals of Kendall's W and of the matched-pairs rank-biserial
-correlation, the effect sizes of the rank tests."""
-
-from collections.abc import Sequence
+"""Bootstrap percentile interval of the matched-pairs rank-biserial correlation, the
+effect size of Wilcoxon's test."""
 
 import numpy as np
-from scipy import stats
 
 from readerstudy.analysis.statistics.arrays import Floats, Integers, ratio
+from readerstudy.analysis.statistics.effect_bounds import one_sided_bound
 from readerstudy.analysis.statistics.resampling import Bootstrap, Interval, Statistic
 
 
-def effect_intervals(
-    blocks: Floats,
-    pairs: Sequence[tuple[int, int]],
-    images: Integers,
-    bootstrap: Bootstrap,
-) -> tuple[Interval, list[Interval]]:
-    """Of Kendall's W, and of the rank-biserial correlation of each pair of columns.
+def rank_biserial_interval(
+    differences: Floats, images: Integers, bootstrap: Bootstrap
+) -> Interval:
+    """Images are redrawn, with all their differences; `images` (n,) numbers them.
 
-    Images are redrawn, with all their blocks. `blocks` is (n, k) without NaN; `images`
-    (n,) numbers the images from 0.
+    Where all differences that are not zero have one sign, no redraw has another
+    correlation than 1 or -1: the inner end is then that of the sign test.
     """
-    statistics = [_kendall_w(blocks)]
-    statistics += [_rank_biserial(blocks[:, a] - blocks[:, b]) for a, b in pairs]
-
-    def all_of_them(counts: Floats) -> Floats:
-        weights = counts[:, images]
-        return np.column_stack([statistic(weights) for statistic in statistics])
-
     number = int(images.max()) + 1 if images.size else 0
     if number == 0:
-        return Interval(), [Interval()] * len(pairs)
-    first, *others = bootstrap.intervals(all_of_them, number)
-    return first, others
-
-
-def _kendall_w(blocks: Floats) -> Statistic:
-    """W of weighted blocks; NaN where all that have a weight are tied throughout."""
-    k = blocks.shape[1]
-    ranks = stats.rankdata(blocks, axis=1)
-    # Sum of t**3 - t over the ties of a block: 24 for three values alike, 6 for two.
-    alike = (blocks[:, :, np.newaxis] == blocks[:, np.newaxis]).sum(axis=2)
-    ties = (alike**2 - 1).sum(axis=1)
-    untied = k**3 - k
-
-    def statistic(weights: Floats) -> Floats:
-        n = weights.sum(axis=1)
-        sums = weights @ ranks
-        explained = (sums**2).sum(axis=1) / n - k * (k + 1) ** 2 / 4 * n
-        return ratio(explained, untied / 12 * (n - weights @ ties / untied))
-
-    return statistic
+        return Interval()
+    statistic = _rank_biserial(differences)
+    (interval,) = bootstrap.intervals(
+        lambda counts: statistic(counts[:, images])[:, np.newaxis], number
+    )
+    nonzero = np.sign(np.round(differences, 9))
+    nonzero = nonzero[nonzero != 0]
+    if number < 2 or not nonzero.size or abs(nonzero.sum()) < nonzero.size:
+        return interval
+    bound = one_sided_bound(nonzero.size)
+    if nonzero[0] > 0:
+        return Interval(bound, 1.0, interval.undefined)
+    return Interval(-1.0, -bound, interval.undefined)
 
 
 def _rank_biserial(differences: Floats) -> Statistic:

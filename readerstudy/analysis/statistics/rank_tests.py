@@ -1,6 +1,5 @@
 """Friedman's test and Wilcoxon's signed-rank test, as the paper used them and exact."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,24 +7,29 @@ from scipy import stats
 
 from readerstudy.analysis.statistics.arrays import Floats
 from readerstudy.analysis.statistics.exact_tests import friedman_p, signed_rank_p
+from readerstudy.analysis.statistics.many_arms import Tail, friedman_tail
 
 # Beyond these numbers of blocks an exact p takes seconds and adds nothing.
 FRIEDMAN_EXACT = 300
 WILCOXON_EXACT = 600
 # Why a test or its exact P is not given.
-TWO_TREATMENTS = "of two variants there is one pair; see Wilcoxon's test"
-ONLY_THREE = "exact P of Friedman's test is computed for three variants"
+TWO_TREATMENTS = (
+    "of two variants there is one pair; see Wilcoxon's test. The exact P here is that "
+    "of the sign test"
+)
 
 
 @dataclass(frozen=True)
 class Friedman:
     """Friedman's test of n blocks under k treatments. None is explained in `reason`.
 
-    Of two treatments there is none: Wilcoxon's test of their one pair is the answer.
+    Of two treatments there is none: Wilcoxon's test of their one pair is the answer,
+    and p_exact is that of the sign test.
 
     all_tied: blocks in which all treatments are equal. mean_rank: by treatment, 1 to k.
-    chi2: corrected for ties. p_exact: conditional on the ranks. W: Kendall's
-    coefficient of concordance, 0 to 1.
+    chi2: corrected for ties. p_exact: conditional on the ranks; p_exact_se: its
+    standard error where it comes from Monte Carlo, else None. W: Kendall's coefficient
+    of concordance, 0 to 1.
     """
 
     n: int
@@ -35,6 +39,7 @@ class Friedman:
     df: int = 2
     p_chi2: float | None = None
     p_exact: float | None = None
+    p_exact_se: float | None = None
     W: float | None = None
     reason: str | None = None
 
@@ -69,10 +74,11 @@ class Wilcoxon:
     reason: str | None = None
 
 
-def friedman(blocks: Floats) -> Friedman:
+def friedman(blocks: Floats, level: float = 0.001, seed: int = 0) -> Friedman:
     """Test whether treatments differ; `blocks` is (n, k), without NaN.
 
-    P is exact for three treatments only.
+    Of four treatments and more P is exact where blocks are few, else from Monte Carlo,
+    drawn from `seed` until it is clear on which side of `level` it is.
 
     Values are compared with `==`, so means over readers must be formed such that equal
     ones are equal to the last bit: integer sums, or quotients of them.
@@ -83,7 +89,8 @@ def friedman(blocks: Floats) -> Friedman:
     all_tied = int(np.count_nonzero(np.ptp(blocks, axis=1) == 0))
     mean_rank = tuple(float(r) for r in stats.rankdata(blocks, axis=1).mean(axis=0))
     if k == 2:
-        return Friedman(n, all_tied, mean_rank, df=1, reason=TWO_TREATMENTS)
+        p = sign_test_p(blocks[:, 0] - blocks[:, 1])
+        return Friedman(n, all_tied, mean_rank, df=1, p_exact=p, reason=TWO_TREATMENTS)
     if all_tied == n:
         return Friedman(
             n,
@@ -95,6 +102,7 @@ def friedman(blocks: Floats) -> Friedman:
             reason="all blocks tied",
         )
     chi2, p = (float(x) for x in stats.friedmanchisquare(*blocks.T))
+    tail = _exact(blocks, level, seed)
     return Friedman(
         n,
         all_tied,
@@ -102,10 +110,26 @@ def friedman(blocks: Floats) -> Friedman:
         chi2=chi2,
         df=k - 1,
         p_chi2=p,
-        p_exact=friedman_p(blocks) if k == 3 and n <= FRIEDMAN_EXACT else None,
+        p_exact=tail.p if tail else None,
+        p_exact_se=tail.se if tail else None,
         W=chi2 / (n * (k - 1)),
-        reason=ONLY_THREE if k > 3 else _beyond(n, FRIEDMAN_EXACT),
+        reason=None if tail else _beyond(n, FRIEDMAN_EXACT),
     )
+
+
+def _exact(blocks: Floats, level: float, seed: int) -> Tail | None:
+    n, k = blocks.shape
+    if k > 3:
+        return friedman_tail(blocks, level, seed)
+    return Tail(friedman_p(blocks)) if n <= FRIEDMAN_EXACT else None
+
+
+def sign_test_p(differences: Floats) -> float:
+    """Two-sided exact p of the signs of the differences that are not zero: of answers
+    yes and no it is McNemar's test."""
+    d = np.round(differences, 9)
+    plus, minus = int(np.count_nonzero(d > 0)), int(np.count_nonzero(d < 0))
+    return min(1.0, 2 * float(stats.binom.cdf(min(plus, minus), plus + minus, 0.5)))
 
 
 def wilcoxon(differences: Floats, divisor: int = 1) -> Wilcoxon:
@@ -161,16 +185,6 @@ def _all_zero(n: int) -> Wilcoxon:
         hl_shift=0.0,
         reason="all differences are zero",
     )
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's step-down adjustment, in the order given."""
-    adjusted = [0.0] * len(p_values)
-    highest = 0.0
-    for rank, i in enumerate(np.argsort(p_values, kind="stable")):
-        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[i]))
-        adjusted[i] = highest
-    return adjusted
 
 
 def _normal(d: Floats, zero_method: str) -> tuple[float, float]:

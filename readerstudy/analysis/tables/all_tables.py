@@ -13,13 +13,15 @@ from readerstudy.analysis.tables.by_part import (
     SHARES,
     WILCOXON_BY_PART,
 )
+from readerstudy.analysis.tables.cannot_judge_tests import CANNOT_JUDGE_TESTS
 from readerstudy.analysis.tables.descriptives import (
     CANNOT_JUDGE,
     SCORE_DISTRIBUTION,
     TABLE1_MEANS,
 )
+from readerstudy.analysis.tables.flow import FLOW, MISSING
 from readerstudy.analysis.tables.intra_reader import INTRA_READER
-from readerstudy.analysis.tables.mrmc import MRMC
+from readerstudy.analysis.tables.mrmc import MRMC, MRMC_OMNIBUS
 from readerstudy.analysis.tables.ordinal_model import ORDINAL_MODEL
 from readerstudy.analysis.tables.periods import PERIOD_EFFECTS, PERIOD_TESTS
 from readerstudy.analysis.tables.points import MAP_PEAKS, POINTS
@@ -28,14 +30,18 @@ from readerstudy.analysis.tables.rank_tables import FRIEDMAN, WILCOXON
 TABLES: tuple[Table, ...] = (
     TABLE1_MEANS,
     SCORE_DISTRIBUTION,
+    FLOW,
     FRIEDMAN,
     WILCOXON,
     MRMC,
+    MRMC_OMNIBUS,
     AGREEMENT,
     AGREEMENT_PAIRS,
     ORDINAL_MODEL,
     INTRA_READER,
     CANNOT_JUDGE,
+    CANNOT_JUDGE_TESTS,
+    MISSING,
     PERIOD_EFFECTS,
     PERIOD_TESTS,
 )

@@ -11,7 +11,8 @@ from readerstudy.analysis.answers.answers import Part
 from readerstudy.analysis.context import Context
 from readerstudy.analysis.ratings import ALL
 from readerstudy.analysis.statistics.arrays import Floats
-from readerstudy.analysis.statistics.rank_tests import Friedman, friedman, holm
+from readerstudy.analysis.statistics.multiplicity import holm
+from readerstudy.analysis.statistics.rank_tests import Friedman, friedman
 from readerstudy.analysis.table import Heading, Row, Table, View
 from readerstudy.analysis.tables.rank_tables import rank_tables
 from readerstudy.analysis.units import Unit, under_policy, units
@@ -101,7 +102,7 @@ def rank_tests(context: Context) -> tuple[list[Row], list[Row]]:
 
 def omnibus(context: Context) -> list[Row]:
     """The test of each part that speaks for the question: Friedman's by image, readers
-    pooled over images that all answered, per data set.
+    pooled as the primary tests are, per data set.
 
     `p_holm` is adjusted for the question's parts (findings or options), within the data
     set. What no rank test is for has a `reason` instead.
@@ -112,7 +113,10 @@ def omnibus(context: Context) -> list[Row]:
     rows = [
         _names(part) | {"dataset": unit.dataset} | _pooled_test(unit, why)
         for part in _of_points_or_parts(context)
-        for unit in units(under_policy(part.ratings, context.options.missing))
+        for unit in units(
+            under_policy(part.ratings, context.options.missing),
+            pooling=context.options.pooling,
+        )
         if unit.primary
     ]
     for dataset in context.ratings.datasets:
@@ -130,8 +134,8 @@ def _pooled_test(unit: Unit, why: str | None) -> Row:
     test = friedman(unit.blocks) if why is None else Friedman(n, 0, reason=why)
     return {
         "n_images": n,
-        "n_readers": unit.divisor if n else 0,
-        "n_ratings": n * unit.divisor * n_variants,
+        "n_readers": unit.n_readers,
+        "n_ratings": unit.n_ratings,
         "chi2": test.chi2,
         "df": n_variants - 1,
         "p_chi2": test.p_chi2,
@@ -196,7 +200,7 @@ OMNIBUS = Table(
     Heading.SECONDARY,
     title="Further questions and their parts",
     methods="Answers to each question beside the primary one were compared by "
-    "Friedman's test by image, summed over the readers, and options and findings each "
+    "Friedman's test by image, pooled over the readers, and options and findings each "
     "by themselves. P was adjusted by Holm's method for the parts of a question and "
     "for the number of secondary questions. For yes and no, Friedman's test of one "
     "reader is Cochran's Q, and the exact test of a pair McNemar's.",
@@ -224,7 +228,7 @@ WILCOXON_BY_PART = Table(
     Heading.SECONDARY,
     views=(
         View(
-            "Wilcoxon's test of the pairs, answers summed over the readers.",
+            "Wilcoxon's test of the pairs, answers pooled over the readers.",
             (
                 *(*_PART, "dataset", "pair", "n", "n_zero", "mean_diff"),
                 *("p_exact", "p_holm"),

@@ -12,6 +12,7 @@ from readerstudy.analysis.analyse import analyse, write_analysis
 from readerstudy.analysis.answers.answers import Reading
 from readerstudy.analysis.answers.reading import (
     asked_of_table,
+    pooling_of,
     protocol_beside,
     read_answers,
 )
@@ -46,6 +47,7 @@ class Input:
     ledger: dict[str, Any] | None = None
     end_of_study: dict[str, int] | None = None
     facts: dict[str, Any] | None = None
+    pooling: str = Options.pooling
 
 
 class Command(OneLineCommand):
@@ -112,6 +114,7 @@ class Command(OneLineCommand):
             ledger=given.ledger,
             end_of_study=given.end_of_study,
             reading=given.reading,
+            pooling=given.pooling,
             **{name: options[name] for name in CHOICES},
         )
         report = report_files(analysis, ratings, given.facts, given.reading.remarks)
@@ -144,10 +147,12 @@ def _from_csv(options: dict[str, Any]) -> Input:
         line = "--blinded goes with a study; a file keeps its own codes."
         raise CommandError(line, returncode=2)
     content = table_bytes(path)
-    asked = asked_of_table(content, protocol_beside(path), options["question"])
+    protocol = protocol_beside(path)
+    asked = asked_of_table(content, protocol, options["question"])
     reading = read_answers(content, asked, options["variants"])
     out = settings.READERSTUDY_DATA / "reports" / path.stem
-    return Input(path.name, reading, out)
+    pooling = Options.pooling if protocol is None else pooling_of(protocol)
+    return Input(path.name, reading, out, pooling=pooling)
 
 
 def _labels(study: Study, *, blinded: bool) -> tuple[str, ...] | None:
@@ -175,4 +180,5 @@ def _from_study(options: dict[str, Any]) -> Input:
         ledger=recorded_at_lock(study),
         end_of_study=_end_of_study(study),
         facts=study_facts(study),
+        pooling=pooling_of(study.protocol),
     )

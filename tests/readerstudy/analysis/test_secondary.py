@@ -11,7 +11,7 @@ from readerstudy.analysis import secondary as module
 from readerstudy.analysis.analyse import analyse, write_analysis
 from readerstudy.analysis.answers.reading import read_answers
 from readerstudy.analysis.csv_records import RatingsError
-from readerstudy.analysis.statistics.rank_tests import holm
+from readerstudy.analysis.statistics.multiplicity import holm
 from readerstudy.analysis.tables import all_tables
 from tests.readerstudy.analysis.golden_answers import (
     ARMS,

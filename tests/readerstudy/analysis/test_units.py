@@ -3,6 +3,7 @@
 from fractions import Fraction
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 
 from readerstudy.analysis.ratings import ALL
@@ -109,8 +110,10 @@ def test_complete_images_are_summed_over_all_readers():
 def test_available_images_are_averaged_over_readers_with_a_complete_triple():
     unit = unit_of(PARTLY, "pooled", ALL, "xray", "available")
 
-    np.testing.assert_array_equal(unit.blocks, [[0.5, 1, 3.5], [3, 4, 5]])
-    assert (unit.divisor, unit.dropped) == (1, 0)
+    # As whole numbers: the least common multiple of one and two readers is two.
+    np.testing.assert_array_equal(unit.blocks, [[1, 2, 7], [6, 8, 10]])
+    assert (unit.divisor, unit.dropped) == (2, 0)
+    assert (unit.n_images, unit.n_readers, unit.n_ratings) == (2, 2, 9)
 
 
 def test_no_image_waits_for_a_reader_who_rated_nothing():
@@ -195,10 +198,37 @@ def test_blocks_come_on_request_and_are_known_not_to_be_independent():
     assert blocks[1].dropped == 1
 
 
-def test_the_primary_test_of_a_data_set_is_its_complete_images():
-    primary = [unit for unit in units(ratings_of(GAPS), blocks=True) if unit.primary]
+@pytest.mark.parametrize("pooling", ["available", "complete"])
+def test_the_primary_test_of_a_data_set_is_pooled_as_was_fixed_beforehand(pooling):
+    of_gaps = units(ratings_of(GAPS), blocks=True, pooling=pooling)
+    primary = [unit for unit in of_gaps if unit.primary]
 
-    assert [(u.level, u.dataset) for u in primary] == [
-        ("pooled", "ct"),
-        ("pooled", "xray"),
+    assert [(u.level, u.dataset, u.pooling) for u in primary] == [
+        ("pooled", "ct", pooling),
+        ("pooled", "xray", pooling),
     ]
+    usual = [unit for unit in units(ratings_of(GAPS)) if unit.primary]
+    assert {unit.pooling for unit in usual} == {"available"}
+
+
+FOUR = {
+    ("R1", "a"): (0, 1, 2, 5),
+    ("R2", "a"): (1, None, 5, 5),
+    ("R3", "a"): (4, 4, None, 0),
+    ("R1", "b"): (None, 2, 2, 1),
+}
+
+
+def test_of_four_variants_each_pair_takes_the_readers_who_rated_both():
+    codes = ("A", "B", "C", "D")
+    rows = rows_of({(r, "xray", i): q for (r, i), q in FOUR.items()}, codes)
+    unit = unit_of(rows, "pooled", ALL, "xray", "available")
+    first, last = unit.pair(0, 1), unit.pair(1, 2)
+
+    assert (unit.blocks.tolist(), unit.images_left_out) == ([[0, 1, 2, 5]], 1)
+    # Readers 1 and 3 of image a; of image b nobody.
+    assert (first.differences.tolist(), first.divisor) == ([-1], 2)
+    assert (first.n_readers, first.n_ratings, first.images_left_out) == (2, 4, 1)
+    # Reader 1 of both images.
+    assert (last.differences.tolist(), last.divisor) == ([-1, 0], 1)
+    assert (last.n_images, last.n_readers, last.n_ratings) == (2, 1, 4)

@@ -19,7 +19,7 @@ from mlcore.reporting.figures import (
     legend,
 )
 from mlcore.reporting.words import told
-from readerstudy.analysis.ratings import ALL, Ratings
+from readerstudy.analysis.ratings import Ratings
 from readerstudy.analysis.report.answer import where
 from readerstudy.analysis.report.figures.plotting import (
     datasets_of,
@@ -55,8 +55,8 @@ def difference_bars(analysis: Analysis, ratings: Ratings) -> Drawing | None:
     tested = under_policy(ratings, analysis["run"]["options"]["missing"])
     pooled = [
         unit
-        for unit in units(tested)
-        if unit.pooling == "complete" and unit.dataset != ALL and len(unit.blocks)
+        for unit in units(tested, pooling=analysis["run"]["options"]["pooling"])
+        if unit.primary and len(unit.blocks)
     ]
     if not pooled:
         return None
@@ -107,9 +107,10 @@ def _panels(
     for axis in line[len(pairs) :]:
         axis.set_visible(False)
     for axis, (a, b) in zip(line, pairs, strict=False):
-        d = np.round(unit.blocks[:, a] - unit.blocks[:, b], 9)
-        reach = max(reach, float(np.abs(d).max()) / unit.divisor)
-        _histogram(axis, d, unit, [styles[names[place]] for place in (a, b)])
+        pair = unit.pair(a, b)
+        d = np.round(pair.differences, 9)
+        reach = max(reach, float(np.abs(d).max()) / pair.divisor)
+        _histogram(axis, d, pair.divisor, [styles[names[place]] for place in (a, b)])
         if titled:
             title = f"{names[a]} \N{MINUS SIGN} {names[b]}"
             axis.set_title(title, loc="center", pad=16)
@@ -134,14 +135,14 @@ def _counts(pooled: Sequence[Unit]) -> str:
 
 
 def _histogram(
-    axis: Axes, d: Floats, unit: Unit, styles: Sequence[VariantStyle]
+    axis: Axes, d: Floats, divisor: int, styles: Sequence[VariantStyle]
 ) -> None:
     """`d` is in steps of 1 / divisor rating points; `styles` of A and of B."""
-    steps = -(-unit.divisor // MOST_STEPS)
+    steps = -(-divisor // MOST_STEPS)
     # Away from zero, so that no difference joins the ties.
     places = np.sign(d) * np.ceil(np.abs(d) / steps)
     values, counts = np.unique(places, return_counts=True)
-    width = steps / unit.divisor
+    width = steps / divisor
     colours = [
         TIE if value == 0 else styles[0 if value > 0 else 1].colour for value in values
     ]
@@ -182,8 +183,7 @@ def _difference_words(analysis: Analysis) -> list[str]:
     return [
         f"{row['dataset']}, {row['pair']}: {row['n_pos']} above zero, {row['n_zero']} "
         f"at zero, {row['n_neg']} below"
-        for row in where(analysis["wilcoxon"], pooling="complete")
-        if row["dataset"] in analysis["run"]["datasets"]
+        for row in where(analysis["wilcoxon"], primary=True)
     ]
 
 

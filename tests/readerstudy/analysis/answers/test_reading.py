@@ -7,6 +7,7 @@ from readerstudy.analysis.answers.answers import BEFORE
 from readerstudy.analysis.answers.reading import (
     asked_of_table,
     points_of,
+    pooling_of,
     protocol_beside,
     read_answers,
 )
@@ -248,3 +249,22 @@ def test_a_broken_protocol_beside_a_table_is_one_line(tmp_path, text, said):
 
     with pytest.raises(RatingsError, match=said):
         protocol_beside(tmp_path / "ratings.csv")
+
+
+@pytest.mark.parametrize(
+    ("protocol", "pooling"),
+    [
+        ({"analysis": {"pooling": "available"}}, "available"),
+        ({"analysis": {"pooling": "complete"}}, "complete"),
+        # Of a time when there was one way to pool.
+        ({"analysis": {}}, "complete"),
+        ({"question": "How useful?"}, "complete"),
+    ],
+)
+def test_a_protocol_says_how_readers_are_pooled(protocol, pooling):
+    assert pooling_of(protocol) == pooling
+
+
+def test_another_pooling_than_there_is_is_refused():
+    with pytest.raises(RatingsError, match=r"analysis\.pooling 'some' is none of"):
+        pooling_of({"analysis": {"pooling": "some"}})

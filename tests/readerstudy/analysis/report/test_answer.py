@@ -123,8 +123,8 @@ def test_a_pair_behind_a_closed_gate_is_no_finding():
 def test_no_complete_image_is_said():
     table = rows_of({("R1", "ct", "a"): (1, None, 2), ("R2", "ct", "a"): (None, 1, 2)})
     assert answer(analysed(table))[0] == (
-        "In ct, no image has every rating, so nothing was tested (P < .001 counts as a "
-        "difference)."
+        "In ct, no image was rated under all variants, so nothing was tested (P < .001 "
+        "counts as a difference)."
     )
 
 
@@ -142,7 +142,9 @@ def test_few_readers_few_images_and_missing_ratings_are_limits():
     text = " ".join(limitations(analysed(some)))
 
     assert "3 readers are few" in text
-    assert "Few images could be tested in ct (4)" in text
+    assert "Few images could be tested in ct (5)" in text
+    fixed = " ".join(limitations(analysed(some, pooling="complete")))
+    assert "Few images could be tested in ct (4)" in fixed
     assert "1 of 405 ratings are missing (0.2 %)" in text
     assert "missing (" not in " ".join(
         limitations(analysed(rows(readers=6, mri=ORDERED)))

@@ -11,10 +11,10 @@ from scipy import stats
 
 from readerstudy.analysis.ratings import read_ratings
 from readerstudy.analysis.statistics import rank_tests
+from readerstudy.analysis.statistics.multiplicity import holm
 from readerstudy.analysis.statistics.rank_tests import (
     Friedman,
     friedman,
-    holm,
     wilcoxon,
 )
 from tests.conftest import GOLDEN
