@@ -8,13 +8,12 @@ from typing import Any
 
 from mlcore.reporting.words import listed
 from readerstudy.analysis.ratings import ALL
-from readerstudy.analysis.report.questions import without_ratings
+from readerstudy.analysis.report.questions import above_words, without_ratings
 from readerstudy.analysis.table import Analysis, Row
 
 # Given beside the paper's level everywhere. Readers in general are judged by it alone:
 # their t test has few degrees of freedom, and hardly reaches .001 with six readers.
 WEAKER_LEVEL = 0.05
-_NOTHING = "no variant's maps were found to be rated higher than another's"
 _FEW_READERS = 5
 _FEW_IMAGES = 15
 
@@ -159,7 +158,9 @@ def _these(analysis: Analysis, differences: Sequence[Finding]) -> str:
         outcome = _outcome(analysis, dataset, of_dataset)
         by_outcome.setdefault(outcome, []).append(dataset)
     # Differences before their absence; the data sets otherwise in their order.
-    outcomes = sorted(by_outcome.items(), key=lambda item: item[0] == _NOTHING)
+    outcomes = sorted(
+        by_outcome.items(), key=lambda item: item[0] == above_words(analysis).nothing
+    )
     parts = [f"in {listed(names)}, {outcome}" for outcome, names in outcomes]
     text = "; ".join(parts)
     adjusted = (
@@ -179,7 +180,7 @@ def _outcome(analysis: Analysis, dataset: str, differences: Sequence[Finding]) -
         if analysis["run"]["options"]["pooling"] == "complete":
             return "no image has every rating, so nothing was tested"
         return "no image was rated under all variants, so nothing was tested"
-    return _NOTHING
+    return above_words(analysis).nothing
 
 
 def _order(differences: Sequence[Finding], analysis: Analysis) -> str:
@@ -191,7 +192,8 @@ def _order(differences: Sequence[Finding], analysis: Analysis) -> str:
             above.setdefault(lower, []).append(variant)
     # The variant above most others first.
     ordered = sorted(above.items(), key=lambda item: -len(item[0]))
-    verbs = chain(["were rated higher than those of"], repeat("higher than those of"))
+    above_in_words = above_words(analysis)
+    verbs = chain([above_in_words.first], repeat(above_in_words.again))
     return ", and ".join(
         f"maps of {listed(higher)} {verb} {listed(lower)}"
         for (lower, higher), verb in zip(ordered, verbs, strict=False)

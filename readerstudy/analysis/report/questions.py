@@ -1,5 +1,8 @@
 """What the ratings of a report are: the words for its primary question's answers."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 from readerstudy.analysis.table import Analysis
 
 _KINDS = {"yes_no": "Yes (1) or no (0)", "slider": "Answers from 0 to 100"}
@@ -26,6 +29,45 @@ def scale_words(analysis: Analysis) -> str:
         "yes_no": "by yes or no",
         "points": "by pointing at their findings, a hit counting 1",
     }.get(question["kind"], f"by the question {question['key']!r}")
+
+
+@dataclass(frozen=True)
+class Above:
+    """How an answer says that the maps of one variant are above those of another.
+
+    Each stands between the two variants; `again` where another such pair follows, and
+    `nothing` where no pair was found.
+    """
+
+    first: str
+    again: str
+    nothing: str
+
+
+_RATED = Above(
+    "were rated higher than those of",
+    "higher than those of",
+    "no variant's maps were found to be rated higher than another's",
+)
+_ABOVE: Mapping[str, Above] = {
+    "points": Above(
+        "let readers point at the findings more often than those of",
+        "more often than those of",
+        "no variant's maps were found to let readers point at the findings more often "
+        "than another's",
+    ),
+    "yes_no": Above(
+        "were answered with yes more often than those of",
+        "more often than those of",
+        "no variant's maps were found to be answered with yes more often than those of "
+        "another",
+    ),
+}
+
+
+def above_words(analysis: Analysis) -> Above:
+    """The words for what a higher answer to the primary question means."""
+    return _ABOVE.get(analysis["run"]["question"]["kind"], _RATED)
 
 
 def without_ratings(analysis: Analysis) -> list[str]:

@@ -1,6 +1,7 @@
 """The two sentences that a report leads with, and its warnings."""
 
 import numpy as np
+import pytest
 
 from readerstudy.analysis.analyse import analyse
 from readerstudy.analysis.report.answer import (
@@ -10,6 +11,7 @@ from readerstudy.analysis.report.answer import (
     limitations,
     primary_rows,
 )
+from readerstudy.analysis.report.questions import above_words
 from tests.readerstudy.analysis.rating_tables import one_reader, ratings_of, rows_of
 
 # SSM < SSBN < SDBN in every image.
@@ -149,3 +151,16 @@ def test_few_readers_few_images_and_missing_ratings_are_limits():
     assert "missing (" not in " ".join(
         limitations(analysed(rows(readers=6, mri=ORDERED)))
     )
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("scale", "rated higher than another's"),
+        ("slider", "rated higher than another's"),
+        ("points", "point at the findings more often than another's"),
+        ("yes_no", "answered with yes more often than those of another"),
+    ],
+)
+def test_what_is_higher_is_said_as_it_was_asked(kind, words):
+    assert above_words({"run": {"question": {"kind": kind}}}).nothing.endswith(words)
