@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from readerstudy.analysis.statistics import many_arms
+from readerstudy.analysis.statistics import effect_bounds, many_arms
 from readerstudy.analysis.statistics.effect_bounds import (
     corrected_w,
     mean_interval,
@@ -223,6 +223,16 @@ def test_the_interval_of_the_shift_has_its_estimate_and_turns_with_the_sign(d):
     assert there.low <= wilcoxon(d).hl_shift <= there.high
     assert (there.low, there.high) == (-back.high, -back.low)
     assert (there.low_open, there.high_open) == (back.high_open, back.low_open)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_of_many_differences_no_shift_is_decided_by_approximation(monkeypatch, seed):
+    d = np.random.default_rng(seed).integers(-9, 12, 60 + 20 * seed).astype(float)
+    short = shift_interval(d, 6)
+    monkeypatch.setattr(effect_bounds, "_MANY", 10**6)
+    effect_bounds._inverted.cache_clear()
+
+    assert shift_interval(d, 6) == short
 
 
 def test_five_differences_bound_no_shift():
