@@ -161,8 +161,8 @@ def _run(context: Context, source: str) -> Row:
         "options": {
             **{name: v for name, v in asdict(options).items() if name != "seed"},
             "p": "asymptotic, two-sided; zeros dropped, no continuity correction",
-            "intervals": "95 %; percentiles of redrawn images, but for ICC, MRMC and "
-            "odds ratios",
+            "intervals": "95 %; percentiles of redrawn images, but for ICC, MRMC, odds "
+            "ratios, means, shifts and Kendall's W",
         },
         "seed": options.seed,
         "versions": versions(),
