@@ -31,7 +31,7 @@ LEDGER = {
 }
 STUDY = {
     "question": "How useful is this map?",
-    "anchors": ["none", "little", "some", "half", "most", "all"],
+    "scale": dict(enumerate(["none", "little", "some", "half", "most", "all"])),
     "instructions": "",
     "opening": {
         "number": 4,
