@@ -396,6 +396,7 @@ class StudyEvent(Event):
         LOCKED = "locked", "locked"
         UNBLINDED = "unblinded", "unblinded"
         ANALYSED = "analysed", "analysed"
+        GUESS_SHOWN = "guess_shown", "reader shown the maps to guess"
         GUESSED = "guessed", "reader guessed the arms"
 
     study = models.ForeignKey(Study, models.PROTECT, related_name="events")

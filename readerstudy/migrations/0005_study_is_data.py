@@ -289,7 +289,7 @@ class Migration(migrations.Migration):
         migrations.AlterField(
             model_name='studyevent',
             name='kind',
-            field=models.CharField(choices=[('created', 'created'), ('enrolled', 'reader enrolled'), ('withdrawn', 'reader withdrawn before opening'), ('role_given', 'role given'), ('role_ended', 'role ended'), ('password_changed', 'password changed by another person'), ('protocol', 'protocol changed'), ('opened', 'opened'), ('consented', 'reader consented'), ('display_checked', 'display checked'), ('signed_off', 'reader signed off'), ('voided', "reader's run voided"), ('case_unblinded', 'one case unblinded'), ('locked', 'locked'), ('unblinded', 'unblinded'), ('analysed', 'analysed'), ('guessed', 'reader guessed the arms')], max_length=20),
+            field=models.CharField(choices=[('created', 'created'), ('enrolled', 'reader enrolled'), ('withdrawn', 'reader withdrawn before opening'), ('role_given', 'role given'), ('role_ended', 'role ended'), ('password_changed', 'password changed by another person'), ('protocol', 'protocol changed'), ('opened', 'opened'), ('consented', 'reader consented'), ('display_checked', 'display checked'), ('signed_off', 'reader signed off'), ('voided', "reader's run voided"), ('case_unblinded', 'one case unblinded'), ('locked', 'locked'), ('unblinded', 'unblinded'), ('analysed', 'analysed'), ('guess_shown', 'reader shown the maps to guess'), ('guessed', 'reader guessed the arms')], max_length=20),
         ),
         InstallTriggers(models=GUARDED),
     ]

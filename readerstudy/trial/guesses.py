@@ -56,6 +56,24 @@ def shown_maps(enrolment: Enrolment) -> list[Overlay]:
     return draw.shuffled(sorted(overlays, key=lambda overlay: overlay.arm.letter))
 
 
+def record_shown(*, enrolment: Enrolment, user: User) -> None:
+    """Record that the reader was shown the maps to guess, the first time.
+
+    Raises:
+        Refusal: not asked for, guessed already, or maps are still to be rated.
+    """
+    with transaction.atomic():
+        _hold(enrolment, user)
+        if _recorded(enrolment, StudyEvent.Kind.GUESS_SHOWN) is None:
+            add_study_event(
+                enrolment.study,
+                StudyEvent.Kind.GUESS_SHOWN,
+                user,
+                reader=user.get_username(),
+                enrolment=str(enrolment.uuid),
+            )
+
+
 def record_guesses(
     *, enrolment: Enrolment, user: User, guesses: Sequence[str]
 ) -> StudyEvent:
@@ -69,15 +87,9 @@ def record_guesses(
             for each map.
     """
     with transaction.atomic():
-        hold(enrolment.study)
-        hold_enrolment(enrolment)
-        if enrolment.reader_id != user.pk:
-            raise Refusal("This is another reader's part of the study.")
-        policies.check_can_rate(enrolment)
-        if not is_due(enrolment):
-            raise Refusal("No guess is asked for, or it was given before.")
-        if enrolment.presentations.unrated().exists():
-            raise Refusal("Maps are still to be rated.")
+        _hold(enrolment, user)
+        if _recorded(enrolment, StudyEvent.Kind.GUESS_SHOWN) is None:
+            raise Refusal("A guess is made after the maps were shown, not before.")
         maps = shown_maps(enrolment)
         known = [UNKNOWN, *labels(enrolment.study)]
         if len(guesses) != len(maps) or not set(guesses) <= set(known):
@@ -116,10 +128,25 @@ def guessed(study: Study) -> list[dict[str, Any]]:
     return rows
 
 
-def _recorded(enrolment: Enrolment) -> StudyEvent | None:
+def _hold(enrolment: Enrolment, user: User) -> None:
+    """Lock the study and the enrolment; check that the reader is to guess now."""
+    hold(enrolment.study)
+    hold_enrolment(enrolment)
+    if enrolment.reader_id != user.pk:
+        raise Refusal("This is another reader's part of the study.")
+    policies.check_can_rate(enrolment)
+    if not is_due(enrolment):
+        raise Refusal("No guess is asked for, or it was given before.")
+    if enrolment.presentations.unrated().exists():
+        raise Refusal("Maps are still to be rated.")
+
+
+def _recorded(
+    enrolment: Enrolment, kind: StudyEvent.Kind = StudyEvent.Kind.GUESSED
+) -> StudyEvent | None:
     events = StudyEvent.objects.filter(
         study=enrolment.study_id,
-        kind=StudyEvent.Kind.GUESSED,
+        kind=kind,
         details__enrolment=str(enrolment.uuid),
     )
     return events.first()

@@ -172,8 +172,20 @@ def check_can_rate(enrolment: Enrolment) -> None:
 
 def check_can_change(enrolment: Enrolment) -> None:
     check_can_rate(enrolment)
-    if not Protocol.of(enrolment.study.protocol).ratings_can_change:
+    protocol = Protocol.of(enrolment.study.protocol)
+    if not protocol.ratings_can_change:
         raise Refusal(f"In study '{enrolment.study}' an answer is final.")
+    if protocol.guess_arms and _has_seen_guess(enrolment):
+        raise Refusal("Answers are final once the maps to guess were shown.")
+
+
+def _has_seen_guess(enrolment: Enrolment) -> bool:
+    # Maps side by side, and what they are called, would change answers.
+    return StudyEvent.objects.filter(
+        study=enrolment.study_id,
+        kind=StudyEvent.Kind.GUESS_SHOWN,
+        details__enrolment=str(enrolment.uuid),
+    ).exists()
 
 
 def check_session(presentation: Presentation) -> None:

@@ -45,6 +45,8 @@ def guess(request: HtmxHttpRequest, uuid: UUID) -> HttpResponse:
             form.add_error(None, str(refusal))
         else:
             return redirect("readerstudy:finish", uuid)
+    if not form.is_bound:
+        guesses.record_shown(enrolment=enrolment, user=request.user)
     context = {
         "enrolment": enrolment,
         "form": form,

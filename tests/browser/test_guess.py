@@ -33,7 +33,7 @@ def test_maps_are_drawn_and_the_guess_leads_to_the_signature(
     page.screenshot(path=tmp_path / "guess.png")
     for place, guess in enumerate(("dual_bn", "I do not know", "standard"), start=1):
         page.get_by_label(f"Map {place} was made by").select_option(label=guess)
-    page.get_by_role("button", name="Save and sign").click()
+    page.get_by_role("button", name="Save the guess").click()
     expect(page.get_by_role("heading", name="Finish")).to_be_visible()
     event = StudyEvent.objects.get(kind="guessed")
     assert event.details["guesses"] == ["dual_bn", "", "standard"]

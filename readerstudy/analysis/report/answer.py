@@ -8,7 +8,11 @@ from typing import Any
 
 from mlcore.reporting.words import listed
 from readerstudy.analysis.ratings import ALL
-from readerstudy.analysis.report.questions import above_words, without_ratings
+from readerstudy.analysis.report.questions import (
+    above_words,
+    missing_words,
+    without_ratings,
+)
 from readerstudy.analysis.table import Analysis, Row
 
 # Given beside the paper's level everywhere. Readers in general are judged by it alone:
@@ -237,7 +241,7 @@ def limitations(analysis: Analysis) -> list[str]:
         "an untrue explanation, and an implausible one a true one.",
         "Readers were not told which variant a map came from. But maps of differently "
         "trained networks differ in texture, coarse or fine: a reader can come to "
-        "recognise a style, though not its name, and prefer it as such.",
+        "recognise a style and prefer it as such.",
         f"Tests of ratings pooled over the readers speak for {these_readers(analysis)} "
         "and images such as these. What other readers would say is told by the "
         "analysis with readers as a random sample, and its interval is wide when they "
@@ -266,12 +270,11 @@ def _few(analysis: Analysis) -> list[str]:
             f"Few images could be tested in {listed(small)}: only large differences "
             "can be found there, and exact P should be preferred."
         )
-    if run["n_missing"]:
-        share = run["n_missing"] / run["expected"]
+    missing = missing_words(analysis)
+    if run["n_missing"] and missing:
         paragraphs.append(
-            f"{run['n_missing']:,} of {run['expected']:,} ratings are missing "
-            f"({100 * share:.1f} %). None was filled in; if they are missing for a "
-            "reason that has to do with the maps, results are distorted."
+            f"{missing}. None was filled in; if they are missing for a reason that has "
+            "to do with the maps, results are distorted."
         )
     return paragraphs
 

@@ -7,7 +7,7 @@ from mlcore.reporting.page import Block, Section
 from mlcore.reporting.words import listed, number_word
 from readerstudy.analysis.ratings import ALL
 from readerstudy.analysis.report.answer import level_text, n_pairs, n_variants
-from readerstudy.analysis.report.questions import scale_words
+from readerstudy.analysis.report.questions import missing_words, scale_words
 from readerstudy.analysis.table import Analysis, Heading, Table
 from readerstudy.analysis.tables import all_tables
 from readerstudy.analysis.tables.agreement import AGREEMENT
@@ -98,12 +98,14 @@ def _data(analysis: Analysis) -> str:
         "complete": "an image that lacks any rating was left out of every test",
     }[run["options"]["missing"]]
     readers, variants = len(run["readers"]), number_word(n_variants(analysis))
+    # The paper's question, or another one.
+    after = f", after {PAPER}" if run["question"]["key"] == "rating" else ""
+    missing = missing_words(analysis)
+    counted_out = f" {missing}; none was filled in, and {policy}." if missing else ""
     return (
         f"{readers} {'reader' if readers == 1 else 'readers'} rated maps of "
         f"{run['images']:,} images ({listed(run['datasets'])}) by {variants} variants "
-        f"({', '.join(run['variants'])}) {scale_words(analysis)}, after {PAPER}. Of "
-        f"{run['expected']:,} ratings {run['n_missing']:,} are missing; none was "
-        f"filled in, and {policy}."
+        f"({', '.join(run['variants'])}) {scale_words(analysis)}{after}.{counted_out}"
     )
 
 
@@ -191,7 +193,12 @@ def _reading_facts(analysis: Analysis, recorded: StudyFacts) -> dict[str, str]:
         "Blinding": _if(
             recorded,
             "variants concealed behind letters and random addresses; readers were "
-            "never told which variant a map came from",
+            "never told which variant a map came from"
+            + (
+                "; after their last answer they were told the variants' names, to guess"
+                if recorded.get("guess_arms")
+                else ""
+            ),
         ),
     }
 

@@ -31,6 +31,22 @@ def scale_words(analysis: Analysis) -> str:
     }.get(question["kind"], f"by the question {question['key']!r}")
 
 
+def missing_words(analysis: Analysis) -> str:
+    """How many of the primary question's answers are missing; empty where they are no
+    ratings, of which nothing is counted yet."""
+    run = analysis["run"]
+    if run["question"]["why_not"] is not None:
+        return ""
+    number, share = f"{run['n_missing']:,} of {run['expected']:,}", run["n_missing"]
+    share /= run["expected"]
+    if run["question"]["kind"] == "points":
+        return (
+            f"{number} points are missing or cannot be scored, for no reference is "
+            f"known ({share:.1%})"
+        )
+    return f"{number} ratings are missing ({share:.1%})"
+
+
 @dataclass(frozen=True)
 class Above:
     """How an answer says that the maps of one variant are above those of another.

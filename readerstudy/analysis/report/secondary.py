@@ -23,7 +23,7 @@ _TESTS = View(
     "The test of each secondary question: Friedman's, by image, the readers pooled.",
     (
         *("question", "finding", "option", "dataset", "n_images"),
-        *(Column("n_readers", "readers"), "chi2", Column("p_chi2", "P")),
+        *(Column("n_readers", "readers"), "chi2", Column("p", "P")),
         Column("p_holm_secondary", "P, Holm"),
         Column("significant", "difference"),
     ),
@@ -75,7 +75,7 @@ _PART_TESTS = View(
     "The test of each part: Friedman's, by image, the readers pooled.",
     (
         *("finding", "option", "dataset", "n_images", Column("n_readers", "readers")),
-        *("chi2", Column("p_chi2", "P"), "p_holm"),
+        *("chi2", Column("p", "P"), "p_holm"),
     ),
 )
 
@@ -129,7 +129,7 @@ def _blocks(key: str, tables: Analysis, analysis: Analysis) -> Iterator[Block]:
         if table.name in tables:
             yield from shown(whole, table, view, f"{SECONDARY}/{key}/")
     tests: list[Row] = tables.get(OMNIBUS.name, [])
-    if tests and all(row["p_chi2"] is None for row in tests):
+    if tests and all(row["p"] is None for row in tests):
         reasons = dict.fromkeys(row["reason"] for row in tests)
         yield f"Not tested: {'; '.join(reasons)}."
 

@@ -22,7 +22,7 @@ from readerstudy.analysis.report.answer import (
     these_readers,
     where,
 )
-from readerstudy.analysis.report.questions import ratings_words
+from readerstudy.analysis.report.questions import missing_words, ratings_words
 from readerstudy.analysis.table import Analysis, Row
 
 # Above this share of missing ratings the reader is warned.
@@ -86,16 +86,19 @@ def overview(analysis: Analysis) -> list[str]:
         f"{counted(run['images'], 'image')} in "
         f"{counted(len(run['datasets']), 'data set')}, "
         f"variants {', '.join(run['variants'])}.",
-        f"{run['n_missing']} of {run['expected']} ratings are missing ({share:.1%}); "
-        "analysis.json lists them. An image that lacks one of a reader's is left "
-        "out of that reader's tests.",
     ]
-    if share > MANY_MISSING:
+    missing = missing_words(analysis)
+    if missing:
+        lines.append(
+            f"{missing}; analysis.json lists them. An image that lacks one of a "
+            "reader's is left out of that reader's tests."
+        )
+    if missing and share > MANY_MISSING:
         lines.append(
             "Warning: more than 5% of the ratings are missing; what is left may not "
             "stand for all."
         )
-    if silent := silent_readers(analysis):
+    if missing and (silent := silent_readers(analysis)):
         lines.append(
             f"Without a single rating, and so in no test: {', '.join(silent)}."
         )

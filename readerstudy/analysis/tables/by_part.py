@@ -12,7 +12,7 @@ from readerstudy.analysis.context import Context
 from readerstudy.analysis.ratings import ALL
 from readerstudy.analysis.statistics.arrays import Floats
 from readerstudy.analysis.statistics.multiplicity import holm
-from readerstudy.analysis.statistics.rank_tests import Friedman, friedman
+from readerstudy.analysis.statistics.rank_tests import Friedman, friedman, wilcoxon
 from readerstudy.analysis.table import Heading, Row, Table, View
 from readerstudy.analysis.tables.rank_tables import rank_tables
 from readerstudy.analysis.units import Unit, under_policy, units
@@ -104,8 +104,10 @@ def omnibus(context: Context) -> list[Row]:
     """The test of each part that speaks for the question: Friedman's by image, readers
     pooled as the primary tests are, per data set.
 
-    `p_holm` is adjusted for the question's parts (findings or options), within the data
-    set. What no rank test is for has a `reason` instead.
+    `p` is that of the test: Friedman's, and of two variants the exact one of
+    Wilcoxon's test of their pair. `p_holm` is adjusted for the question's parts
+    (findings or options), within the data set. What no rank test is for has a `reason`
+    instead.
     """
     # Options are tested one by one, though they add up to nothing.
     has_options = bool(context.question.options)
@@ -121,8 +123,8 @@ def omnibus(context: Context) -> list[Row]:
     ]
     for dataset in context.ratings.datasets:
         of_dataset = [row for row in rows if row["dataset"] == dataset]
-        tested = [row for row in of_dataset if row["p_chi2"] is not None]
-        adjusted = holm([row["p_chi2"] for row in tested])
+        tested = [row for row in of_dataset if row["p"] is not None]
+        adjusted = holm([row["p"] for row in tested])
         for row, p in zip(tested, adjusted, strict=True):
             row["p_holm"] = p
     return rows
@@ -132,6 +134,11 @@ def _pooled_test(unit: Unit, why: str | None) -> Row:
     """Without a test where there is a reason `why`."""
     n, n_variants = unit.blocks.shape
     test = friedman(unit.blocks) if why is None else Friedman(n, 0, reason=why)
+    p = test.p_chi2
+    if n_variants == 2 and why is None:
+        # Of one pair there is no other test.
+        first, second = unit.blocks.T
+        p = wilcoxon(first - second, unit.divisor).p_exact
     return {
         "n_images": n,
         "n_readers": unit.n_readers,
@@ -139,8 +146,9 @@ def _pooled_test(unit: Unit, why: str | None) -> Row:
         "chi2": test.chi2,
         "df": n_variants - 1,
         "p_chi2": test.p_chi2,
+        "p": p,
         "p_holm": None,
-        "reason": test.reason if test.chi2 is None else None,
+        "reason": test.reason if p is None else None,
     }
 
 
@@ -200,11 +208,12 @@ OMNIBUS = Table(
     Heading.SECONDARY,
     title="Further questions and their parts",
     methods="Answers to each question beside the primary one were compared by "
-    "Friedman's test by image, pooled over the readers, and options and findings each "
-    "by themselves. P was adjusted by Holm's method for the parts of a question and "
-    "for the number of secondary questions. For yes and no, Friedman's test of one "
-    "reader is Cochran's Q, and the exact test of a pair McNemar's.",
-    value="p_chi2",
+    "Friedman's test by image, pooled over the readers (two variants by the exact P of "
+    "Wilcoxon's test), and options and findings each by themselves. P was adjusted by "
+    "Holm's method for the parts of a question and for the number of secondary "
+    "questions. For yes and no, Friedman's test of one reader is Cochran's Q, and the "
+    "exact test of a pair McNemar's.",
+    value="p",
 )
 FRIEDMAN_BY_PART = Table(
     "friedman_by_part",

@@ -12,10 +12,10 @@ def study_facts(study: Study) -> dict[str, Any]:
     """What is recorded of a study; no arm is named in it.
 
     Of the protocol, in the study's first language, the primary `question`, by level its
-    `scale`, `instructions` and `primary_analysis`; `qualification`, `training`,
-    `display` and `selection`, each in words, where there is something to say; and of
-    the events that opened and locked the study, as `opening` and `lock`, the `number`,
-    `hash`, `at`, `reason` and what they fixed.
+    `scale`, `instructions`, `guess_arms` and `primary_analysis`; `qualification`,
+    `training`, `display` and `selection`, each in words, where there is something to
+    say; and of the events that opened and locked the study, as `opening` and `lock`,
+    the `number`, `hash`, `at`, `reason` and what they fixed.
     """
     facts = {
         **_protocol(study),
@@ -45,7 +45,9 @@ def _protocol(study: Study) -> dict[str, Any]:
             level: in_language(anchor, language)
             for level, anchor in zip(primary.levels, primary.anchors, strict=True)
         },
-        "instructions": in_language(protocol.instructions, language),
+        "instructions": in_language(protocol.instructions, language)
+        or "the general ones of this application",
+        "guess_arms": protocol.guess_arms,
         "primary_analysis": protocol.primary_analysis,
     }
 

@@ -2,12 +2,19 @@
 
 import pytest
 
+from readerstudy.models import RatingEvent
 from readerstudy.trial.enrolment import sign_off
-from readerstudy.trial.guesses import guessed, is_due, record_guesses, shown_maps
-from readerstudy.trial.policies import Refusal
+from readerstudy.trial.guesses import (
+    guessed,
+    is_due,
+    record_guesses,
+    record_shown,
+    shown_maps,
+)
+from readerstudy.trial.policies import Refusal, can_change
 from readerstudy.trial.readiness import missing_rows
 from readerstudy.trial.verification import verify
-from tests.readerstudy.factories import make_study, rate_all
+from tests.readerstudy.factories import answer, make_study, rate_all
 
 pytestmark = pytest.mark.django_db
 GUESSES = ["dual_bn", "", "standard"]
@@ -29,9 +36,29 @@ def finished(tmp_path, rhea):
 
 
 def guess(enrolment, guesses=GUESSES, user=None):
-    return record_guesses(
-        enrolment=enrolment, user=user or enrolment.reader, guesses=guesses
-    )
+    user = user or enrolment.reader
+    record_shown(enrolment=enrolment, user=user)
+    return record_guesses(enrolment=enrolment, user=user, guesses=guesses)
+
+
+def test_from_the_look_at_the_maps_on_no_answer_can_be_changed(finished):
+    presentation = finished.presentations.first()
+    number = RatingEvent.objects.standing(presentation).number
+    answer(presentation, finished.reader, 5, change=number)
+    assert can_change(finished)
+    for _ in range(2):
+        record_shown(enrolment=finished, user=finished.reader)
+    assert finished.study.events.filter(kind="guess_shown").count() == 1
+    assert not can_change(finished)
+    number = RatingEvent.objects.standing(presentation).number
+    with pytest.raises(Refusal, match="final once the maps to guess were shown"):
+        answer(presentation, finished.reader, 0, change=number)
+    verify(finished.study)
+
+
+def test_a_guess_before_the_look_is_refused(finished):
+    with pytest.raises(Refusal, match="after the maps were shown"):
+        record_guesses(enrolment=finished, user=finished.reader, guesses=GUESSES)
 
 
 def test_a_reader_says_of_each_map_what_it_was_and_it_is_recorded(finished):
