@@ -44,6 +44,7 @@ FETCH_CHECKS: Mapping[str, Check] = {
     "ratings": policies.check_can_see_ratings,
     "answers": policies.check_can_see_ratings,
     "imrmc": policies.check_can_see_ratings,
+    "guesses": policies.check_can_see_ratings,
     "codebook": policies.check_can_see_ratings,
     "allocation": policies.check_can_see_allocation,
     # Every rating is in it.

@@ -143,7 +143,8 @@ def test_the_page_links_what_can_be_fetched_and_nothing_else(study, statistician
         text = statistician.get(url(study)).content.decode()
         return re.findall(r"/export/(\w+)/", text)
 
-    tables, always = ["ratings", "answers", "imrmc", "codebook"], ["ledger", "protocol"]
+    tables = ["ratings", "answers", "imrmc", "guesses", "codebook"]
+    always = ["ledger", "protocol"]
     assert linked() == []
     lock(study)
     assert linked() == [*tables, *always]

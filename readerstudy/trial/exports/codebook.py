@@ -164,6 +164,23 @@ ALLOCATION_TABLE = (
     Column("variant", "text", "{names}", "whose map was shown"),
 )
 
+GUESSES_TABLE = (
+    READER,
+    RUN,
+    Column(
+        "variant",
+        "text",
+        "{variants}",
+        "whose map it was: by name once the study is unblinded, by letter before",
+    ),
+    Column(
+        "guess",
+        "text",
+        "labels of arms, or empty",
+        "what the reader took it for before signing; empty for who did not know",
+    ),
+)
+
 LEDGER_LINE = (
     Column(
         "chain",
@@ -208,6 +225,7 @@ COLUMNS: Mapping[str, tuple[Column, ...]] = {
     "answers": ANSWERS_TABLE,
     "imrmc": IMRMC_TABLE,
     "allocation": ALLOCATION_TABLE,
+    "guesses": GUESSES_TABLE,
     "ledger": LEDGER_LINE,
 }
 HEADER = ("table", "column", "type", "range", "meaning")

@@ -14,7 +14,7 @@ from typing import Any, cast
 
 from readerstudy.models import Presentation, RatingEvent, Study
 from readerstudy.querysets import ANSWERS
-from readerstudy.trial import policies
+from readerstudy.trial import guesses, policies
 from readerstudy.trial.exports import answer_tables, codebook
 from readerstudy.trial.exports import imrmc_tables as imrmc
 from readerstudy.trial.exports.answer_tables import Presented
@@ -131,6 +131,24 @@ def allocation_table(study: Study, *, blinded: bool) -> ExportedTable:
     return ExportedTable(codebook.ALLOCATION_TABLE, cells)
 
 
+def guesses_table(study: Study, *, blinded: bool) -> ExportedTable:
+    """What each reader took each of the maps at the end for, sorted.
+
+    Variants are letters or names, as in `ratings_table`.
+
+    Raises:
+        Refusal: the study is a draft or open.
+    """
+    policies.check_can_export(study)
+    name = "letter" if _is_blinded(study, blinded) else "variant"
+    rows = [
+        (row["reader"], row["run"], getattr(row["arm"], name), row["guess"])
+        for row in guesses.guessed(study)
+    ]
+    cells = [[_cell(value) for value in row] for row in sorted(rows)]
+    return ExportedTable(codebook.GUESSES_TABLE, cells)
+
+
 def codebook_csv(study: Study, *, blinded: bool) -> str:
     """Every column of every table: table, column, type, range, meaning. CSV text.
 
@@ -210,6 +228,7 @@ EXPORTS: Mapping[str, Callable[..., dict[str, str]]] = {
     "answers": lambda study, **how: {"": answers_table(study, **how).csv()},
     "imrmc": _imrmc_files,
     "allocation": lambda study, **how: {"": allocation_table(study, **how).csv()},
+    "guesses": lambda study, **how: {"": guesses_table(study, **how).csv()},
     "codebook": lambda study, **how: {"": codebook_csv(study, **how)},
     "ledger": lambda study, **how: {"": ledger_jsonl(study, **how)},
     "protocol": lambda study, **_: {"": protocol_json(study)},

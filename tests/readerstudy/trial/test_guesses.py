@@ -4,6 +4,7 @@ import pytest
 
 from readerstudy.models import RatingEvent
 from readerstudy.trial.enrolment import sign_off
+from readerstudy.trial.exports.tables import guesses_table
 from readerstudy.trial.guesses import (
     guessed,
     is_due,
@@ -13,8 +14,9 @@ from readerstudy.trial.guesses import (
 )
 from readerstudy.trial.policies import Refusal, can_change
 from readerstudy.trial.readiness import missing_rows
+from readerstudy.trial.study import lock_study, unblind_study
 from readerstudy.trial.verification import verify
-from tests.readerstudy.factories import answer, make_study, rate_all
+from tests.readerstudy.factories import answer, coordinator, make_study, rate_all
 
 pytestmark = pytest.mark.django_db
 GUESSES = ["dual_bn", "", "standard"]
@@ -134,3 +136,22 @@ def test_without_a_practice_case_the_study_cannot_open(tmp_path, rhea):
     draft = made(tmp_path, rhea, training=0, opened=False)
     (problem,) = missing_rows(draft)
     assert problem.endswith("needs a practice case.")
+
+
+def test_guesses_leave_a_locked_study_by_letter_and_an_unblinded_one_by_name(finished):
+    study = finished.study
+    with pytest.raises(Refusal, match="ratings leave it once it is locked"):
+        guesses_table(study, blinded=False)
+    guess(finished)
+    maps = shown_maps(finished)
+    lock_study(study=study, by=coordinator(), reason="over")
+    by_letter = dict(row[2:] for row in guesses_table(study, blinded=False).rows)
+    assert by_letter == {
+        m.arm.letter: said for m, said in zip(maps, GUESSES, strict=True)
+    }
+    unblind_study(study=study, by=coordinator(), reason="analysed")
+    by_name = dict(row[2:] for row in guesses_table(study, blinded=False).rows)
+    assert by_name == {
+        m.arm.variant: said for m, said in zip(maps, GUESSES, strict=True)
+    }
+    assert guesses_table(study, blinded=True).rows[0][2] == "X"

@@ -237,6 +237,7 @@ def test_the_codebook_explains_every_column_of_every_table(study):
         "answers": names(codebook.ANSWERS_TABLE),
         "imrmc": names(codebook.IMRMC_TABLE),
         "allocation": names(codebook.ALLOCATION_TABLE),
+        "guesses": names(codebook.GUESSES_TABLE),
         "ledger": names(codebook.LEDGER_LINE),
     }
 
