@@ -18,6 +18,7 @@ from readerstudy.trial.protocol.document import (
     LARGEST_FILE,
     LONGEST_WASHOUT_DAYS,
     TEMPLATES,
+    of_template,
 )
 
 if TYPE_CHECKING:
@@ -224,12 +225,24 @@ class NewStudyForm(forms.Form):
         initial="paper",
         help_text="Every word of it can be changed until the study opens.",
     )
+    repeats = forms.FloatField(
+        required=False,
+        min_value=0,
+        max_value=0.25,
+        help_text="Share of the maps that are shown again; empty: as the template has.",
+    )
 
     def __init__(self, data: QueryDict | None) -> None:
         super().__init__(data)
         names = [path.name for path in bundle_folders()]
         self.fields["bundles"].choices = [(name, name) for name in names]  # type: ignore[attr-defined]
         self.fields["readers"].queryset = possible_readers()  # type: ignore[attr-defined]
+
+    def protocol(self) -> dict[str, Any]:
+        """The template's document, with the repeats that were wanted."""
+        repeats = self.cleaned_data["repeats"]
+        wanted = {} if repeats is None else {"repeats": repeats}
+        return of_template(self.cleaned_data["template"]) | wanted
 
     def paths(self) -> list[Path]:
         """The folders that were chosen, each one of those that were offered."""

@@ -34,7 +34,6 @@ from readerstudy.models import Case, Enrolment, Study
 from readerstudy.trial import policies
 from readerstudy.trial.enrolment import enrol, void_run, withdraw
 from readerstudy.trial.policies import Refusal
-from readerstudy.trial.protocol.document import of_template
 from readerstudy.trial.reader_progress import progress
 from readerstudy.trial.roles import end_role, give_role
 from readerstudy.trial.study import (
@@ -82,7 +81,7 @@ def _create(form: NewStudyForm, by: User) -> Study:
             bundles=form.paths(),
             readers=list(form.cleaned_data["readers"]),
             by=by,
-            protocol=of_template(form.cleaned_data["template"]),
+            protocol=form.protocol(),
         )
     except OSError as error:  # such as a full disk
         reason = f"{error.strerror or error} ({error.filename})"

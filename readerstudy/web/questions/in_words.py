@@ -62,7 +62,8 @@ def value_in_words(question: Question, value: Any, language: str) -> str:
     if question.needs_finding:
         return ", ".join(
             f"{finding} {_one_in_words(question, one, language)}"
-            for finding, one in value.items()
+            # The database has an order of its own.
+            for finding, one in sorted(value.items())
         )
     return _one_in_words(question, value, language)
 

@@ -1,5 +1,7 @@
 """What is evaluated is what readers see, whatever a run's maps explain."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -56,7 +58,8 @@ def test_a_runs_maps_explain_what_its_configuration_says(run, table):
 def test_the_bundle_holds_the_runs_maps(run, table):
     draw = draw_cases(table, 3, 1)
     rows = np.array(draw.indices)
-    cases = cases_of(table, draw, [run], lambda row: row)
+    shown = SimpleNamespace(pixels=np.zeros((SIZE, SIZE), np.uint8))
+    cases = cases_of(table, draw, [run], lambda _row: shown)
     overlays = [case.overlays["dual_bn"] for case in cases]
     maps = run.maps(table.images[rows], table.labels[rows])
     np.testing.assert_array_equal(overlays, to_int8(normalise(maps)))

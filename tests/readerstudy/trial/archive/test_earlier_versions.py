@@ -75,6 +75,19 @@ def test_it_verifies_and_gives_what_it_gave(before, archive):
         assert EXPORTS["ledger"](imported.study, blinded=True)[""] == blinded
 
 
+# What is computed otherwise since: W's interval, that of rank-biserial at its bounds, and
+# MRMC with three readers, of whom these studies have no more.
+DECIDED_OTHERWISE = {
+    ("run", "intervals"),
+    *(("friedman", name) for name in ("W_lo", "W_hi", "undefined_redraws")),
+    *(("wilcoxon", name) for name in ("rbc_lo", "rbc_hi", "reason")),
+    *(
+        ("mrmc", name)
+        for name in ("se", "df", "t", "p", "ci_lo", "ci_hi", "significant_05")
+    ),
+}
+
+
 def test_its_analysis_is_what_it_was(before, unrendered, tmp_path):
     imported = import_study(before / "archive-unblinded")
     options = ("--seed", 1, "--redraws", 200, "--out", tmp_path / "analysis")
@@ -86,17 +99,23 @@ def test_its_analysis_is_what_it_was(before, unrendered, tmp_path):
     # What else is told of a run now is no result.
     after["run"] = {name: after["run"][name] for name in was["run"]}
     assert was.keys() <= after.keys()
-    # Tables that came later have nothing of such a study to tell.
-    later = {name: after.pop(name) for name in after.keys() - was.keys()}
-    assert not any(later.values())
+    options = was["run"]["options"]
+    after["run"]["options"] = {key: after["run"]["options"][key] for key in options}
+    # Tables and columns that came later are no other result.
+    for name, rows in was.items():
+        if name != "run" and isinstance(rows, list):
+            pairs = zip(rows, after[name], strict=True)
+            after[name] = [{key: new[key] for key in old} for old, new in pairs]
+    after = {name: after[name] for name in was}
     assert len(list(leaves(was))) > 3000
+    differing = set()
     for (place, one), (other, two) in zip(leaves(was), leaves(after), strict=True):
         assert place == other
-        if isinstance(one, float):
-            # The last digits are the machine's.
-            assert two == pytest.approx(one, rel=1e-6, abs=1e-9), place
-        else:
-            assert two == one, place
+        # The last digits are the machine's.
+        is_close = isinstance(one, float) and two == pytest.approx(one, 1e-6, 1e-9)
+        if one != two and not is_close:
+            differing.add((place[0], place[-1]))
+    assert differing <= DECIDED_OTHERWISE
 
 
 def leaves(value, place=()):
