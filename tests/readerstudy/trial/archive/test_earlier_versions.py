@@ -75,7 +75,7 @@ def test_it_verifies_and_gives_what_it_gave(before, archive):
         assert EXPORTS["ledger"](imported.study, blinded=True)[""] == blinded
 
 
-# What is computed otherwise since: W's interval, that of rank-biserial at its bounds, and
+# What is computed otherwise since: W's interval, rank-biserial's at its bounds, and
 # MRMC with three readers, of whom these studies have no more.
 DECIDED_OTHERWISE = {
     ("run", "intervals"),
