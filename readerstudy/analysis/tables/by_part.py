@@ -148,7 +148,7 @@ def _pooled_test(unit: Unit, why: str | None) -> Row:
         "p_chi2": test.p_chi2,
         "p": p,
         "p_holm": None,
-        "reason": test.reason if p is None else None,
+        "reason": test.reason if test.chi2 is None else None,
     }
 
 

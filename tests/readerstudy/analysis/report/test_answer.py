@@ -134,7 +134,7 @@ def test_limits_say_what_a_rating_is_and_that_a_style_can_be_recognised():
     text = " ".join(limitations(analysed(rows(readers=2, ct=ORDERED))))
 
     assert "how plausible a map looks" in text
-    assert "recognise a style, though not its name" in text
+    assert "recognise a style and prefer it as such" in text
     assert "speak for these 2 readers" in text
 
 

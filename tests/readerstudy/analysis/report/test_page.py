@@ -183,7 +183,7 @@ def test_limits_are_on_the_page(html):
     text = text_of(section(html, "What this cannot show"))
 
     assert "whether the map explains what the network computed" in text
-    assert "recognise a style, though not its name" in text
+    assert "recognise a style and prefer it as such" in text
     assert "speak for these 3 readers" in text
 
 
