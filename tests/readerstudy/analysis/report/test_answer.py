@@ -147,7 +147,7 @@ def test_few_readers_few_images_and_missing_ratings_are_limits():
     assert "Few images could be tested in ct (5)" in text
     fixed = " ".join(limitations(analysed(some, pooling="complete")))
     assert "Few images could be tested in ct (4)" in fixed
-    assert "1 of 405 ratings are missing (0.2 %)" in text
+    assert "1 of 405 ratings are missing (0.2%)" in text
     assert "missing (" not in " ".join(
         limitations(analysed(rows(readers=6, mri=ORDERED)))
     )
