@@ -9,19 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from mlcore.files import sha256_bytes
+from readerstudy.analysis import labels
 from readerstudy.analysis.csv_records import RatingsError, csv_records
 from readerstudy.analysis.questions import USEFULNESS, Question
 from readerstudy.analysis.statistics.arrays import Booleans, Floats
-
-# Arms that have an order of their own wherever they stand, before all others.
-KNOWN = ("standard", "single_bn", "dual_bn", "mixed_bn", "noise")
-# The paper's names for the first three, and the letters of a study that is blinded. A
-# table that has one of a list has no other names: so a slip is not taken for an arm.
-PAPER = ("SSM", "SSBN", "SDBN")
-LETTERS = ("X", "Y", "Z", "U", "V", "W")
-CLOSED = (PAPER, LETTERS)
-MOST_VARIANTS = 6
-LABEL = re.compile(r"[A-Za-z0-9_.]{1,50}")
 
 # Stands for every reader or every data set in the results, so nothing may be named so.
 ALL = "all"
@@ -174,7 +165,7 @@ def parse_ratings(
     rows), `position` and `session` (whole numbers from 1), `cannot_judge` (the reason,
     or 1) and `training` (1 for a row that is not to be analysed). Other columns are
     left alone. `variants` are the labels of two to six arms, whatever they are, in the
-    order of every result; without them it is that of `in_order`. `question`, another
+    order of every result; without them it is `labels.in_order`. `question`, another
     than 0 to 5 in the column `rating`, names its column by its key; an answer that is
     no number leaves all values missing.
 
@@ -184,7 +175,7 @@ def parse_ratings(
     that its column does not take, and for a table with one variant, more than six, or
     not all of `variants`.
     """
-    named = _named(variants)
+    wanted_labels = labels.named(variants)
     rows: dict[tuple[str, str, str, str, int], RatingRow] = {}
     lines: dict[tuple[str, str, str, str, int], int] = {}
     runs: dict[str, int | None] = {}
@@ -198,7 +189,9 @@ def parse_ratings(
             continue
         row = _row(cells, question, line)
         first = next(iter(rows.values()), row).variant
-        _check_variant(row.variant, named or _closed(first), first, line)
+        labels.check_variant(
+            row.variant, wanted_labels or labels.closed(first), first, line
+        )
         run = _whole(cells, "run", line)
         _check_run(row.reader, run, runs.setdefault(row.reader, run), line)
         if row.key in rows:
@@ -212,7 +205,7 @@ def parse_ratings(
         raise RatingsError("the ratings table has no rows")
     return _laid_out(
         list(rows.values()),
-        _variants_of(rows.values(), named),
+        _variants_of(rows.values(), wanted_labels),
         question=question,
         knows_refusals="cannot_judge" in columns,
         n_training=n_training,
@@ -309,73 +302,24 @@ def _refusal(cells: dict[str, str], question: Question, line: int) -> str:
     return NO_REASON if cell.lower() in _FLAGS else cell
 
 
-def in_order(labels: Iterable[str]) -> tuple[str, ...]:
-    """Each label once: those of KNOWN, of the paper and of blinded studies in their
-    order, then the others as they came."""
-    listed = [*KNOWN, *PAPER, *LETTERS]
-    last = len(listed)
-    return tuple(
-        sorted(
-            dict.fromkeys(labels),
-            key=lambda name: listed.index(name) if name in listed else last,
-        )
-    )
-
-
-def _named(variants: Sequence[str] | None) -> tuple[str, ...] | None:
-    if variants is None:
-        return None
-    right = 2 <= len(variants) <= MOST_VARIANTS and all(variants)
-    if not right or len(set(variants)) < len(variants):
-        raise RatingsError(
-            f"two to six different variants are needed, not {', '.join(variants)}"
-        )
-    return tuple(variants)
-
-
-def _closed(first: str) -> tuple[str, ...] | None:
-    """The list that a table keeps to by its first variant, if it is such a list's."""
-    return next((names for names in CLOSED if first in names), None)
-
-
-def _check_variant(
-    variant: str, allowed: tuple[str, ...] | None, first: str, line: int
-) -> None:
-    if allowed is not None and variant not in allowed:
-        raise RatingsError(
-            f"line {line}: variant {variant!r} is unknown here; the variants "
-            f"of this table are {', '.join(allowed)}"
-        )
-    if allowed is None and _closed(variant):
-        raise RatingsError(
-            f"line {line}: variant {variant!r} cannot stand beside {first!r}: it is "
-            f"of the list {', '.join(_closed(variant) or ())}"
-        )
-    if allowed is None and not LABEL.fullmatch(variant):
-        raise RatingsError(
-            f"line {line}: variant {variant!r} is not 1 to 50 letters, digits, _ and "
-            ".; name the variants with --variants if it is one"
-        )
-
-
 def _variants_of(
-    rows: Iterable[RatingRow], named: tuple[str, ...] | None
+    rows: Iterable[RatingRow], wanted: tuple[str, ...] | None
 ) -> tuple[str, ...]:
     """The variants that the table has, in the order of results."""
     there = dict.fromkeys(row.variant for row in rows)
-    if absent := [variant for variant in named or () if variant not in there]:
+    if absent := [variant for variant in wanted or () if variant not in there]:
         raise RatingsError(
             f"the table has no row of {' and '.join(absent)}: all of "
-            f"{', '.join(named or ())} are needed"
+            f"{', '.join(wanted or ())} are needed"
         )
-    if not 2 <= len(there) <= MOST_VARIANTS:
+    if not 2 <= len(there) <= labels.MOST_VARIANTS:
         raise RatingsError(
             f"the table compares nothing: its only variant is {next(iter(there))}"
             if len(there) == 1
-            else f"the table has {len(there)} variants; at most {MOST_VARIANTS} can be "
-            "compared"
+            else f"the table has {len(there)} variants; at most "
+            f"{labels.MOST_VARIANTS} can be compared"
         )
-    return named or in_order(there)
+    return wanted or labels.in_order(there)
 
 
 def _natural(name: str) -> tuple[list[str | tuple[int, str]], str]:

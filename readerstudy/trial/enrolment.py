@@ -11,6 +11,7 @@ from readerstudy.trial import guesses, policies
 from readerstudy.trial.checked_json import is_text
 from readerstudy.trial.locking import hold, hold_enrolment
 from readerstudy.trial.order.reader_lists import ReaderLists
+from readerstudy.trial.own_part import add_own_event, hold_own
 from readerstudy.trial.policies import Refusal, check_reason
 from readerstudy.trial.protocol.document import Protocol
 from readerstudy.trial.protocol.questions import in_language
@@ -114,11 +115,11 @@ def consent(*, enrolment: Enrolment, user: User, language: str = "") -> None:
         known = ", ".join(protocol.languages)
         raise Refusal(f"Choose one of the languages of the study: {known}.")
     with transaction.atomic():
-        _hold_own(enrolment, user)
+        hold_own(enrolment, user)
         policies.check_can_consent(enrolment)
         if enrolment.consented_at is None:
             text = in_language(protocol.consent, language)
-            event = _add_own_event(
+            event = add_own_event(
                 enrolment, StudyEvent.Kind.CONSENTED, consent=text, language=language
             )
             enrolment.consented_at = event.at
@@ -138,11 +139,9 @@ def record_display_check(
         Refusal: not the reader's own, or the study cannot be read in.
     """
     with transaction.atomic():
-        _hold_own(enrolment, user)
+        hold_own(enrolment, user)
         policies.check_can_consent(enrolment)
-        _add_own_event(
-            enrolment, StudyEvent.Kind.DISPLAY_CHECKED, answers=dict(answers)
-        )
+        add_own_event(enrolment, StudyEvent.Kind.DISPLAY_CHECKED, answers=dict(answers))
 
 
 def sign_off(
@@ -166,14 +165,14 @@ def sign_off(
     if not user.check_password(password):
         raise Refusal("That is not your password; nothing was signed off.")
     with transaction.atomic():
-        _hold_own(enrolment, user)
+        hold_own(enrolment, user)
         policies.check_can_rate(enrolment)
         rest = enrolment.presentations.unrated().count()
         if rest:
             raise Refusal(f"{rest} maps are still to be rated.")
         if guesses.is_due(enrolment):
             raise Refusal("Your guess of how the maps were made is still to be given.")
-        event = _add_own_event(
+        event = add_own_event(
             enrolment,
             StudyEvent.Kind.SIGNED_OFF,
             told_apart=told_apart,
@@ -248,24 +247,3 @@ def _next_run(enrolment: Enrolment) -> Enrolment:
     )
     ReaderLists(enrolment.study).write(run)
     return run
-
-
-def _hold_own(enrolment: Enrolment, user: User) -> None:
-    """Lock the study, whose chain is written, and the enrolment; check whose it is."""
-    hold(enrolment.study)
-    hold_enrolment(enrolment)
-    if enrolment.reader_id != user.pk:
-        raise Refusal("This is another reader's part of the study.")
-
-
-def _add_own_event(
-    enrolment: Enrolment, kind: StudyEvent.Kind, **details: Any
-) -> StudyEvent:
-    return add_study_event(
-        enrolment.study,
-        kind,
-        enrolment.reader,
-        reader=enrolment.reader.get_username(),
-        enrolment=str(enrolment.uuid),
-        **details,
-    )

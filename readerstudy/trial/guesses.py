@@ -15,20 +15,20 @@ from typing import Any
 from django.contrib.auth.models import User
 from django.db import transaction
 
-from readerstudy.models import Arm, Enrolment, Overlay, Study, StudyEvent
+from readerstudy.models import Enrolment, Overlay, Study, StudyEvent
 from readerstudy.trial import policies
-from readerstudy.trial.locking import hold, hold_enrolment
 from readerstudy.trial.order.seeded_random import Draw
+from readerstudy.trial.own_part import add_own_event, hold_own
 from readerstudy.trial.policies import Refusal
 from readerstudy.trial.protocol.document import Protocol
-from readerstudy.trial.record.events import add_study_event
 
 UNKNOWN = ""
 
 
 def labels(study: Study) -> list[str]:
     """What can be guessed: the labels of the arms that have maps, sorted."""
-    return sorted(_with_maps(study).values_list("variant", flat=True))
+    arms = study.arms.filter(overlays__isnull=False).distinct()
+    return sorted(arms.values_list("variant", flat=True))
 
 
 def is_due(enrolment: Enrolment) -> bool:
@@ -65,13 +65,7 @@ def record_shown(*, enrolment: Enrolment, user: User) -> None:
     with transaction.atomic():
         _hold(enrolment, user)
         if _recorded(enrolment, StudyEvent.Kind.GUESS_SHOWN) is None:
-            add_study_event(
-                enrolment.study,
-                StudyEvent.Kind.GUESS_SHOWN,
-                user,
-                reader=user.get_username(),
-                enrolment=str(enrolment.uuid),
-            )
+            add_own_event(enrolment, StudyEvent.Kind.GUESS_SHOWN)
 
 
 def record_guesses(
@@ -94,14 +88,8 @@ def record_guesses(
         known = [UNKNOWN, *labels(enrolment.study)]
         if len(guesses) != len(maps) or not set(guesses) <= set(known):
             raise Refusal("Say of each map how it was made, or that you do not know.")
-        return add_study_event(
-            enrolment.study,
-            StudyEvent.Kind.GUESSED,
-            user,
-            reader=user.get_username(),
-            enrolment=str(enrolment.uuid),
-            guesses=list(guesses),
-        )
+        kind = StudyEvent.Kind.GUESSED
+        return add_own_event(enrolment, kind, guesses=list(guesses))
 
 
 def guessed(study: Study) -> list[dict[str, Any]]:
@@ -110,30 +98,24 @@ def guessed(study: Study) -> list[dict[str, Any]]:
     Of runs that were not voided. It joins guesses with arms: whoever gets it without
     the arms' letters in place of their names learns the allocation.
     """
-    rows = []
+    rows: list[dict[str, Any]] = []
     for enrolment in study.enrolments.current().select_related("reader").order_by("pk"):
         event = _recorded(enrolment)
-        maps = shown_maps(enrolment) if event else []
-        for overlay, guess in zip(
-            maps, event.details["guesses"] if event else (), strict=True
-        ):
-            rows.append(
-                {
-                    "reader": enrolment.reader.get_username(),
-                    "run": enrolment.run,
-                    "arm": overlay.arm,
-                    "guess": guess,
-                }
+        if event is None:
+            continue
+        whose = {"reader": enrolment.reader.get_username(), "run": enrolment.run}
+        rows += (
+            {**whose, "arm": shown.arm, "guess": guess}
+            for shown, guess in zip(
+                shown_maps(enrolment), event.details["guesses"], strict=True
             )
+        )
     return rows
 
 
 def _hold(enrolment: Enrolment, user: User) -> None:
-    """Lock the study and the enrolment; check that the reader is to guess now."""
-    hold(enrolment.study)
-    hold_enrolment(enrolment)
-    if enrolment.reader_id != user.pk:
-        raise Refusal("This is another reader's part of the study.")
+    """Lock the reader's part; check that they are to guess now."""
+    hold_own(enrolment, user)
     policies.check_can_rate(enrolment)
     if not is_due(enrolment):
         raise Refusal("No guess is asked for, or it was given before.")
@@ -150,7 +132,3 @@ def _recorded(
         details__enrolment=str(enrolment.uuid),
     )
     return events.first()
-
-
-def _with_maps(study: Study) -> Any:
-    return Arm.objects.filter(study=study, overlays__isnull=False).distinct()

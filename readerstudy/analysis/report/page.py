@@ -15,7 +15,8 @@ from mlcore.reporting.page import Table as PageTable
 from mlcore.reporting.words import counted, number_word
 from readerstudy.analysis.analyse import FIGURES
 from readerstudy.analysis.answers.answers import Remark
-from readerstudy.analysis.ratings import LETTERS, Ratings
+from readerstudy.analysis.labels import LETTERS
+from readerstudy.analysis.ratings import Ratings
 from readerstudy.analysis.report.answer import (
     answer,
     limitations,

@@ -21,7 +21,8 @@ from readerstudy.analysis.tables.descriptives import (
 )
 from readerstudy.analysis.tables.flow import FLOW, MISSING
 from readerstudy.analysis.tables.intra_reader import INTRA_READER
-from readerstudy.analysis.tables.mrmc import MRMC, MRMC_OMNIBUS
+from readerstudy.analysis.tables.mrmc import MRMC
+from readerstudy.analysis.tables.mrmc_omnibus import MRMC_OMNIBUS
 from readerstudy.analysis.tables.ordinal_model import ORDINAL_MODEL
 from readerstudy.analysis.tables.periods import PERIOD_EFFECTS, PERIOD_TESTS
 from readerstudy.analysis.tables.points import MAP_PEAKS, POINTS

@@ -26,7 +26,6 @@ from readerstudy.analysis.statistics.cell_moments import (
     spread,
 )
 from readerstudy.analysis.table import Heading, Row, Table, View, verdict
-from readerstudy.analysis.units import triples
 
 # What each inference takes as drawn at random, and so whom it speaks for.
 SPEAKS_FOR = {
@@ -178,23 +177,24 @@ def _layout_of(moments: Moments) -> Layout:
 
 def _from_moments(moments: Moments) -> Inference:
     parts = _layout_of(moments)
-    reason = _readers_too_few(parts)
+    reason = readers_too_few(parts)
     variance = spread([moments], [Fraction(1)]) if reason is None else None
     if variance is None:
         return Inference(parts.mean_diff, reason=reason or TOO_FEW_CELLS)
     error = variance.of_readers + variance.of_cases
-    df = _df(variance, moments.n_readers, 1)
+    df = hillis_df(variance, moments.n_readers, 1)
     return _student(
-        float(moments.mean), float(error) ** 0.5, df, approximate=_marked(variance)
+        float(moments.mean), float(error) ** 0.5, df, approximate=is_marked(variance)
     )
 
 
-def _marked(variance: Spread) -> bool:
+def is_marked(variance: Spread) -> bool:
+    """Whether a component was replaced or raised, and P is approximate."""
     return variance.replaced or variance.raised
 
 
-def _df(variance: Spread, readers: int, contrasts: int) -> float:
-    """Without bound where readers do not vary."""
+def hillis_df(variance: Spread, readers: int, contrasts: int) -> float:
+    """Of Hillis (2007) for so many contrasts; infinite where readers do not vary."""
     if variance.of_readers == 0:
         return float("inf")
     inflation = (variance.of_readers + variance.of_cases) / variance.of_readers
@@ -259,7 +259,7 @@ def inferences(parts: Layout) -> Iterator[tuple[str, Inference]]:
 def _readers_and_cases(parts: Layout) -> Inference:
     if parts.ms_reader is None or parts.ms_case is None or parts.ms_reader_case is None:
         return Inference(parts.mean_diff, reason=_too_few(parts))
-    if reason := _readers_too_few(parts):
+    if reason := readers_too_few(parts):
         return Inference(parts.mean_diff, reason=reason)
     ms_reader, few = parts.ms_reader, parts.n_readers == THREE_READERS
     if few:  # as `spread` has it
@@ -272,7 +272,7 @@ def _readers_and_cases(parts: Layout) -> Inference:
     return _inference(parts, mean_square, df, approximate=few)
 
 
-def _readers_too_few(parts: Layout) -> str | None:
+def readers_too_few(parts: Layout) -> str | None:
     """The level of the test with two readers is .08 to .12 instead of .05."""
     if parts.n_readers < 2 or parts.n_cases < 2:
         return _too_few(parts)
@@ -319,86 +319,6 @@ def _too_few(parts: Layout) -> str:
     return "only one " + " and one ".join(name for name, n in few if n == 1)
 
 
-@dataclass(frozen=True)
-class Omnibus:
-    """F test of all variants at once, readers and images random."""
-
-    F: float | None = None
-    df1: int | None = None
-    df2: float | None = None
-    p: float | None = None
-    approximate: bool = False
-    reason: str | None = None
-
-
-def omnibus(values: Floats) -> Omnibus:
-    """Of (readers, images, variants): over cells that are complete, from orthogonal
-    contrasts of the variants. Complete, it is that of the three-way layout."""
-    number = values.shape[2]
-    full = np.where(triples(values)[:, :, np.newaxis], values, np.nan)
-    # Helmert's, in whole numbers: the first j variants less j times the next.
-    contrasts = [
-        cell_moments(full[:, :, :j].sum(axis=2) - j * full[:, :, j])
-        for j in range(1, number)
-    ]
-    tables = [table for table in contrasts if table is not None]
-    if not tables:
-        return Omnibus(reason="no image was rated under all variants")
-    first = tables[0]
-    reason = _readers_too_few(Layout(first.n_readers, first.n_cases))
-    weights = [Fraction(1, j * (j + 1) * (number - 1)) for j in range(1, number)]
-    variance = spread(tables, weights) if reason is None else None
-    if variance is None:
-        return Omnibus(reason=reason or TOO_FEW_CELLS)
-    error = variance.of_readers + variance.of_cases
-    if error == 0:
-        return Omnibus(reason="the differences do not vary")
-    square = sum(w * t.mean**2 for w, t in zip(weights, tables, strict=True))
-    df2 = _df(variance, first.n_readers, number - 1)
-    f, finite = float(square / error), bool(np.isfinite(df2))
-    p = stats.f.sf(f, number - 1, df2) if finite else _limit(f, number - 1)
-    return Omnibus(
-        F=f,
-        df1=number - 1,
-        df2=df2 if finite else None,
-        p=float(p),
-        approximate=_marked(variance),
-        reason=None if finite else INFINITE_DF,
-    )
-
-
-def _limit(f: float, df: int) -> float:
-    return float(stats.chi2.sf(f * df, df))
-
-
-def mrmc_omnibus(ratings: Ratings) -> list[Row]:
-    """Every data set and ALL: all variants at once, readers and images random.
-
-    `n_images`, `n_readers` and `n_ratings` are those of the cells that one reader
-    rated under all variants, which are all that this test can use.
-    """
-    rows = []
-    for dataset in (*ratings.datasets, ALL):
-        values, _ = ratings.part(ALL, dataset)
-        cells = triples(values)
-        n_images = int(cells.any(axis=0).sum())
-        test = asdict(omnibus(values))
-        reason = test.pop("reason")
-        rows.append(
-            {
-                "dataset": dataset,
-                "speaks_for": SPEAKS_FOR["RRRC"],
-                "n_images": n_images,
-                "n_readers": int(cells.any(axis=1).sum()),
-                "n_ratings": int(cells.sum()) * len(ratings.variants),
-                "images_left_out": cells.shape[1] - n_images,
-                **test,
-                **verdict(test["p"], reason),
-            }
-        )
-    return rows
-
-
 def _mean_square(scaled: int, size: int, df: int) -> float | None:
     return scaled / (size * df) if df else None
 
@@ -430,22 +350,5 @@ MRMC = Table(
     "that exist. Degrees of freedom are those of Hillis (2007), intervals of 95 % from "
     "Student's t. With three readers the test is approximate, and with two there is "
     "none of readers in general.",
-    value="p",
-)
-MRMC_OMNIBUS = Table(
-    "mrmc_omnibus",
-    lambda context: mrmc_omnibus(context.tested),
-    Heading.DIFFERENCES,
-    views=(
-        View(
-            "All variants at once, with readers and images random.",
-            (
-                *("dataset", "n_images", "n_readers", "n_ratings"),
-                Column("images_left_out", "images left out"),
-                *(Column("F", digits=2), "df1", "df2", "p_value"),
-            ),
-            value="p",
-        ),
-    ),
     value="p",
 )

@@ -17,7 +17,8 @@ from readerstudy.analysis.answers.reading import (
     read_answers,
 )
 from readerstudy.analysis.context import PROFILES, Options
-from readerstudy.analysis.ratings import in_order, table_bytes
+from readerstudy.analysis.labels import in_order
+from readerstudy.analysis.ratings import table_bytes
 from readerstudy.analysis.report.page import report_files
 from readerstudy.analysis.report.terminal import summary
 from readerstudy.analysis.units import MISSING

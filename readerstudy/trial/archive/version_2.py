@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from readerstudy.trial.archive.study_rows import Row, RowsError, Tables
-from readerstudy.trial.protocol.flat import FLAT_FIELDS, from_flat
+from readerstudy.trial.protocol.flat import FLAT_FIELDS, answer_of, from_flat
 
 ANSWERS = ("rating", "old_rating", "confidence", "comment")
 
@@ -61,15 +61,4 @@ def _events(tables: Tables) -> Iterator[Row]:
         rest = {name: value for name, value in row.items() if name not in ANSWERS}
         if row.get("kind") == "cannot_judge":
             rest["reason"] = ""
-        yield _with(rest, stage="map", language="", answer=_answer(row))
-
-
-def _answer(row: Row) -> dict[str, Any] | None:
-    if row["kind"] in ("shown", "void"):
-        return None
-    answers = {name: row[name] for name in ANSWERS if name != "old_rating"}
-    answers["comment"] = answers["comment"] or None
-    given = {key: value for key, value in answers.items() if value is not None}
-    if row["kind"] == "cannot_judge":
-        return {"answers": given, "cannot_judge": row["reason"]}
-    return {"answers": given}
+        yield _with(rest, stage="map", language="", answer=answer_of(row))

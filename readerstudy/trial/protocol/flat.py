@@ -95,6 +95,23 @@ def from_flat(fields: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def answer_of(recorded: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The document of an answer to a flat protocol; None of what is shown or void.
+
+    Args:
+        recorded: kind, rating, confidence, comment and reason.
+    """
+    kind = recorded["kind"]
+    if kind in ("shown", "void"):
+        return None
+    answers = {name: recorded[name] for name in ("rating", "confidence", "comment")}
+    answers["comment"] = answers["comment"] or None
+    given = {key: value for key, value in answers.items() if value is not None}
+    if kind == "cannot_judge":
+        return {"answers": given, "cannot_judge": recorded["reason"]}
+    return {"answers": given}
+
+
 def to_flat(document: Mapping[str, Any]) -> dict[str, Any]:
     """The fourteen fields that `from_flat` makes a complete document of.
 

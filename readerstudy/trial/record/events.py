@@ -28,6 +28,7 @@ from readerstudy.models import (
 )
 from readerstudy.querysets import RatingEventQuerySet
 from readerstudy.trial.order.reader_lists import ORDER
+from readerstudy.trial.protocol.flat import answer_of
 from readerstudy.trial.record import digests
 from readerstudy.trial.record.hash_chain import (
     BrokenChain,
@@ -333,21 +334,10 @@ def _rating_columns(record: Mapping[str, Any]) -> dict[str, Any]:
 
 def _rating_columns_1(record: Mapping[str, Any]) -> dict[str, Any]:
     """Of the time when a study had one question, with a confidence and a comment."""
-    known = {**record, "stage": "map", "language": "", "answer": _answer_1(record)}
+    known = {**record, "stage": "map", "language": "", "answer": answer_of(record)}
     if record["kind"] == RatingEvent.Kind.CANNOT_JUDGE:
         known["reason"] = ""
     return _rating_columns(known)
-
-
-def _answer_1(record: Mapping[str, Any]) -> dict[str, Any] | None:
-    if record["kind"] in (RatingEvent.Kind.SHOWN, RatingEvent.Kind.VOID):
-        return None
-    answers = {"rating": record["rating"], "confidence": record["confidence"]}
-    answers["comment"] = record["comment"] or None
-    given = {key: value for key, value in answers.items() if value is not None}
-    if record["kind"] == RatingEvent.Kind.CANNOT_JUDGE:
-        return {"answers": given, "cannot_judge": record["reason"]}
-    return {"answers": given}
 
 
 # By schema what a record gives an event's columns and, with a dot, those of the rows

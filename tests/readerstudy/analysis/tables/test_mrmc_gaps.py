@@ -14,10 +14,9 @@ from readerstudy.analysis.tables.mrmc import (
     inferences,
     layout,
     mrmc,
-    mrmc_omnibus,
     of_cells,
-    omnibus,
 )
+from readerstudy.analysis.tables.mrmc_omnibus import mrmc_omnibus, omnibus
 from tests.readerstudy.analysis.rating_tables import row_of
 from tests.readerstudy.analysis.statistics.second_golden import (
     STUDIES,
