@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import json
 import os
 import pickle
 import re
@@ -13,9 +14,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mlcore.files import sha256_file
 from readerstudy.trial.cases.bundle import read_bundle, read_bundles
 from readerstudy.trial.cases.pixel_files import BundleError, PixelFile, raw_pixels
 from readerstudy.trial.cases.truth import Truth
+from tests.conftest import ROOT
 from tests.readerstudy.factories import (
     make_bundle,
     read_manifest,
@@ -721,3 +724,20 @@ def test_bundles_of_one_data_set_need_maps_of_one_size(tmp_path):
     folders = [make_bundle(tmp_path / "a"), make_bundle(tmp_path / "b", overlay=(4, 4))]
     with pytest.raises(BundleError, match="of another size"):
         read_bundles(folders)
+
+
+def test_the_manifest_of_the_architecture_page_is_read(tmp_path):
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```json\n(.*?)```", page, re.DOTALL)
+    manifest = json.loads(example)
+    (case,) = manifest["cases"]
+    for entry in (case["image"], *case["overlays"].values()):
+        path = tmp_path / entry["file"]
+        path.parent.mkdir(exist_ok=True)
+        np.save(path, np.zeros((entry["height"], entry["width"]), entry["dtype"]))
+        entry["sha256"] = sha256_file(path)
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+
+    (bundle,) = read_bundles([tmp_path])
+
+    assert list(bundle.arms) == ["ours", "theirs"]
